@@ -1,0 +1,293 @@
+"""Rank-n, nAUC and the confusion matrix, from the recognition network's logits.
+
+Everything here takes arrays and returns arrays. C identities are the columns of `scores`; label c means column c.
+The rules for incomplete batches and windows are the original's; `drop_incomplete=False` leaves nothing whole out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sge_la.errors import UserError
+
+# Scores whose spread is below this fraction of the largest one tell no two sequences (or classes) apart.
+COLLAPSE_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class SequenceScores:
+    """One row of scores for each test sequence, and what was left out on the way.
+
+    Attributes:
+        scores: float [S, C], mean raw logits of the sequence (no softmax).
+        labels: int64 [S], the true class.
+        windows: int64 [S], which window (of the windows in file order) each row is: `recordings[windows]` and the like.
+        num_rows: rows that came in.
+        num_dropped_rows: rows beyond the last whole batch (0 with `drop_incomplete=False`).
+        num_incomplete_rows: rows of the last window when it has fewer than T.
+        num_mixed: windows left out because their rows have more than one label.
+        original_rank_divisor: what the original divides its Rank-n hits by: S, but the batch size for `sc` with fewer
+            rows than a batch.
+    """
+
+    scores: np.ndarray
+    labels: np.ndarray
+    windows: np.ndarray
+    num_rows: int
+    num_dropped_rows: int
+    num_incomplete_rows: int
+    num_mixed: int
+    original_rank_divisor: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of one test set.
+
+    Attributes:
+        rank_n: float64 [C], share of sequences whose label is among the n largest scores, n = 1 .. C.
+        rank1: share of sequences whose largest score is their label's. Equal to `rank_n[0]` unless another divisor
+            was asked for.
+        nauc: area under the micro-averaged ROC curve; nan with a single class, where it is undefined.
+        confusion: int64 [K, K], rows are true classes, columns predicted ones.
+        classes: int64 [K], the class of each row and column of `confusion`.
+        num_sequences: S.
+        num_classes: C.
+        is_collapsed: the scores do not depend on the sequence, see `is_collapsed`.
+    """
+
+    rank_n: np.ndarray
+    rank1: float
+    nauc: float
+    confusion: np.ndarray
+    classes: np.ndarray
+    num_sequences: int
+    num_classes: int
+    is_collapsed: bool
+
+
+def sequence_scores(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    length: int,
+    *,
+    manner: str = 'ap',
+    batch_size: int = 128,
+    drop_incomplete: bool = True,
+) -> SequenceScores:
+    """Gathers the logits of rows (frames, or joined vectors) into one score vector for each sequence.
+
+    The original scores rows in batches and forgets those beyond the last whole batch, unless there are fewer rows
+    than one batch. What is left is cut into windows of T rows from row 0 on; an incomplete last window is dropped and
+    a window of mixed labels is skipped. A window's score is the mean of its raw logits in the logits' own precision
+    (float32), which reproduces the original's numbers.
+
+    Args:
+        logits: float [R, C].
+        labels: integers [R], from 0 to C - 1.
+        length: T, rows in a sequence. Not used with `sc`, where each row is a sequence.
+        manner: 'ap' (a row is a frame) or 'sc' (a row is a sequence).
+        batch_size: rows in a scoring batch, 128 in the original (1280 in its CASIA-B script).
+        drop_incomplete: False keeps the rows beyond the last whole batch.
+
+    Raises:
+        UserError: no whole sequence, or no sequence with a single label, is left.
+    """
+    logits, labels = _checked(logits, labels)
+    if manner not in ('ap', 'sc'):
+        raise ValueError(f"manner must be 'ap' or 'sc', received {manner!r}")
+    length = 1 if manner == 'sc' else length
+    if length < 1 or batch_size < 1:
+        raise ValueError(f'length and batch_size must be at least 1, received {length} and {batch_size}')
+    num_rows, num_classes = logits.shape
+    is_batched = drop_incomplete and num_rows >= batch_size
+    num_used = num_rows - num_rows % batch_size if is_batched else num_rows
+    num_windows, num_incomplete = divmod(num_used, length)
+    if num_windows == 0:
+        raise UserError(
+            f'scoring needs at least one whole sequence of {length} rows, but only {num_used} rows are there: '
+            'check --length against the test set'
+        )
+    window_rows = logits[: num_windows * length].reshape(num_windows, length, num_classes)
+    window_labels = labels[: num_windows * length].reshape(num_windows, length)
+    windows = np.flatnonzero((window_labels == window_labels[:, :1]).all(axis=1))
+    if len(windows) == 0:
+        raise UserError(
+            f'scoring needs windows of {length} rows with a single identity, but each of the {num_windows} windows '
+            'mixes identities: check --length against the test set'
+        )
+    if len(windows) < num_windows:  # indexing copies, and the logits may be large
+        window_rows = window_rows[windows]
+    return SequenceScores(
+        scores=window_rows.mean(axis=1),
+        labels=window_labels[windows, 0],
+        windows=windows,
+        num_rows=num_rows,
+        num_dropped_rows=num_rows - num_used,
+        num_incomplete_rows=num_incomplete,
+        num_mixed=num_windows - len(windows),
+        original_rank_divisor=batch_size if manner == 'sc' and num_rows < batch_size else len(windows),
+    )
+
+
+def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Counts the classes that are ahead of the right one; 0 means that the right one is first.
+
+    Equal scores count for the lower class index, so that rank 0 is exactly where `argmax` is right.
+
+    Args:
+        scores: float [S, C].
+        labels: integers [S].
+
+    Returns:
+        int64 [S], from 0 to C - 1.
+    """
+    scores, labels = _checked(scores, labels)
+    own = scores[np.arange(len(labels)), labels][:, None]
+    is_lower_class = np.arange(scores.shape[1]) < labels[:, None]
+    return np.count_nonzero((scores > own) | ((scores == own) & is_lower_class), axis=1).astype(np.int64)
+
+
+def rank_n(scores: np.ndarray, labels: np.ndarray, *, divisor: int | None = None) -> np.ndarray:
+    """Share of sequences whose label is among the n largest scores, for every n (the CMC curve).
+
+    The original picks the n largest by `argpartition`, whose choice among equal scores changes with NumPy's version
+    and with n; here they count for the lower class index.
+
+    Args:
+        scores: float [S, C].
+        labels: integers [S].
+        divisor: number that the hits are divided by, S if None. The original divides by 128 for `sc` with fewer than
+            128 rows (`SequenceScores.original_rank_divisor`).
+
+    Returns:
+        float64 [C], the value for n = 1 first; nan without sequences.
+    """
+    hits = np.cumsum(np.bincount(label_ranks(scores, labels), minlength=np.shape(scores)[1]))
+    divisor = len(labels) if divisor is None else divisor
+    return hits / divisor if divisor else np.full(len(hits), np.nan)
+
+
+def nauc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the micro-averaged ROC curve: all S·C scores pooled, against one-hot labels.
+
+    It is the chance that a (sequence, right class) score is above a (sequence, wrong class) score of any two
+    sequences, equal scores counting one half. Counts are whole numbers, so that the result is exact but for the last
+    division. A class without a test sequence still gives S wrong scores; one sequence suffices.
+
+    Args:
+        scores: float [S, C], raw means of logits. Softmax would change the result, since scores of different
+            sequences are compared.
+        labels: integers [S].
+
+    Returns:
+        The area; nan where it is undefined: a single class (no wrong score), or no sequence.
+    """
+    scores, labels = _checked(scores, labels)
+    num_sequences, num_classes = scores.shape
+    num_wrong = num_sequences * (num_classes - 1)
+    if num_wrong == 0:
+        return float('nan')
+    right = np.sort(scores[np.arange(num_sequences), labels])
+    pooled = np.sort(scores, axis=None)
+    # Twice (scores below + half of the equal ones), first among all scores, then less those among the right ones.
+    doubled = sum(np.searchsorted(pooled, right, side).sum(dtype=np.int64) for side in ('left', 'right'))
+    doubled -= sum(np.searchsorted(right, right, side).sum(dtype=np.int64) for side in ('left', 'right'))
+    return int(doubled) / (2 * num_sequences * num_wrong)
+
+
+def confusion_matrix(predicted: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts how often each true class was taken for each other one.
+
+    Args:
+        predicted: integers [S].
+        labels: integers [S].
+
+    Returns:
+        `(confusion, classes)`: int64 [K, K], rows true, columns predicted, and int64 [K], the classes that occur on
+        either side, sorted. Classes that occur on neither have no row, as in the original.
+    """
+    labels = np.asarray(labels)
+    classes, codes = np.unique(np.concatenate([labels, predicted]).astype(np.int64), return_inverse=True)
+    cells = codes[: len(labels)] * len(classes) + codes[len(labels) :]
+    return np.bincount(cells, minlength=len(classes) ** 2).reshape(len(classes), -1).astype(np.int64), classes
+
+
+def is_collapsed(scores: np.ndarray) -> bool:
+    """Whether the scores say nothing: every sequence has the same ones, or no sequence prefers a class.
+
+    Such a model still has a Rank-1, that of the class it always answers; whoever prints it should say so.
+
+    Args:
+        scores: float [S, C].
+    """
+    scores = np.asarray(scores)
+    if scores.size == 0:
+        return False
+    tolerance = COLLAPSE_TOLERANCE * np.abs(scores).max()
+    has_no_preference = np.ptp(scores, axis=1).max() <= tolerance
+    is_constant = len(scores) > 1 and np.ptp(scores, axis=0).max() <= tolerance
+    return bool((has_no_preference and scores.shape[1] > 1) or is_constant)
+
+
+def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int | None = None) -> Evaluation:
+    """Computes every metric of one test set.
+
+    Args:
+        scores: float [S, C].
+        labels: integers [S], from 0 to C - 1.
+        rank_divisor: what Rank-n hits are divided by, see `rank_n`; Rank-1 is always a share of the S sequences.
+
+    Raises:
+        UserError: no sequence, or a score that is not finite.
+    """
+    scores, labels = _checked(scores, labels)
+    if len(labels) == 0:
+        raise UserError('scoring needs at least one test sequence, found none: check the test set')
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
+        raise UserError(
+            f'scores must be finite numbers, but sequence {row} has NaN or infinity: the weights are damaged or '
+            'training diverged; evaluate an earlier checkpoint or train again'
+        )
+    predicted = scores.argmax(axis=1)
+    confusion, classes = confusion_matrix(predicted, labels)
+    return Evaluation(
+        rank_n=rank_n(scores, labels, divisor=rank_divisor),
+        rank1=float(np.mean(predicted == labels)),
+        nauc=nauc(scores, labels),
+        confusion=confusion,
+        classes=classes,
+        num_sequences=len(labels),
+        num_classes=scores.shape[1],
+        is_collapsed=is_collapsed(scores),
+    )
+
+
+def original_lines(evaluation: Evaluation) -> str:
+    """The four `###` results as the original prints them, without a final line break.
+
+    Scripts parse these lines, so spelling, trailing spaces, NumPy's layout of the matrix (`...` above 1000 entries)
+    and plain numbers in the dictionary are all kept; the caller's `numpy.set_printoptions` has no say.
+    """
+    with np.printoptions(formatter=None, legacy=False):
+        matrix = np.array2string(evaluation.confusion, max_line_width=75, threshold=1000, edgeitems=3, separator=' ')
+    ranks = {n: value for n, value in enumerate(evaluation.rank_n.tolist(), start=1)}
+    return (
+        f'### Re-ID Confusion Matrix: \n{matrix}\n### Rank-n Accuracy: \n{ranks}\n'
+        f'### Rank-1 Accuracy: {evaluation.rank1:f}\n### nAUC: {evaluation.nauc}'
+    )
+
+
+def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays of matching shape, labels as int64 within the classes; anything else is a caller's defect."""
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1]:
+        raise ValueError(f'scores must be [S, C] and labels [S], received {scores.shape} and {labels.shape}')
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f'labels must be integers, received {labels.dtype}')
+    if len(labels) and not 0 <= labels.min() <= labels.max() < scores.shape[1]:
+        raise ValueError(f'labels must be 0 to {scores.shape[1] - 1}, received {labels.min()} to {labels.max()}')
+    return scores, labels.astype(np.int64)
