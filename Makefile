@@ -1,0 +1,59 @@
+# Two commands for a fresh machine that has python3, make and a package index:
+#   make demo    install, simulate walkers, train both stages, evaluate
+#   make test    install, check the format, lint, run the tests
+# Both install into .venv, once, and again after the requirements have changed.
+
+PYTHON ?= python3
+# Further options for pip, e.g. PIP_FLAGS='-c requirements-tested.txt' for exactly the tested versions.
+PIP_FLAGS ?=
+DEMO_DIR ?= demo
+DEMO_EPOCHS ?= 12
+DEMO_RN_EPOCHS ?= 60
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install $(PIP_FLAGS)
+DEMO_FLAGS := --dataset DEMO --data_dir '$(DEMO_DIR)/Datasets' --models_dir '$(DEMO_DIR)/Models'
+
+.PHONY: help install demo test check-python clean
+
+help:
+	@echo 'make demo      simulate walkers, train, evaluate; writes $(DEMO_DIR)/'
+	@echo 'make test      check the format, lint, run the tests'
+	@echo 'make install   only install into $(VENV)'
+	@echo 'make clean     remove $(VENV), $(DEMO_DIR) and caches; Datasets and Models stay'
+	@echo 'PYTHON=python3.12 in front or behind chooses another Python.'
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m sge_la.data.prepare DEMO --data_dir '$(DEMO_DIR)/Datasets'
+	$(BIN)/python train.py $(DEMO_FLAGS) --epochs $(DEMO_EPOCHS) --rn_epochs $(DEMO_RN_EPOCHS) --overwrite
+	$(BIN)/python evaluate.py $(DEMO_FLAGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+install: $(VENV)/.installed
+
+$(VENV)/bin/python: | check-python
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt $(VENV)/bin/python
+	@echo 'Installing into $(VENV) (several hundred megabytes, this takes minutes) ...'
+	@$(PIP) -r requirements.txt || { echo 'error: installing failed, for the reason that pip gives above; put it right and run make again' >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+	@echo 'Installing the development tools ...'
+	@$(PIP) --editable '.[dev]' || { echo 'error: installing failed, for the reason that pip gives above; put it right and run make again' >&2; exit 1; }
+	@touch $@
+
+check-python:
+	@command -v '$(PYTHON)' >/dev/null || { echo "error: Python 3.10 to 3.13 is needed, and there is no command '$(PYTHON)'; install it, or name another with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || { echo "error: Python 3.10 to 3.13 is needed, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1); name another with make PYTHON=python3.12, say" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: '$(PYTHON)' cannot make virtual environments, because its venv or ensurepip module is missing; install it (on Debian and Ubuntu the package python3-venv) and run make again" >&2; exit 1; }
+
+clean:
+	rm -rf $(VENV) '$(DEMO_DIR)' .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	find sge_la tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Speed and memory, each measured by one command: `python -m benchmarks.NAME`."""
