@@ -12,7 +12,8 @@ DEMO_RN_EPOCHS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install $(PIP_FLAGS)
+# Twice quiet: errors only.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install $(PIP_FLAGS)
 DEMO_FLAGS := --dataset DEMO --data_dir '$(DEMO_DIR)/Datasets' --models_dir '$(DEMO_DIR)/Models'
 
 .PHONY: help install demo test check-python clean
