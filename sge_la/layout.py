@@ -1,0 +1,173 @@
+"""Where files lie under `Datasets/` and `Models/`, in the original's spelling."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sge_la.errors import UserError
+
+AXES = ('x', 'y', 'z')
+CHECKPOINT_STEM = 'trained_model.ckpt'
+ENCODER_ROOT = 'Gait_Encoding_models'
+RECOGNITION_ROOTS = {'CAGE': 'CAGEs_RN_models', 'AGE': 'AGEs_RN_models'}
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """The files of one split (training, or one test set).
+
+    Attributes:
+        folder: the folder that holds them all.
+        prefix: '' for training, 't_' for test arrays.
+        stem: what follows the axis, e.g. 'BIWI_6' or 'IAS-A_6'.
+    """
+
+    folder: Path
+    prefix: str
+    stem: str
+
+    def source(self, axis: str) -> Path:
+        return self.folder / f'{self.prefix}source_{axis}_{self.stem}.npy'
+
+    def target(self, axis: str) -> Path:
+        return self.folder / f'{self.prefix}target_{axis}_{self.stem}.npy'
+
+    @property
+    def ids(self) -> Path:
+        return self.folder / f'ids_{self.stem}.npy'
+
+    @property
+    def frame_id(self) -> Path:
+        return self.folder / f'frame_id_{self.stem}.npy'
+
+    @property
+    def recording(self) -> Path:
+        """The recording that each sequence is from: no released data set has it, `prepare` writes it."""
+        return self.folder / f'{self.prefix}recording_{self.stem}.npy'
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of one data set in one of the three released layouts.
+
+    Attributes:
+        layout: 1 (SGE-LA, flat), 2 (Locality-Awareness-SGE, a folder a length) or 3 (SPC-MGR and later).
+        root: the folder of this data set and length.
+        train: the training split.
+        tests: test splits by name; the first is the one that is scored when nothing is said.
+    """
+
+    layout: int
+    root: Path
+    train: SplitFiles
+    tests: dict[str, SplitFiles]
+
+
+# Test sets of layout 3 (one folder each) and what the single test folder of layouts 1 and 2 holds.
+TEST_FOLDERS = {
+    'BIWI': ('Walking', 'Still'),
+    'IAS': ('A', 'B'),
+    'KGBD': ('probe', 'gallery'),
+    'KS20': ('probe', 'gallery'),
+}
+DEFAULT_TEST = {'BIWI': 'Walking', 'KGBD': 'probe', 'KS20': 'probe'}
+
+
+def check_dataset_name(name: str) -> str:
+    """Refuses a name that is not safe as a part of file names (such as `../x`); returns it otherwise.
+
+    Raises:
+        UserError: it has other characters than letters, digits, `_` and `-`, or more than 64.
+    """
+    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}', name):
+        raise UserError(
+            f"a data set's name should have 1 to 64 letters, digits, _ or - and start with a letter or digit, "
+            f'found {name!r}; choose another name'
+        )
+    return name
+
+
+def dataset_files(
+    data_dir: Path | str, dataset: str, length: int, layout: int, view: int | None = None
+) -> DatasetFiles:
+    """Names the files of a data set in a given layout; nothing is read.
+
+    Args:
+        data_dir: the folder `Datasets/`.
+        dataset: e.g. 'BIWI'.
+        length: T, frames in a sequence.
+        layout: 1, 2 or 3.
+        view: KS20's view 0 to 4, or None for the random split.
+    """
+    data_dir = Path(data_dir)
+    root = data_dir if layout == 1 else data_dir / dataset / str(length)
+    if view is not None:
+        root = root / f'view_{view}'
+    stem = f'{dataset}_{length}'
+    if layout == 3:
+        train = SplitFiles(root / 'train_npy_data', '', stem)
+        names = TEST_FOLDERS.get(dataset, ('probe', 'gallery'))
+        tests = {name: SplitFiles(root / 'test_npy_data' / name, 't_', stem) for name in names}
+        return DatasetFiles(layout, root, train, tests)
+    train = SplitFiles(root / f'{dataset}_train_npy_data', '', stem)
+    test_folder = root / f'{dataset}_test_npy_data'
+    if dataset == 'IAS':
+        tests = {name: SplitFiles(test_folder, 't_', f'IAS-{name}_{length}') for name in TEST_FOLDERS['IAS']}
+    else:
+        tests = {DEFAULT_TEST.get(dataset, 'test'): SplitFiles(test_folder, 't_', stem)}
+    return DatasetFiles(layout, root, train, tests)
+
+
+def _key(length: int, temperature: float, frozen: int, view: int | None, task: str) -> str:
+    shown_view = '' if view is None else f'view_{view}'
+    return f'{length}_{float(temperature)}_{frozen}{shown_view}pre_{task}'
+
+
+def encoder_folder(
+    models_dir: Path | str,
+    dataset: str,
+    attention: str,
+    axis: str,
+    length: int,
+    temperature: float,
+    *,
+    frozen: int = 0,
+    view: int | None = None,
+    task: str = 'rev_rec',
+    encoding: str = 'CAGE',
+    suffix: str = '',
+) -> Path:
+    """The folder of one axis' gait encoder, e.g. `Gait_Encoding_models/BIWI_LA_x_6_0.1_0pre_rev_rec`.
+
+    AGE encoders (SGE-LA, IJCAI 2020) are named `BIWI_LA_x`; they know one length and no temperature.
+    """
+    name = f'{dataset}_{attention}_{axis}'
+    if encoding == 'CAGE':
+        name += '_' + _key(length, temperature, frozen, view, task)
+    return Path(models_dir) / ENCODER_ROOT / (name + suffix)
+
+
+def recognition_folder(
+    models_dir: Path | str,
+    dataset: str,
+    attention: str,
+    manner: str,
+    length: int,
+    temperature: float,
+    *,
+    frozen: int = 0,
+    view: int | None = None,
+    task: str = 'rev_rec',
+    encoding: str = 'CAGE',
+    suffix: str = '',
+) -> Path:
+    """The folder of a recognition network, e.g. `CAGEs_RN_models/BIWI_LA_RN_ap_6_0.1_0pre_rev_rec`.
+
+    rev_rec_plus leaves the attention out, IAS the view, AGE everything after the manner, as in the original.
+    """
+    name = f'{dataset}_RN_{manner}' if task == 'rev_rec_plus' else f'{dataset}_{attention}_RN_{manner}'
+    if encoding == 'CAGE':
+        name += '_' + _key(length, temperature, frozen, None if dataset == 'IAS' else view, task)
+    return Path(models_dir) / RECOGNITION_ROOTS[encoding] / (name + suffix)
