@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sge_la import files
 from sge_la.errors import UserError
 
 # Orders of the square matrices that the yardstick tries. A GPU needs larger ones to be kept busy.
@@ -304,16 +304,4 @@ def write_json(path: Path | None, name: str, facts: Mapping[str, Any], results: 
     """
     if path is None:
         return
-    text = json.dumps({'benchmark': name, 'machine': dict(facts), **results}, indent=2, allow_nan=False) + '\n'
-    beside = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with beside.open('w', encoding='utf-8') as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise UserError(
-            f"The results could not be written to '{path}' ({error.strerror}): choose another --json."
-        ) from error
+    files.write_json(path, {'benchmark': name, 'machine': facts, **results})
