@@ -1,0 +1,48 @@
+"""Checkpoints: the original's TensorFlow bundles under its variable names, both ways, without TensorFlow."""
+
+from __future__ import annotations
+
+from sge_la.checkpoints.bundle import read_bundle, write_bundle
+from sge_la.checkpoints.describe import CheckpointFacts, describe
+from sge_la.checkpoints.folders import (
+    checkpoint_facts,
+    has_checkpoint,
+    load_encoder,
+    load_recognition,
+    read_checkpoint,
+    save_encoder,
+    save_recognition,
+)
+from sge_la.checkpoints.names import (
+    AdamSlots,
+    CheckpointWarning,
+    Restored,
+    encoder_shapes,
+    recognition_shapes,
+    select_encoder,
+    select_recognition,
+)
+from sge_la.checkpoints.run_names import RunName, parse_run_name
+
+__all__ = [
+    'AdamSlots',
+    'CheckpointFacts',
+    'CheckpointWarning',
+    'Restored',
+    'RunName',
+    'checkpoint_facts',
+    'describe',
+    'encoder_shapes',
+    'has_checkpoint',
+    'load_encoder',
+    'load_recognition',
+    'parse_run_name',
+    'read_bundle',
+    'read_checkpoint',
+    'recognition_shapes',
+    'save_encoder',
+    'save_recognition',
+    'select_encoder',
+    'select_recognition',
+    'write_bundle',
+]
