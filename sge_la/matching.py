@@ -1,0 +1,303 @@
+"""Gallery and probe: who in the gallery is nearest to each probe, without a classifier.
+
+Features are compared by distance alone. P probes (queries) and G gallery entries have D values each. Distances are
+computed in float64 and in blocks, so that neither the P·G distances nor a float64 copy of the gallery is held at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sge_la.errors import UserError
+
+METRICS = ('euclidean', 'cosine')
+BLOCK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """What matching found; Q is the number of probes that have a right gallery entry.
+
+    Attributes:
+        rank_n: float64 [num_ranks], share of the Q probes with a right entry among the n nearest, n = 1 first (CMC).
+        mean_ap: mAP, the mean of `average_precision`.
+        mean_inp: mINP, the mean of `inverse_negative_penalty`.
+        probes: int64 [Q], the rows of `probe` that were scored.
+        first_rank: int64 [Q], place of the nearest right entry, from 1.
+        average_precision: float64 [Q], mean over the right entries k = 1, 2, ... of k / (place of the k-th).
+        inverse_negative_penalty: float64 [Q], number of right entries / place of the last one (1 when no wrong entry
+            is nearer than any right one; Ye et al., "Deep learning for person re-identification", TPAMI 2021).
+        num_skipped: probes without a right gallery entry; they count nowhere.
+    """
+
+    rank_n: np.ndarray
+    mean_ap: float
+    mean_inp: float
+    probes: np.ndarray
+    first_rank: np.ndarray
+    average_precision: np.ndarray
+    inverse_negative_penalty: np.ndarray
+    num_skipped: int
+
+
+def match(
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    probe_labels: np.ndarray,
+    gallery_labels: np.ndarray,
+    *,
+    metric: str = 'euclidean',
+    probe_groups: np.ndarray | None = None,
+    gallery_groups: np.ndarray | None = None,
+    probe_items: np.ndarray | None = None,
+    gallery_items: np.ndarray | None = None,
+    num_ranks: int = 50,
+    block_bytes: int = BLOCK_BYTES,
+    show_progress: bool = False,
+) -> MatchResult:
+    """Ranks the gallery for every probe and scores the ranking.
+
+    Left out of a probe's gallery are entries of the same identity that are from the same recording (`*_groups`) or
+    are the same sequence (`*_items`): they match by what the sensor saw, not by who walks. Leaving out by sequence
+    number instead of by place in the ranking keeps probes right that are not their own nearest entry.
+
+    Equal distances count against the probe: a wrong entry at the same distance is taken to be nearer. The result then
+    depends neither on the order of the gallery nor on luck, and features that are all equal score lowest.
+
+    Args:
+        probe: float [P, D].
+        gallery: float [G, D].
+        probe_labels: integers [P], identities.
+        gallery_labels: integers [G].
+        metric: 'euclidean' or 'cosine' (1 - cosine; a vector of zeros is at distance 1 from all).
+        probe_groups: integers [P], the recording of each probe, or None. The same number must mean the same recording
+            in both arrays (at least within an identity).
+        gallery_groups: integers [G]; both or neither.
+        probe_items: integers [P], the number of each sequence, or None: for probes that are in the gallery too.
+        gallery_items: integers [G]; both or neither.
+        num_ranks: length of `rank_n`.
+        block_bytes: upper bound, about, of the memory for distances.
+        show_progress: shows a bar on a terminal.
+
+    Raises:
+        UserError: nothing to match, no probe has a right gallery entry, or a feature is not finite.
+    """
+    probe_labels, gallery_labels = _checked_labels(probe, gallery, probe_labels, gallery_labels)
+    exclusions = [
+        _checked_keys(probe, gallery, probe_groups, gallery_groups, 'groups'),
+        _checked_keys(probe, gallery, probe_items, gallery_items, 'items'),
+    ]
+    entries_of = _rows_by_value(gallery_labels)
+    probes, scores = [], []
+    for start, distances in distance_blocks(
+        probe, gallery, metric=metric, block_bytes=block_bytes, show_progress=show_progress
+    ):
+        for row, nearness in enumerate(distances, start):
+            same_identity = entries_of.get(probe_labels[row])
+            if same_identity is None:
+                continue
+            is_excluded = np.zeros(len(same_identity), bool)
+            for probe_keys, gallery_keys in filter(None, exclusions):
+                is_excluded |= gallery_keys[same_identity] == probe_keys[row]
+            if is_excluded.all():
+                continue
+            probes.append(row)
+            scores.append(_score_ranking(nearness, same_identity, same_identity[~is_excluded]))
+    if not probes:
+        raise UserError(
+            f'matching needs a probe whose identity is in the gallery, but none of the {len(probe)} probes has a right '
+            f'entry among {len(gallery)} (same recordings left out): check the probe and gallery sets'
+        )
+    first_rank, average_precision, inverse_negative_penalty = (np.array(values) for values in zip(*scores, strict=True))
+    places = np.bincount(np.minimum(first_rank, num_ranks + 1), minlength=num_ranks + 2)
+    return MatchResult(
+        rank_n=np.cumsum(places[1 : num_ranks + 1]) / len(probes),
+        mean_ap=float(average_precision.mean()),
+        mean_inp=float(inverse_negative_penalty.mean()),
+        probes=np.array(probes),
+        first_rank=first_rank,
+        average_precision=average_precision,
+        inverse_negative_penalty=inverse_negative_penalty,
+        num_skipped=len(probe) - len(probes),
+    )
+
+
+def nearest(
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    k: int,
+    *,
+    metric: str = 'euclidean',
+    probe_groups: np.ndarray | None = None,
+    gallery_groups: np.ndarray | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    show_progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest gallery entries of each probe, nearest first; equal distances in the order of the gallery.
+
+    Args:
+        probe: float [P, D].
+        gallery: float [G, D].
+        k: number of entries wanted; all G if there are fewer.
+        metric: as in `match`.
+        probe_groups: integers [P]: entries of the same group are put behind all others, at infinite distance.
+        gallery_groups: integers [G]; both or neither.
+        block_bytes: as in `match`.
+        show_progress: as in `match`.
+
+    Returns:
+        `(entries, distances)`, int64 [P, k] and float64 [P, k].
+
+    Raises:
+        UserError: nothing to match, or a feature is not finite.
+    """
+    keys = _checked_keys(probe, gallery, probe_groups, gallery_groups, 'groups')
+    k = min(k, len(gallery))
+    entries, nearest_distances = np.empty((len(probe), k), np.int64), np.empty((len(probe), k))
+    for start, distances in distance_blocks(
+        probe, gallery, metric=metric, block_bytes=block_bytes, show_progress=show_progress
+    ):
+        rows = slice(start, start + len(distances))
+        if keys is not None:
+            distances[keys[0][rows, None] == keys[1]] = np.inf
+        for row, nearness in enumerate(distances, start):
+            # All entries up to the k-th distance, so that equal ones can be put in the gallery's order.
+            candidates = np.flatnonzero(nearness <= np.partition(nearness, k - 1)[k - 1])
+            entries[row] = candidates[np.argsort(nearness[candidates], kind='stable')[:k]]
+            nearest_distances[row] = nearness[entries[row]]
+    return entries, nearest_distances
+
+
+def distance_blocks(
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    metric: str = 'euclidean',
+    block_bytes: int = BLOCK_BYTES,
+    show_progress: bool = False,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields `(first probe, float64 [b, G] distances)` for consecutive blocks of b probes; the caller may overwrite.
+
+    Raises:
+        UserError: no probe, no gallery entry, or a feature is not finite.
+    """
+    if metric not in METRICS:
+        raise ValueError(f'metric must be one of {METRICS}, received {metric!r}')
+    if probe.ndim != 2 or gallery.ndim != 2 or probe.shape[1] != gallery.shape[1]:
+        raise ValueError(f'probe and gallery must be [P, D] and [G, D], received {probe.shape} and {gallery.shape}')
+    if len(probe) == 0 or len(gallery) == 0:
+        raise UserError(f'matching needs probes and a gallery, found {len(probe)} and {len(gallery)}: check both sets')
+    from tqdm import tqdm
+
+    probe_squares, gallery_squares = _squared_lengths(probe, 'probe'), _squared_lengths(gallery, 'gallery')
+    num_rows = max(1, block_bytes // 2 // (8 * (len(gallery) + probe.shape[1])))
+    num_entries = max(1, block_bytes // 2 // (8 * gallery.shape[1]))
+    bar = tqdm(total=len(probe), desc='Matching', unit='probe', disable=None if show_progress else True)
+    with bar:
+        for start in range(0, len(probe), num_rows):
+            rows = probe[start : start + num_rows].astype(np.float64)
+            distances = np.empty((len(rows), len(gallery)))
+            for first in range(0, len(gallery), num_entries):
+                entries = gallery[first : first + num_entries].astype(np.float64)
+                np.matmul(rows, entries.T, out=distances[:, first : first + num_entries])
+            _to_distances(distances, probe_squares[start : start + num_rows], gallery_squares, metric)
+            yield start, distances
+            bar.update(len(rows))
+
+
+def pool_recordings(
+    features: np.ndarray, labels: np.ndarray, recordings: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of all sequences of a recording: one row for each (recording, identity).
+
+    Args:
+        features: float [N, D], features or scores of sequences.
+        labels: integers [N].
+        recordings: integers [N].
+
+    Returns:
+        `(means, labels, recordings)`: [K, D] in the features' type (summed in float64), int64 [K] and int64 [K],
+        sorted by recording, then label.
+    """
+    if not len(features) == len(labels) == len(recordings):
+        raise ValueError(f'lengths must agree, received {len(features)}, {len(labels)} and {len(recordings)}')
+    order = np.lexsort((labels, recordings))
+    keys = np.stack([np.asarray(recordings)[order], np.asarray(labels)[order]], axis=1).astype(np.int64)
+    starts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1) != 0, axis=1))
+    means = [features[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])]
+    return np.array(means).astype(features.dtype), keys[starts, 1], keys[starts, 0]
+
+
+def _score_ranking(nearness: np.ndarray, same_identity: np.ndarray, right: np.ndarray) -> tuple[int, float, float]:
+    """First place, average precision and inverse negative penalty of one probe.
+
+    Args:
+        nearness: float64 [G], distances.
+        same_identity: rows of the probe's identity, those left out included.
+        right: rows of them that count.
+    """
+    # Wrong entries up to a right one's distance = all entries up to it less those of the identity.
+    right_distances = np.sort(nearness[right])
+    num_ahead = np.searchsorted(np.sort(nearness), right_distances, 'right')
+    num_ahead -= np.searchsorted(np.sort(nearness[same_identity]), right_distances, 'right')
+    found = np.arange(1, len(right) + 1)
+    places = found + num_ahead
+    return int(places[0]), float(np.mean(found / places)), len(right) / int(places[-1])
+
+
+def _to_distances(
+    products: np.ndarray, probe_squares: np.ndarray, gallery_squares: np.ndarray, metric: str
+) -> np.ndarray:
+    """Turns inner products [b, G] into distances, in place."""
+    if metric == 'cosine':
+        for squares, axis in ((probe_squares, 1), (gallery_squares, 0)):
+            lengths = np.sqrt(squares)
+            products /= np.expand_dims(np.where(lengths > 0, lengths, 1), axis)
+        return np.subtract(1, products, out=products)
+    products *= -2
+    products += probe_squares[:, None]
+    products += gallery_squares
+    return np.sqrt(np.maximum(products, 0, out=products), out=products)
+
+
+def _squared_lengths(features: np.ndarray, side: str) -> np.ndarray:
+    """float64 [N] squared lengths; also where features that are not finite are noticed."""
+    squares = np.empty(len(features))
+    for start in range(0, len(features), 4096):
+        rows = features[start : start + 4096].astype(np.float64)
+        squares[start : start + 4096] = np.einsum('nd,nd->n', rows, rows)
+    if not np.isfinite(squares).all():
+        row = int(np.flatnonzero(~np.isfinite(squares))[0])
+        raise UserError(
+            f'features must be finite numbers, but row {row} of the {side} set has NaN or infinity: the weights are '
+            'damaged or training diverged; use an earlier checkpoint or train again'
+        )
+    return squares
+
+
+def _checked_labels(probe, gallery, probe_labels, gallery_labels) -> tuple[np.ndarray, np.ndarray]:
+    probe_labels, gallery_labels = np.asarray(probe_labels), np.asarray(gallery_labels)
+    if probe_labels.shape != (len(probe),) or gallery_labels.shape != (len(gallery),):
+        raise ValueError(
+            f'labels must be [{len(probe)}] and [{len(gallery)}], received {probe_labels.shape} and '
+            f'{gallery_labels.shape}'
+        )
+    return probe_labels, gallery_labels
+
+
+def _checked_keys(probe, gallery, probe_keys, gallery_keys, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+    if probe_keys is None and gallery_keys is None:
+        return None
+    if probe_keys is None or gallery_keys is None:
+        raise ValueError(f'{name} must be given for probe and gallery, or for neither')
+    if len(probe_keys) != len(probe) or len(gallery_keys) != len(gallery):
+        raise ValueError(f'{name} must have {len(probe)} and {len(gallery)} entries')
+    return np.asarray(probe_keys), np.asarray(gallery_keys)
+
+
+def _rows_by_value(values: np.ndarray) -> dict[int, np.ndarray]:
+    """The rows of each value, ascending."""
+    return {int(value): np.flatnonzero(values == value) for value in np.unique(values)}
