@@ -12,7 +12,6 @@ in the same process. Keras and its backend are imported inside the functions, so
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import math
 import os
 import platform
@@ -25,13 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sge_la import files
+from sge_la import files, runtime
 from sge_la.errors import UserError
 
 # Orders of the square matrices that the yardstick tries. A GPU needs larger ones to be kept busy.
 CPU_SIZES = (1024, 2048, 3072)
 GPU_SIZES = (4096, 8192)
-PACKAGES = ('numpy', 'keras', 'tensorflow', 'jax')
 
 
 @dataclass(frozen=True)
@@ -97,66 +95,46 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _device(backend: str) -> tuple[str, str]:
-    """The kind ('cpu', 'gpu', ...) and the name of the device that the backend computes on."""
-    if backend == 'jax':
-        import jax
-
-        device = jax.devices()[0]
-        return device.platform, device.device_kind
-    import tensorflow as tf
-
-    gpus = tf.config.get_visible_devices('GPU')
-    if not gpus:
-        return 'cpu', 'CPU'
-    return 'gpu', tf.config.experimental.get_device_details(gpus[0]).get('device_name', gpus[0].name)
-
-
-def _threads(backend: str) -> int:
-    """Threads that one operation may use on the CPU."""
-    if backend == 'jax':
-        return available_cores()
-    import tensorflow as tf
-
-    return tf.config.threading.get_intra_op_parallelism_threads() or available_cores()
-
-
 def _backend() -> str:
     import keras
 
     backend = keras.backend.backend()
     if backend not in ('tensorflow', 'jax'):
-        raise UserError(f"The benchmarks know the backends tensorflow and jax, not '{backend}': set KERAS_BACKEND.")
+        raise UserError(f"the benchmarks know the backends tensorflow and jax, not '{backend}'; set KERAS_BACKEND")
     return backend
 
 
-def machine_facts() -> dict[str, Any]:
-    """What a measured number has to be read with: machine, versions, backend, device, threads.
+def start(gpu: str = '0') -> dict[str, Any]:
+    """Chooses the device and tells what a measured number has to be read with.
+
+    Args:
+        gpu: number of the GPU, '-1' for the CPU, as in `train.py`.
+
+    Returns:
+        Machine, versions, backend, device and threads.
 
     Raises:
-        UserError: the Keras backend is neither TensorFlow nor JAX.
+        UserError: the Keras backend is neither TensorFlow nor JAX, or the machine has other GPUs.
     """
-    backend = _backend()
-    kind, device = _device(backend)
+    device = runtime.start(gpu, 0)
     return {
+        'backend': _backend(),
         'cpu': _cpu_model(),
         'cores': available_cores(),
         'memory_gib': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
-        'system': f'{platform.system()} {platform.release()}',
-        'python': platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
-        'backend': backend,
-        'device_kind': kind,
-        'device': device,
-        'threads': _threads(backend),
+        **runtime.environment(device),
     }
+
+
+def _on_gpu(backend: str) -> bool:
+    """Whether the backend computes on a GPU when it is not told where."""
+    if backend == 'jax':
+        import jax
+
+        return (jax.config.jax_default_device or jax.devices()[0]).platform == 'gpu'
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices('GPU'))
 
 
 def _matrix_product(backend: str, size: int, dtype: str, products: int) -> Callable[[], object]:
@@ -201,10 +179,10 @@ def matrix_rate(dtype: str = 'float32', *, sizes: Sequence[int] | None = None, r
         UserError: the Keras backend is neither TensorFlow nor JAX.
     """
     backend = _backend()
-    on_cpu = _device(backend)[0] == 'cpu'
-    products = 1 if on_cpu else 10
+    on_gpu = _on_gpu(backend)
+    products = 10 if on_gpu else 1
     rates = []
-    for size in sizes or (CPU_SIZES if on_cpu else GPU_SIZES):
+    for size in sizes or (GPU_SIZES if on_gpu else CPU_SIZES):
         timing = measure(_matrix_product(backend, size, dtype, products), repeats=repeats)
         rates.append(products * 2 * size**3 / timing.best / 1e9)
     return max(rates)
@@ -218,7 +196,7 @@ def _positive(text: str) -> int:
 
 
 def argument_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the flags that every benchmark has: `--json` and `--repeats`."""
+    """A parser with the flags that every benchmark has: `--json`, `--repeats` and `--gpu`."""
     parser = argparse.ArgumentParser(
         prog=f'python -m benchmarks.{name}',
         description=description,
@@ -226,6 +204,9 @@ def argument_parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument('--json', metavar='FILE', type=Path, help='write facts and results to FILE as well')
     parser.add_argument('--repeats', metavar='N', type=_positive, default=5, help='timed repeats (default %(default)s)')
+    parser.add_argument(
+        '--gpu', metavar='N', default='0', help='number of the GPU, -1 for the CPU (default %(default)s)'
+    )
     return parser
 
 
@@ -288,11 +269,10 @@ def format_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> st
 
 def format_facts(facts: Mapping[str, Any]) -> str:
     """The machine's facts in two lines, for the head of a benchmark's output."""
-    versions = ', '.join(f'{package} {facts[package]}' for package in PACKAGES if facts[package])
-    where = f'on {facts["device"]}' if facts['device_kind'] != 'cpu' else f'on the CPU, {facts["threads"]} threads'
+    versions = ', '.join(f'{name} {facts[name]}' for name in ('numpy', 'keras', 'tensorflow', 'jax') if name in facts)
     return (
-        f'{facts["cpu"]}, {facts["cores"]} cores, {facts["memory_gib"]} GiB, {facts["system"]}\n'
-        f'Python {facts["python"]}, {versions}; backend {facts["backend"]} {where}'
+        f'{facts["cpu"]}, {facts["cores"]} cores, {facts["memory_gib"]} GiB, {facts["machine"]}\n'
+        f'Python {facts["python"]}, {versions}; {facts["backend"]} on {facts["device"]}'
     )
 
 
