@@ -93,6 +93,7 @@ def slow_nauc(scores, labels):
     return wins / (len(right) * len(wrong))
 
 
+@pytest.mark.reference
 class TestAgainstTheOriginal:
     @pytest.mark.parametrize('name', CASES)
     def test_numbers(self, reference, name):
