@@ -1,0 +1,87 @@
+"""Reads many recordings, on all processor cores where that is worth it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+from sge_la.data.raw.recording import RawRecording, Recording
+from sge_la.errors import UserError
+
+# Starting the processes takes about as long as reading this many bytes of text.
+_WORTH_PROCESSES = 24 * 2**20
+
+
+def read_all(
+    read: Callable[[RawRecording], Recording], recordings: Sequence[RawRecording], processes: int | None = None
+) -> list[Recording]:
+    """Reads recordings, showing a bar with the time left on a terminal.
+
+    Args:
+        read: reads one; a function that other processes can import.
+        recordings: what is to be read.
+        processes: how many read at the same time; None: one a core if there is much to read, else this one alone.
+
+    Returns:
+        What was read, in the order given.
+
+    Raises:
+        UserError: one of them is bad, the first in the order given.
+    """
+    from tqdm import tqdm
+
+    if processes is None:
+        total = sum(raw.size for raw in recordings)
+        processes = min(num_cores(), len(recordings)) if total > _WORTH_PROCESSES else 1
+    # Bytes, because recordings differ in length: the time left is told better by them.
+    total = sum(max(1, raw.size) for raw in recordings)
+    with tqdm(total=total, unit='B', unit_scale=True, desc='reading', disable=None, leave=False) as bar:
+        result = []
+        for recording in _in_processes(read, recordings, processes) if processes > 1 else map(read, recordings):
+            result.append(recording)
+            bar.update(max(1, recording.raw.size))
+    return result
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _in_processes(
+    read: Callable[[RawRecording], Recording], recordings: Iterable[RawRecording], processes: int
+) -> Iterator[Recording]:
+    # Fresh processes: copies of one that runs threads (NumPy's, a bar's, TensorFlow's) can hang.
+    executor = ProcessPoolExecutor(processes, get_context('spawn'))
+    try:
+        with _interrupts_held_back():
+            futures = [executor.submit(read, raw) for raw in recordings]
+        for at, future in enumerate(futures):
+            yield future.result()
+            # The array belongs to the caller now; a second reference would keep it alive.
+            futures[at] = None
+    except BrokenProcessPool as error:
+        raise UserError(
+            'a process that read recordings was killed, most likely because memory ran out; close other programs '
+            'and start again'
+        ) from error
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Processes started in the body never see Ctrl-C; this one gets it afterwards and stops them in good order."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,70 @@
+"""What every reader of raw data gives: recordings that were found, and recordings that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.data.skeletons import Skeleton
+
+
+@dataclass(frozen=True)
+class RawRecording:
+    """A recording that was found and not read yet.
+
+    Attributes:
+        name: its path inside the raw folder, by which `prepare.json` and `--holdout` know it.
+        path: the file, or the folder of its frames.
+        person: the person's name in the raw data.
+        identity: the person's label in the data set.
+        part: the part of the raw data that it belongs to: '' where there are none, else 'train', 'test', or a
+            data set's own word ('Walking', 'TestingA', 'gc1', 'nm').
+        view: the camera's view, or None.
+        size: bytes of text to read, 0 where nothing is read.
+    """
+
+    name: str
+    path: Path
+    person: str
+    identity: int
+    part: str = ''
+    view: int | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that was read.
+
+    Attributes:
+        raw: what was found.
+        frames: float32 `[F, J, 3]`, metres.
+        numbers: int64 `[F]`, increasing frame numbers that no sequence may jump, or None where the frames
+            follow each other whatever was dropped between them.
+        notes: sentences about what is odd but usable, for the summary.
+    """
+
+    raw: RawRecording
+    frames: np.ndarray
+    numbers: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawData:
+    """The recordings of a raw data set, and how to read one.
+
+    Attributes:
+        skeleton: the joints, in the files' order.
+        recordings: sorted by person, then in the data set's own order; what is written follows it.
+        read: reads one recording; picklable, because it runs in several processes.
+        notes: sentences about files that were not used, for the summary.
+    """
+
+    skeleton: Skeleton
+    recordings: Sequence[RawRecording]
+    read: Callable[[RawRecording], Recording]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,85 @@
+"""Reads the text files of raw recordings, whatever editor or system has written them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.errors import UserError
+from sge_la.files import os_errors, regular_size
+
+# KGBD's largest recording has 1 MB; an hour of 25 joints at 30 frames a second, 150 MB.
+TEXT_LIMIT = 256 * 2**20
+# Nothing that a depth camera sees is as far away; more is a sign of another unit or of a broken number.
+MAX_COORDINATE = 1e4
+
+_LFS_START = b'version https://git-lfs'
+_UTF16_STARTS = (b'\xff\xfe', b'\xfe\xff')
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file: UTF-8, with or without a byte-order mark; all line ends become a newline.
+
+    Raises:
+        UserError: it is missing, no file, too large, a Git LFS pointer, or not UTF-8 text.
+    """
+    if regular_size(path) > TEXT_LIMIT:
+        raise UserError(f'{path} should be text of at most {TEXT_LIMIT} bytes and is larger; check which file it is')
+    with os_errors(path, 'read'):
+        content = path.read_bytes()
+    if content.startswith(_LFS_START):
+        raise UserError(f'{path} holds a Git LFS pointer instead of a recording; run `git lfs pull` where it is from')
+    if content.startswith(_UTF16_STARTS):
+        raise UserError(f'{path} should be UTF-8 text and is UTF-16; save it as UTF-8')
+    try:
+        text = content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'{path} should be UTF-8 text, but its byte {error.start} is none; fetch it again or save it as UTF-8'
+        ) from error
+    return text.replace('\r\n', '\n').replace('\r', '\n')
+
+
+def coordinates(fields: list[str]) -> np.ndarray | None:
+    """Reads many numbers at once.
+
+    Returns:
+        float32 `[len(fields)]`, or None if one of them is no usable coordinate; `coordinate` then tells which.
+    """
+    try:
+        values = np.array(list(map(float, fields)))
+    except ValueError:
+        return None
+    # Written so that NaN fails too.
+    if not (np.abs(values) <= MAX_COORDINATE).all():
+        return None
+    return values.astype(np.float32)
+
+
+def coordinate(field: str, where: str) -> float:
+    """Reads one number.
+
+    Args:
+        field: the text.
+        where: file and line, for the error.
+
+    Raises:
+        UserError: it is no finite number, or none that can be a coordinate in metres.
+    """
+    try:
+        # Python's own notation with underscores is not one of these files'.
+        value = float('none' if '_' in field else field)
+    except ValueError:
+        raise UserError(f'{where}: a number was expected, found {shown(field)}; correct or remove the file') from None
+    if not abs(value) <= MAX_COORDINATE:
+        raise UserError(
+            f'{where}: a coordinate in metres was expected, found {shown(field)}; correct or remove the file'
+        )
+    return value
+
+
+def shown(text: str, limit: int = 40) -> str:
+    """A piece of a file for a message: quoted, control characters escaped, not too long."""
+    text = text.strip()
+    return repr(text if len(text) <= limit else text[:limit] + '...')
