@@ -79,11 +79,11 @@ def check_dataset_name(name: str) -> str:
     """Refuses a name that is not safe as a part of file names (such as `../x`); returns it otherwise.
 
     Raises:
-        UserError: it has other characters than letters, digits, `_` and `-`, or more than 64.
+        UserError: it has other characters than letters, digits, `_`, `-`, `.` and `+`, or more than 64.
     """
-    if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_-]{0,63}', name):
+    if not re.fullmatch(r'[^\W_][\w.+-]{0,63}', name):
         raise UserError(
-            f"a data set's name should have 1 to 64 letters, digits, _ or - and start with a letter or digit, "
+            f"a data set's name should have 1 to 64 letters, digits or _ - . + and start with a letter or digit, "
             f'found {name!r}; choose another name'
         )
     return name

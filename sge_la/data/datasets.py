@@ -1,0 +1,266 @@
+"""From the files of the three released layouts to a `Dataset`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.data.reading import Split, read_split
+from sge_la.data.skeletons import Skeleton, for_dataset, from_json
+from sge_la.errors import UserError
+from sge_la.files import read_json
+from sge_la.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.options import facts
+
+# Tried in this order: what this project writes, what later repositories share, the oldest.
+LAYOUT_ORDER = (2, 3, 1)
+_LENGTHS = range(1, 1001)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set of one length: skeletons, and who they are.
+
+    Attributes:
+        name: e.g. 'BIWI'.
+        length: T, frames in a sequence.
+        layout: 1, 2 or 3: how its files lie.
+        root: the folder that they lie in.
+        train: the training set.
+        tests: test sets by name, in the order in which they are scored.
+        identities: the training set's labels, rising; class k of a recognition network is `identities[k]`.
+        skeleton: names and bones of the joints, or None where nobody knows them.
+    """
+
+    name: str
+    length: int
+    layout: int
+    root: Path
+    train: Split
+    tests: dict[str, Split]
+    identities: tuple[int, ...]
+    skeleton: Skeleton | None = None
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return self.train.skeletons.shape[2]
+
+    @cached_property
+    def class_index(self) -> dict[int, int]:
+        """Label → class, 0 to C − 1."""
+        return {label: index for index, label in enumerate(self.identities)}
+
+    def class_of(self, label: int) -> int:
+        """The class of a label, 0 to C − 1.
+
+        Raises:
+            KeyError: the training set does not have the label.
+        """
+        return self.class_index[label]
+
+    def classes(self, split: Split) -> np.ndarray:
+        """The class of each sequence of a split, int64 `[N]`; −1 for one that belongs to nobody."""
+        classes = np.full(len(split.skeletons), -1, np.int64)
+        for label, indices in split.ids.items():
+            classes[indices] = self.class_of(label)
+        return classes
+
+
+def print_warning(text: str) -> None:
+    """Prints a warning to stderr."""
+    print(f'warning: {text}', file=sys.stderr)
+
+
+def load(
+    name: str,
+    length: int = 6,
+    data_dir: Path | str = 'Datasets',
+    *,
+    view: int | None = None,
+    tests: Sequence[str] | None = None,
+    warn: Callable[[str], None] = print_warning,
+) -> Dataset:
+    """Reads a data set, whichever of the three layouts it lies in (2 is tried first, then 3, then 1).
+
+    Args:
+        name: 'BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'DEMO', or the user's own.
+        length: T, frames in a sequence.
+        data_dir: the folder `Datasets/`.
+        view: KS20's view 0 to 4, or None for the random split.
+        tests: names of test sets; None for those that the original scores: BIWI 'Walking', IAS 'A' and 'B', KGBD and
+            KS20 'probe'. Layout 3 has BIWI 'Still' and a 'gallery' for the last two as well.
+        warn: is given a sentence for what is odd but no error: another number of identities than the paper's, sequences
+            that belong to nobody.
+
+    Returns:
+        The data set; its arrays take 4 bytes a coordinate, and little more is needed while reading.
+
+    Raises:
+        UserError: it is missing, damaged, or does not fit together; each case in one sentence.
+    """
+    files, names = find(name, length, data_dir, view=view, tests=tests)
+    train = read_split(files.train, length, facts(name).joints)
+    joints = train.skeletons.shape[2]
+    splits = {test: read_split(files.tests[test], length, joints) for test in names}
+    identities = tuple(train.ids)
+    for test, split in splits.items():
+        check_test_identities(split.ids, identities, files.tests[test].ids)
+    dataset = Dataset(name, length, files.layout, files.root, train, splits, identities, read_skeleton(files, joints))
+    for text in oddities(dataset, files):
+        warn(text)
+    return dataset
+
+
+def check_test_identities(ids: dict[int, np.ndarray], identities: Sequence[int], path: Path) -> None:
+    """Checks that the training set has every identity of a test set.
+
+    Raises:
+        UserError: it lacks one.
+    """
+    unknown = sorted(set(ids) - set(identities))
+    if unknown:
+        shown = ', '.join(map(str, unknown[:5])) + (' ...' if len(unknown) > 5 else '')
+        raise UserError(
+            f'{path}: every test identity should be in the training set, but {len(unknown)} of {len(ids)} are not '
+            f'({shown}); check that both are of one data set'
+        )
+
+
+def oddities(dataset: Dataset, files: DatasetFiles) -> list[str]:
+    """Sentences on what is odd about a data set, but no error."""
+    found = []
+    expected = facts(dataset.name).identities
+    if expected is not None and len(dataset.identities) != expected:
+        found.append(f'{dataset.name} has {len(dataset.identities)} identities here, and {expected} in the paper')
+    splits = [(files.train, dataset.train)] + [(files.tests[name], split) for name, split in dataset.tests.items()]
+    for part, split in splits:
+        unused = int((split.labels < 0).sum())
+        if unused:
+            found.append(
+                f'{part.ids}: {unused} of {len(split.labels)} sequences belong to no identity, and are neither '
+                f'recognised nor scored (is {dataset.length} the right length?)'
+            )
+    return found
+
+
+def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
+    """The skeleton of a data set: of the `skeleton.json` beside its training arrays, else by its name.
+
+    Raises:
+        UserError: the file is damaged or has another number of joints.
+    """
+    name = files.train.stem.rsplit('_', 1)[0]
+    path = files.train.folder / 'skeleton.json'
+    if path.exists():
+        skeleton = from_json(read_json(path), str(path))
+        if len(skeleton.joints) != joints:
+            raise UserError(
+                f'{path} names {len(skeleton.joints)} joints, but the arrays have {joints}; correct or delete it'
+            )
+        return skeleton
+    skeleton = for_dataset(name)
+    return skeleton if skeleton is not None and len(skeleton.joints) == joints else None
+
+
+def find(
+    name: str,
+    length: int,
+    data_dir: Path | str = 'Datasets',
+    *,
+    view: int | None = None,
+    tests: Sequence[str] | None = None,
+) -> tuple[DatasetFiles, tuple[str, ...]]:
+    """Finds the layout that a data set lies in; the files are only looked for, not opened.
+
+    Returns:
+        Its files, and the names of the test sets that are wanted.
+
+    Raises:
+        UserError: it is missing (all places are named), or files of it are.
+    """
+    check_dataset_name(name)
+    if length not in _LENGTHS:
+        raise UserError(
+            f'a length of {_LENGTHS[0]} to {_LENGTHS[-1]} frames was expected, found {length}; give another'
+        )
+    candidates = [dataset_files(data_dir, name, length, layout, view) for layout in LAYOUT_ORDER]
+    problems = []
+    for files in candidates:
+        names = tuple(tests) if tests is not None else default_tests(files)
+        needed = _needed(files, names)
+        missing = [path for path in needed if not path.exists()]
+        unknown = [test for test in names if test not in files.tests]
+        if not missing and not unknown:
+            return files, names
+        if len(missing) < len(needed):
+            problems.append((len(missing), _partial(files, names, missing, unknown)))
+    if problems:
+        raise UserError(min(problems)[1])
+    raise UserError(_missing(name, length, Path(data_dir), candidates))
+
+
+def default_tests(files: DatasetFiles) -> tuple[str, ...]:
+    """The test sets that are scored when nothing is said: both of IAS, otherwise the layout's first."""
+    names = tuple(files.tests)
+    return names if names == ('A', 'B') else names[:1]
+
+
+def split_files(files: SplitFiles) -> list[Path]:
+    """The files that a split cannot do without."""
+    return [*(files.source(axis) for axis in AXES), files.ids]
+
+
+def _needed(files: DatasetFiles, tests: Sequence[str]) -> list[Path]:
+    parts = [files.train] + [files.tests[name] for name in tests if name in files.tests]
+    return [path for part in parts for path in split_files(part)]
+
+
+def _partial(files: DatasetFiles, names: Sequence[str], missing: list[Path], unknown: list[str]) -> str:
+    """What is wrong with a data set of which a part is there."""
+    what = f'the data set in {files.root} (layout {files.layout})'
+    if unknown:
+        places = ', '.join(files.tests)
+        return f"{what} has the test sets {places}, but '{unknown[0]}' was asked for; choose another or add its files"
+    shown = ', '.join(str(path.relative_to(files.root)) for path in missing[:4])
+    more = f' and {len(missing) - 4} more' if len(missing) > 4 else ''
+    total = len(_needed(files, names))
+    return f'{what} lacks {len(missing)} of {total} files: {shown}{more}; get or make them again (Datasets/README.md)'
+
+
+def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[DatasetFiles]) -> str:
+    """What to say of a data set of which nothing is there."""
+    places = ', '.join(str(files.train.source('x')) for files in candidates)
+    lengths = available_lengths(name, data_dir, [length])
+    hint = f' (lengths that are there: {", ".join(map(str, lengths))})' if lengths else ''
+    raw = '' if name == 'DEMO' else ' --raw FOLDER'
+    folder = '' if data_dir == Path('Datasets') else f' --data_dir {data_dir}'
+    command = f'python -m sge_la.data.prepare {name}{raw} --length {length}{folder}'
+    return (
+        f'the data set {name} with sequences of {length} frames was looked for in {data_dir}, as {places} (and its '
+        f'y, z, ids and test files), and is not there{hint}; make it with "{command}", or fetch it as '
+        'Datasets/README.md says'
+    )
+
+
+def available_lengths(name: str, data_dir: Path | str, without: Sequence[int] = ()) -> list[int]:
+    """The lengths for which a data set has training files in any layout."""
+    data_dir = Path(data_dir)
+    found = set()
+    for folder in (data_dir / name).glob('*'):
+        if (
+            folder.name.isdecimal()
+            and len(folder.name) <= 4
+            and any(folder.rglob(f'source_x_{name}_{folder.name}.npy'))
+        ):
+            found.add(int(folder.name))
+    for path in (data_dir / f'{name}_train_npy_data').glob(f'source_x_{name}_*.npy'):
+        length = path.stem.rsplit('_', 1)[1]
+        if length.isdecimal() and len(length) <= 4:
+            found.add(int(length))
+    return sorted(found - set(without))

@@ -1,0 +1,356 @@
+"""Reads the pickle inside `ids_*.npy` without running it.
+
+A pickle is a program: Python's own unpickler calls what it names, and some of its instructions take as much memory as
+they ask for. This reader knows the few instructions that a dictionary of integers needs, builds integers, text, lists
+and dictionaries, never calls anything that the file names, and stops after a fixed number of instructions.
+
+The names that NumPy puts into such a file are `numpy.dtype`, `numpy.ndarray`, `_reconstruct`, `scalar` and, in old
+protocols, `_codecs.encode`. Each stands for a rule here; every other name is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+# Each instruction takes about 100 bytes at most, so that memory stays below half a gigabyte.
+MAX_INSTRUCTIONS = 5_000_000
+_MAX_NAME = 256
+_NAMES = {
+    ('numpy', 'dtype'): 'dtype',
+    ('numpy', 'ndarray'): 'ndarray',
+    ('numpy.core.multiarray', '_reconstruct'): 'reconstruct',
+    ('numpy._core.multiarray', '_reconstruct'): 'reconstruct',
+    ('numpy.core.multiarray', 'scalar'): 'scalar',
+    ('numpy._core.multiarray', 'scalar'): 'scalar',
+    ('_codecs', 'encode'): 'encode',
+}
+# Instructions that would fetch, make or call something in another way: refused whatever they name.
+_DANGEROUS = {
+    b'i': 'INST',
+    b'o': 'OBJ',
+    b'P': 'PERSID',
+    b'Q': 'BINPERSID',
+    b'\x81': 'NEWOBJ',
+    b'\x92': 'NEWOBJ_EX',
+    b'\x82': 'EXT1',
+    b'\x83': 'EXT2',
+    b'\x84': 'EXT4',
+}
+_MARK = object()
+
+
+class PickleError(Exception):
+    """The pickle is damaged, or asks for what no dictionary of integers needs; the text completes 'it ...'."""
+
+
+@dataclass(eq=False)
+class _Name:
+    """A name that the file may use; `rule` says what it stands for."""
+
+    rule: str
+
+
+@dataclass(eq=False)
+class _DType:
+    """A NumPy data type: its code, such as 'i8', and its byte order."""
+
+    code: str
+    order: str = '<'
+
+    def numpy(self) -> np.dtype:
+        if not re.fullmatch(r'[iu][1248]|f[248]|b1', self.code):
+            raise PickleError(f'holds values of the type {self.code[:20]!r}')
+        return np.dtype(self.order + self.code)
+
+
+@dataclass(eq=False)
+class _Array:
+    """A NumPy array; `value` comes with the BUILD instruction: an array of numbers, or a lone object."""
+
+    value: Any = None
+
+
+def load_object(content: bytes) -> Any:
+    """Reads the pickle of a 0-d object array.
+
+    Args:
+        content: the pickle, of protocol 2 to 5.
+
+    Returns:
+        The object in the array: made of dictionaries with integer keys, lists, tuples, integers, floats, text, bytes,
+        None and, as values of the outermost dictionary, NumPy arrays of numbers. Containers can hold themselves: take
+        care with recursion.
+
+    Raises:
+        PickleError: it is damaged, larger than the limits, or asks for anything else.
+    """
+    array = _Machine(content).run()
+    if not isinstance(array, _Array) or isinstance(array.value, (np.ndarray, _Array)) or array.value is None:
+        raise PickleError('holds no NumPy array of one object')
+    if isinstance(array.value, dict):
+        return {key: value.value if isinstance(value, _Array) else value for key, value in array.value.items()}
+    return array.value
+
+
+class _Machine:
+    """Runs the instructions of one pickle."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.position = 0
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        try:
+            return self._run()
+        except (IndexError, KeyError, struct.error, UnicodeDecodeError, UnicodeEncodeError) as error:
+            raise PickleError('is damaged or cut short') from error
+
+    def _run(self) -> Any:
+        if self.content[:1] != b'\x80':
+            raise PickleError('does not start as a pickle of protocol 2 to 5')
+        for _ in range(MAX_INSTRUCTIONS):
+            code = self._take(1)
+            if code == b'.':
+                if len(self.stack) != 1 or self.position != len(self.content):
+                    raise PickleError('is damaged')
+                return self.stack[0]
+            instruction = _INSTRUCTIONS.get(code)
+            if instruction is None:
+                raise PickleError(
+                    f'has the instruction {_DANGEROUS.get(code, code)}, which a list of numbers needs not'
+                )
+            instruction(self)
+        raise PickleError(f'has more than {MAX_INSTRUCTIONS} instructions')
+
+    def _take(self, count: int) -> bytes:
+        start, self.position = self.position, self.position + count
+        if self.position > len(self.content):
+            raise PickleError('is damaged or cut short')
+        return self.content[start : self.position]
+
+    def _number(self, form: str) -> int | float:
+        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+
+    def _line(self) -> str:
+        end = self.content.find(b'\n', self.position, self.position + _MAX_NAME)
+        if end < 0:
+            raise PickleError('is damaged or cut short')
+        line = self.content[self.position : end].decode('utf-8')
+        self.position = end + 1
+        return line
+
+    def _pop(self) -> Any:
+        value = self.stack.pop()
+        if value is _MARK:
+            raise PickleError('is damaged or cut short')
+        return value
+
+    def _pop_to_mark(self) -> list[Any]:
+        items = []
+        while (value := self.stack.pop()) is not _MARK:
+            items.append(value)
+        items.reverse()
+        return items
+
+    def _top(self, kind: type) -> Any:
+        if type(self.stack[-1]) is not kind:
+            raise PickleError('is damaged or cut short')
+        return self.stack[-1]
+
+    def push_tuple(self, count: int | None) -> None:
+        items = self._pop_to_mark() if count is None else [self._pop() for _ in range(count)][::-1]
+        self.stack.append(tuple(items))
+
+    def append(self) -> None:
+        value = self._pop()
+        self._top(list).append(value)
+
+    def appends(self) -> None:
+        items = self._pop_to_mark()
+        self._top(list).extend(items)
+
+    def set_item(self) -> None:
+        value, key = self._pop(), self._pop()
+        self._set_items([key, value])
+
+    def set_items(self) -> None:
+        self._set_items(self._pop_to_mark())
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self._top(dict)
+        if len(items) % 2:
+            raise PickleError('is damaged or cut short')
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Hashing a deeply nested tuple would overflow the C stack.
+            if type(key) is not int:
+                raise PickleError(f'has a dictionary with a key of the kind {type(key).__name__}, not an integer')
+            if key in target:
+                raise PickleError(f'names identity {key} twice')
+            target[key] = value
+
+    def skip_frame(self) -> None:
+        self._take(8)
+
+    def memoize(self) -> None:
+        self.put(len(self.memo))
+
+    def put(self, index: int) -> None:
+        value = self.stack[-1]
+        if value is _MARK:
+            raise PickleError('is damaged or cut short')
+        self.memo[index] = value
+
+    def get(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    def push_global(self, module: Any, name: Any) -> None:
+        if type(module) is not str or type(name) is not str:
+            raise PickleError('is damaged or cut short')
+        rule = _NAMES.get((module, name))
+        if rule is None:
+            raise PickleError(f'asks for {f"{module}.{name}"[:100]!r}, which no list of identities needs')
+        self.stack.append(_Name(rule))
+
+    def global_lines(self) -> None:
+        module = self._line()
+        self.push_global(module, self._line())
+
+    def global_stack(self) -> None:
+        name, module = self._pop(), self._pop()
+        self.push_global(module, name)
+
+    def reduce(self) -> None:
+        args, name = self._pop(), self._pop()
+        if type(name) is not _Name or type(args) is not tuple:
+            raise PickleError('calls something that is not a name of NumPy')
+        self.stack.append(_CALLS[name.rule](args))
+
+    def build(self) -> None:
+        state = self._pop()
+        target = self.stack[-1]
+        if type(target) is _DType and type(state) is tuple:
+            _set_dtype(target, state)
+        elif type(target) is _Array and type(state) is tuple:
+            _set_array(target, state)
+        else:
+            raise PickleError('sets the state of something that is not an array')
+
+
+def _kinds(args: tuple, *kinds: type) -> bool:
+    return len(args) == len(kinds) and all(type(arg) is kind for arg, kind in zip(args, kinds, strict=True))
+
+
+def _text(value: Any) -> str:
+    """Text that Python 2 may have stored as bytes."""
+    return value.decode('latin-1') if type(value) is bytes else value
+
+
+def _call_dtype(args: tuple) -> _DType:
+    code = _text(args[0])
+    if type(code) is not str:
+        raise PickleError('has a damaged data type')
+    return _DType(code)
+
+
+def _call_reconstruct(args: tuple) -> _Array:
+    if not _kinds(args, _Name, tuple, bytes) or args[0].rule != 'ndarray':
+        raise PickleError('has a damaged array')
+    return _Array()
+
+
+def _call_scalar(args: tuple) -> int | float | bool:
+    if not _kinds(args, _DType, bytes) or len(args[1]) != args[0].numpy().itemsize:
+        raise PickleError('has a damaged number')
+    return np.frombuffer(args[1], args[0].numpy())[0].item()
+
+
+def _call_encode(args: tuple) -> bytes:
+    if not _kinds(args, str, str) or args[1] != 'latin1':
+        raise PickleError('has damaged bytes')
+    return args[0].encode('latin-1')
+
+
+def _refuse_call(args: tuple) -> Any:
+    raise PickleError('makes an array in a way that NumPy does not')
+
+
+_CALLS: dict[str, Callable[[tuple], Any]] = {
+    'dtype': _call_dtype,
+    'ndarray': _refuse_call,
+    'reconstruct': _call_reconstruct,
+    'scalar': _call_scalar,
+    'encode': _call_encode,
+}
+
+
+def _set_dtype(target: _DType, state: tuple) -> None:
+    """The state of a plain data type is (version, byte order, nothing that matters ...)."""
+    order = _text(state[1])
+    if type(order) is not str or order not in ('<', '>', '|', '='):
+        raise PickleError('has a damaged data type')
+    target.order = order
+
+
+def _set_array(target: _Array, state: tuple) -> None:
+    """The state of an array is (version, shape, data type, Fortran order, bytes or list of objects)."""
+    if len(state) != 5 or type(state[1]) is not tuple or type(state[2]) is not _DType:
+        raise PickleError('has a damaged array')
+    shape, dtype, data = state[1], state[2], state[4]
+    if dtype.code in ('O8', 'O4', 'O'):
+        if shape or type(data) is not list or len(data) != 1:
+            raise PickleError('holds an array of several objects, not one dictionary')
+        target.value = data[0]
+        return
+    kind = dtype.numpy()
+    if len(shape) != 1 or type(shape[0]) is not int or type(data) is not bytes or len(data) != shape[0] * kind.itemsize:
+        raise PickleError('has a damaged array')
+    target.value = np.frombuffer(data, kind)
+
+
+_INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
+    b'\x80': lambda m: m._take(1),  # PROTO
+    b'\x95': _Machine.skip_frame,  # FRAME
+    b'(': lambda m: m.stack.append(_MARK),  # MARK
+    b'N': lambda m: m.stack.append(None),  # NONE
+    b'\x88': lambda m: m.stack.append(True),  # NEWTRUE
+    b'\x89': lambda m: m.stack.append(False),  # NEWFALSE
+    b'J': lambda m: m.stack.append(m._number('<i')),  # BININT
+    b'K': lambda m: m.stack.append(m._number('<B')),  # BININT1
+    b'M': lambda m: m.stack.append(m._number('<H')),  # BININT2
+    b'\x8a': lambda m: m.stack.append(int.from_bytes(m._take(m._number('<B')), 'little', signed=True)),  # LONG1
+    b'G': lambda m: m.stack.append(m._number('>d')),  # BINFLOAT
+    b'U': lambda m: m.stack.append(m._take(m._number('<B'))),  # SHORT_BINSTRING: Python 2's str
+    b'T': lambda m: m.stack.append(m._take(m._number('<I'))),  # BINSTRING
+    b'C': lambda m: m.stack.append(m._take(m._number('<B'))),  # SHORT_BINBYTES
+    b'B': lambda m: m.stack.append(m._take(m._number('<I'))),  # BINBYTES
+    b'\x8c': lambda m: m.stack.append(m._take(m._number('<B')).decode('utf-8')),  # SHORT_BINUNICODE
+    b'X': lambda m: m.stack.append(m._take(m._number('<I')).decode('utf-8')),  # BINUNICODE
+    b')': lambda m: m.push_tuple(0),  # EMPTY_TUPLE
+    b'\x85': lambda m: m.push_tuple(1),  # TUPLE1
+    b'\x86': lambda m: m.push_tuple(2),  # TUPLE2
+    b'\x87': lambda m: m.push_tuple(3),  # TUPLE3
+    b't': lambda m: m.push_tuple(None),  # TUPLE
+    b']': lambda m: m.stack.append([]),  # EMPTY_LIST
+    b'a': _Machine.append,  # APPEND
+    b'e': _Machine.appends,  # APPENDS
+    b'}': lambda m: m.stack.append({}),  # EMPTY_DICT
+    b's': _Machine.set_item,  # SETITEM
+    b'u': _Machine.set_items,  # SETITEMS
+    b'\x94': _Machine.memoize,  # MEMOIZE
+    b'q': lambda m: m.put(m._number('<B')),  # BINPUT
+    b'r': lambda m: m.put(m._number('<I')),  # LONG_BINPUT
+    b'h': lambda m: m.get(m._number('<B')),  # BINGET
+    b'j': lambda m: m.get(m._number('<I')),  # LONG_BINGET
+    b'c': _Machine.global_lines,  # GLOBAL
+    b'\x93': _Machine.global_stack,  # STACK_GLOBAL
+    b'R': _Machine.reduce,  # REDUCE
+    b'b': _Machine.build,  # BUILD
+}
