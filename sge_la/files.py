@@ -13,7 +13,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +25,7 @@ from sge_la.errors import UserError
 JSON_LIMIT = 16 * 2**20
 # A header of fixed size can be written again when the number of rows is known. NumPy wants a multiple of 64.
 _HEADER_SIZE = 128
+_ZEROS = 2**20
 
 _CAUSES = {
     errno.ENOSPC: 'there is no room left on the disk; free some or choose another folder',
@@ -266,28 +267,41 @@ def save_npy(path: Path | str, array: np.ndarray) -> None:
 
 
 @contextlib.contextmanager
-def new_npy(path: Path | str, shape: tuple[int, ...], dtype: np.dtype | type) -> Iterator[np.memmap]:
+def new_npy(path: Path | str, shape: tuple[int, ...], dtype: np.dtype | type) -> Iterator[np.ndarray]:
     """Makes a `.npy` file of a known shape that is filled in place through a memory map; whole or not at all.
 
     Room for all of it is taken first where the system can do that, because a full disk under a memory map kills the
     process without a word.
 
     Yields:
-        A writable map of `shape`, zeros at first.
+        A writable map of `shape`, zeros at first (an ordinary array if it has no elements).
 
     Raises:
         UserError: it cannot be written.
     """
-    dtype = np.dtype(dtype)
-    with replacing(path) as file:
-        file.write(npy_header(tuple(shape), dtype))
-        file.flush()
-        size = _HEADER_SIZE + math.prod(shape) * dtype.itemsize
-        allocate: Callable[[int, int, int], None] | None = getattr(os, 'posix_fallocate', None)
-        if allocate is None:
-            file.truncate(size)
-        else:
-            allocate(file.fileno(), 0, size)
-        array = np.memmap(file, dtype, 'r+', offset=_HEADER_SIZE, shape=tuple(shape))
+    path, shape, dtype = Path(path), tuple(shape), np.dtype(dtype)
+    with _beside(path) as file:
+        with os_errors(path, 'write'):
+            file.write(npy_header(shape, dtype))
+            _take_room(file, math.prod(shape) * dtype.itemsize)
+            array = np.memmap(file, dtype, 'r+', _HEADER_SIZE, shape) if math.prod(shape) else np.empty(shape, dtype)
         yield array
-        array.flush()
+        with os_errors(path, 'write'):
+            if isinstance(array, np.memmap):
+                array.flush()
+
+
+def _take_room(file: BinaryIO, size: int) -> None:
+    """Lengthens a file by `size` zero bytes for which there is room on the disk."""
+    file.flush()
+    if hasattr(os, 'posix_fallocate') and size:
+        try:
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+    # A file system that cannot promise room: fill it.
+    for start in range(0, size, _ZEROS):
+        file.write(bytes(min(_ZEROS, size - start)))
+    file.flush()

@@ -256,18 +256,17 @@ def _put_in_place(staged: dict[Path, Path], stage: Path, root: Path) -> None:
     aside = stage / 'replaced'
     with os_errors(aside, 'make the folder'):
         aside.mkdir()
-    old = [folder for folder in reversed(staged) if folder.exists()]
+    moves = [(folder, aside / folder.name) for folder in reversed(staged) if folder.exists()]
+    moves += [(new, folder) for folder, new in staged.items()]
+    done = []
     try:
-        for folder in old:
-            with os_errors(folder, 'replace'):
-                os.rename(folder, aside / folder.name)
-        for folder, new in staged.items():
-            with os_errors(folder, 'write'):
-                os.rename(new, folder)
+        for source, target in moves:
+            with os_errors(target, 'write'):
+                os.rename(source, target)
+            done.append((source, target))
     except BaseException:
-        # What stepped aside goes back where nothing new has come.
-        for folder in old:
-            if not folder.exists():
-                os.rename(aside / folder.name, folder)
+        for source, target in reversed(done):
+            with os_errors(source, 'restore'):
+                os.rename(target, source)
         raise
     sync_folder(root)
