@@ -40,7 +40,7 @@ class CheckpointFacts:
         classes: C of a recognition network.
         parameters: values in the model's variables, without the optimizer's and the dead ones.
         has_optimizer: whether all of Adam's moments are there.
-        step: updates that were made, where `describe` was given values.
+        step: updates that were made; None where that cannot be told.
     """
 
     kind: str
@@ -56,24 +56,18 @@ class CheckpointFacts:
     step: int | None = None
 
 
-def describe(
-    tensors: Mapping[str, np.ndarray] | Mapping[str, tuple[int, ...]],
-    where: object = 'the checkpoint',
-    scalars: Mapping[str, np.ndarray] | None = None,
-) -> CheckpointFacts:
+def describe(tensors: Mapping[str, np.ndarray], where: object = 'the checkpoint') -> CheckpointFacts:
     """Tells what model a checkpoint holds, from the shapes of its variables.
 
     Args:
-        tensors: arrays, or only their shapes, by variable name.
+        tensors: arrays by variable name.
         where: the checkpoint's place, for messages.
-        scalars: the values of the variables without dimensions, where `tensors` has shapes only; they tell the step.
 
     Raises:
         UserError: it is neither a gait encoder nor a recognition network, or its shapes contradict one another.
     """
-    shapes = {name: getattr(value, 'shape', value) for name, value in tensors.items()}
+    shapes = {name: value.shape for name, value in tensors.items()}
     matrix = {name: shape for name, shape in shapes.items() if len(shape) == 2}
-    values = tensors if scalars is None else scalars
     if ENCODER_KERNEL in matrix and OUTPUT_KERNEL in matrix:
         facts, expected = _encoder_facts(shapes, matrix)
         endings, powers = ENCODER_SLOTS, ENCODER_POWERS
@@ -97,7 +91,7 @@ def describe(
     return CheckpointFacts(
         parameters=sum(math.prod(shape) for shape in expected.values()),
         has_optimizer=all(shapes.get(name + ending) == shape for name, shape in expected.items() for ending in endings),
-        step=steps_of({name: value for name, value in values.items() if isinstance(value, np.ndarray)}, powers),
+        step=steps_of(tensors, powers),
         **facts,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.checkpoints.bundle import index_file, read_bundle, read_entries, write_bundle
+from sge_la.checkpoints.bundle import index_file, read_bundle, write_bundle
 from sge_la.checkpoints.describe import CheckpointFacts, describe
 from sge_la.checkpoints.names import (
     ENCODER_POWERS,
@@ -49,16 +49,12 @@ def read_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM, *, slots: b
 
 
 def checkpoint_facts(folder: Path | str, stem: str = CHECKPOINT_STEM) -> CheckpointFacts:
-    """Tells what a checkpoint holds; of a bundle only the index and a few numbers are read.
+    """Tells what a checkpoint holds, after all of it was read and its checksums were compared.
 
     Raises:
         UserError: there is no checkpoint, it is damaged, or it is none of ours.
     """
-    prefix = Path(folder) / stem
-    if not index_file(prefix).is_file() and npz_file(prefix).is_file():
-        return describe(read_npz(npz_file(prefix))[0], prefix)
-    shapes = {name: entry.shape for name, entry in read_entries(prefix).items()}
-    return describe(shapes, prefix, scalars=read_bundle(prefix, lambda name: not shapes[name]))
+    return describe(read_checkpoint(folder, stem), Path(folder) / stem)
 
 
 def npz_file(prefix: Path | str) -> Path:

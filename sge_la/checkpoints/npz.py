@@ -103,13 +103,14 @@ def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str
     members = archive.infolist()
     if len(members) > MAX_MEMBERS or len({member.filename for member in members}) != len(members):
         raise ValueError(f'it has a member twice or more than {MAX_MEMBERS}')
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError(f'{member.filename!r} is compressed, and plain arrays (numpy.savez) were expected')
     # Stored members that do not overlap cannot be larger than the file.
     if sum(member.file_size for member in members) > size:
         raise ValueError('its members say that they are larger than the file')
     arrays, meta = {}, {}
     for member in members:
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-            raise ValueError(f'{member.filename!r} is compressed, and plain arrays (numpy.savez) were expected')
         name = member.filename.removesuffix('.npy')
         if member.filename == _META:
             meta = _read_meta(archive, member)
