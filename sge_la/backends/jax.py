@@ -1,0 +1,42 @@
+"""Gradients, compilation and the loop over steps on JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+
+def value_and_grad(cost: Callable, taps: dict):
+    """`cost(taps) -> (scalar, anything)` together with the scalar's gradient with respect to `taps`."""
+    return jax.value_and_grad(cost, has_aux=True)(taps)
+
+
+def compiled(function: Callable) -> Callable:
+    """Compiles a function of arrays with XLA."""
+    return jax.jit(function)
+
+
+def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
+    """The loop over the batches of an epoch: the data lies on the device and the whole epoch is one dispatch.
+
+    Args and result are those of `sge_la.backends.tensorflow.epoch_runner`; `steps_a_dispatch` has no say here.
+    """
+    inputs, targets = jax.device_put(pair(slice(None)))
+
+    def epoch(state, batches, inputs, targets):
+        def body(state, rows):
+            return step(state, inputs[rows], targets[rows])
+
+        return jax.lax.scan(body, state, batches)
+
+    dispatch = jax.jit(epoch, donate_argnums=0)
+
+    def run(state, batches, tick):
+        state, terms = dispatch(jax.device_put(state), batches, inputs, targets)
+        terms = np.asarray(terms)
+        tick(len(batches))
+        return state, terms
+
+    return run

@@ -1,0 +1,69 @@
+"""Gradients, compilation and the loop over steps on TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+
+def value_and_grad(cost: Callable, taps: dict):
+    """`cost(taps) -> (scalar, anything)` together with the scalar's gradient with respect to `taps`."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(taps)
+        value, extra = cost(taps)
+    return (value, extra), tape.gradient(value, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
+def compiled(function: Callable) -> Callable:
+    """Compiles a function of arrays with XLA."""
+    return tf.function(function, jit_compile=True, autograph=False)
+
+
+def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
+    """The loop over the batches of an epoch.
+
+    Args:
+        step: `(state, inputs, targets) -> (state, terms)`, all arrays.
+        pair: `(rows) -> (inputs, targets)` as NumPy arrays; `rows` is a slice or int64 `[B]`.
+        steps_a_dispatch: batches that one call of the compiled function works through.
+
+    Returns:
+        `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is called after n more steps.
+    """
+
+    def several(state, inputs, targets):
+        terms = []
+        for batch_inputs, batch_targets in zip(tf.unstack(inputs), tf.unstack(targets), strict=True):
+            state, found = step(state, batch_inputs, batch_targets)
+            terms.append(found)
+        return state, tf.stack(terms)
+
+    dispatch = compiled(several)
+
+    def run(state, batches, tick):
+        state, collected = tf.nest.map_structure(tf.convert_to_tensor, state), []
+        size = batches.shape[1]
+        for rows in _groups(batches, steps_a_dispatch):
+            pairs = (array.reshape(len(rows), size, *array.shape[1:]) for array in pair(_as_slice(rows.reshape(-1))))
+            state, terms = dispatch(state, *pairs)
+            collected.append(terms.numpy())
+            tick(len(rows))
+        return state, np.concatenate(collected)
+
+    return run
+
+
+def _groups(batches: np.ndarray, size: int):
+    """Full groups of `size` batches, then single ones, so that only two shapes are ever compiled."""
+    full = len(batches) // size * size
+    yield from (batches[start : start + size] for start in range(0, full, size))
+    yield from (batches[start : start + 1] for start in range(full, len(batches)))
+
+
+def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
+    """Consecutive rows as a slice, which copies nothing."""
+    if (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

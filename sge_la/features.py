@@ -1,0 +1,105 @@
+"""From encoders and data sets to the feature files of a recognition network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sge_la import cages
+from sge_la.files import new_npy
+from sge_la.model.gait_encoder import EncoderConfig
+from sge_la.pretext import Pretext, pretext
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """One encoder that gives 3U columns of the features (`rev_rec_plus` joins three).
+
+    Attributes:
+        config: the encoder's.
+        params: its parameters, arrays `[3, ...]`.
+        task: 'sorting' permutes the inputs, all others leave them.
+        kind: 'context', 'contrast' or 'states', see `cages.encoder_function`.
+        permute_test: whether test inputs are permuted too.
+        shared_order: permute x, y and z alike.
+    """
+
+    config: EncoderConfig
+    params: Mapping[str, np.ndarray]
+    task: str = 'rev_rec'
+    kind: str = 'context'
+    permute_test: bool = True
+    shared_order: bool = True
+
+    def view(self, skeletons: np.ndarray, seed: int, *, test: bool) -> Pretext:
+        """The sequences as this encoder is to see them. Orders are drawn anew, not those of training."""
+        task = self.task if self.permute_test or not test else 'rev_rec'
+        return pretext(task, skeletons, seed=seed + 1 + test, shared_order=self.shared_order)
+
+
+def feature_shape(sources: list[FeatureSource], manner: str) -> tuple[int, int]:
+    """(rows a sequence, values a row) of the joined features."""
+    shapes = [cages.feature_shape(source.config, manner, source.kind) for source in sources]
+    return shapes[0][0], sum(values for _, values in shapes)
+
+
+def write_feature_file(
+    path: Path,
+    sources: list[FeatureSource],
+    skeletons: np.ndarray,
+    rows: np.ndarray,
+    manner: str,
+    *,
+    seed: int,
+    test: bool,
+    order: np.ndarray | None = None,
+) -> None:
+    """Encodes sequences into a float32 `.npy` file `[len(rows) · rows a sequence, values]`, through a memory map.
+
+    Args:
+        path: the file, made beside and renamed when complete.
+        sources: the encoders, side by side in the columns.
+        skeletons: float32 `[N, T, J, 3]`.
+        rows: the sequences, in order, with repeats where padded.
+        manner: 'ap' or 'sc'.
+        seed: of the frame orders of 'sorting'.
+        test: test features: see `FeatureSource.permute_test`.
+        order: the feature row that stands at each place of the file (the one permutation of training rows).
+    """
+    each, width = feature_shape(sources, manner)
+    positions = None if order is None else np.argsort(order)
+    with new_npy(path, (len(rows) * each, width), np.float32) as out:
+        fill_features(out, sources, skeletons, rows, manner, seed=seed, test=test, positions=positions)
+
+
+def fill_features(out, sources, skeletons, rows, manner, *, seed: int, test: bool, positions=None) -> None:
+    """As `write_feature_file`, into an array that is there already."""
+    first = 0
+    for number, source in enumerate(sources, 1):
+        _, width = cages.feature_shape(source.config, manner, source.kind)
+        cages.write_features(
+            cages.encoder_function(source.config, manner, source.kind),
+            source.params,
+            source.view(skeletons, seed, test=test),
+            rows,
+            out,
+            positions=positions,
+            columns=slice(first, first + width),
+            progress=f'encoding {number}/{len(sources)}',
+        )
+        first += width
+
+
+def row_labels(labels: np.ndarray, sources: list[FeatureSource], manner: str) -> np.ndarray:
+    """The class of each feature row, from the class of each sequence."""
+    return np.repeat(labels, feature_shape(sources, manner)[0])
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """uint8 `[R, C]`: the original writes the same as int64, eight times the size."""
+    out = np.zeros((len(labels), classes), np.uint8)
+    out[np.arange(len(labels)), labels] = 1
+    return out
