@@ -39,7 +39,7 @@ def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[
     Args:
         path: the file.
         arrays: numbers or booleans by name; names may hold slashes.
-        meta: what JSON can hold, kept as the member `meta.json`.
+        meta: what JSON can hold, and NumPy's numbers; kept as the member `meta.json`.
 
     Raises:
         UserError: it cannot be written.
@@ -59,7 +59,9 @@ def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[
                 member.write(header.getvalue())
                 member.write(values.reshape(-1).view(np.uint8).data if values.size else b'')
         if meta is not None:
-            archive.writestr(zipfile.ZipInfo(_META), json.dumps(meta, allow_nan=False))
+            archive.writestr(
+                zipfile.ZipInfo(_META), json.dumps(meta, allow_nan=False, default=lambda value: value.tolist())
+            )
 
 
 def read_npz(
@@ -112,6 +114,8 @@ def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str
     arrays, meta = {}, {}
     for member in members:
         name = member.filename.removesuffix('.npy')
+        if not name.isprintable():
+            raise ValueError(f'the name {name!r} holds control characters')
         if member.filename == _META:
             meta = _read_meta(archive, member)
         elif name == member.filename:
