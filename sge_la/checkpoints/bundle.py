@@ -1,8 +1,9 @@
 """TensorFlow's checkpoint bundles, `<prefix>.index` and `<prefix>.data-00000-of-00001`, without TensorFlow.
 
-Written out for three reasons: nothing in a stranger's file can end the process or take all memory; checkpoints are read
-on machines without TensorFlow and without the seconds that its import takes; and the bytes written are those of the
-original's saver. `.meta` (a graph) and `checkpoint` (a text file with a path) are never read.
+Written out for three reasons: nothing in a stranger's file can end the process or take all memory (TensorFlow 2.21
+aborts on most indexes whose checksums are right and whose shapes or types are not); checkpoints are read on machines
+without TensorFlow, and without the seconds that its import takes; and the bytes written are those of the original's
+saver. `.meta` (a graph) and `checkpoint` (a text file with a path) are never read.
 
 The index is a table: the key '' holds the number of data files, every other key is a variable and holds its dtype,
 shape, place in the data file and checksum.

@@ -3,7 +3,7 @@
 A table is a row of blocks, each followed by a type byte (0: not compressed) and a masked CRC-32C; the last 48 bytes say
 where the index block lies, and that says where the data blocks lie. Within a block a key is stored as the number of
 bytes that it shares with the key before it, and the rest. Nothing is believed before it is checked, because the files
-come from strangers: a reader in Python also cannot end the process, as a failed assertion in TensorFlow does.
+come from strangers.
 """
 
 from __future__ import annotations
