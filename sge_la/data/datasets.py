@@ -84,6 +84,7 @@ def load(
     *,
     view: int | None = None,
     tests: Sequence[str] | None = None,
+    layout: int | None = None,
     warn: Callable[[str], None] = print_warning,
 ) -> Dataset:
     """Reads a data set, whichever of the three layouts it lies in (2 is tried first, then 3, then 1).
@@ -95,6 +96,7 @@ def load(
         view: KS20's view 0 to 4, or None for the random split.
         tests: names of test sets; None for those that the original scores: BIWI 'Walking', IAS 'A' and 'B', KGBD and
             KS20 'probe'. Layout 3 has BIWI 'Still' and a 'gallery' for the last two as well.
+        layout: 1, 2 or 3 to read this one only.
         warn: is given a sentence for what is odd but no error: another number of identities than the paper's, sequences
             that belong to nobody.
 
@@ -104,7 +106,7 @@ def load(
     Raises:
         UserError: it is missing, damaged, or does not fit together; each case in one sentence.
     """
-    files, names = find(name, length, data_dir, view=view, tests=tests)
+    files, names = find(name, length, data_dir, view=view, tests=tests, layout=layout)
     train = read_split(files.train, length, facts(name).joints)
     joints = train.skeletons.shape[2]
     splits = {test: read_split(files.tests[test], length, joints) for test in names}
@@ -175,6 +177,7 @@ def find(
     *,
     view: int | None = None,
     tests: Sequence[str] | None = None,
+    layout: int | None = None,
 ) -> tuple[DatasetFiles, tuple[str, ...]]:
     """Finds the layout that a data set lies in; the files are only looked for, not opened.
 
@@ -189,7 +192,8 @@ def find(
         raise UserError(
             f'a length of {_LENGTHS[0]} to {_LENGTHS[-1]} frames was expected, found {length}; give another'
         )
-    candidates = [dataset_files(data_dir, name, length, layout, view) for layout in LAYOUT_ORDER]
+    layouts = LAYOUT_ORDER if layout is None else (layout,)
+    candidates = [dataset_files(data_dir, name, length, number, view) for number in layouts]
     problems = []
     for files in candidates:
         names = tuple(tests) if tests is not None else default_tests(files)
@@ -203,6 +207,14 @@ def find(
     if problems:
         raise UserError(min(problems)[1])
     raise UserError(_missing(name, length, Path(data_dir), candidates))
+
+
+def present_tests(files: DatasetFiles) -> tuple[str, ...]:
+    """The test sets of which some file is there, and those that are scored when nothing is said."""
+    scored = default_tests(files)
+    return tuple(
+        name for name, part in files.tests.items() if name in scored or any(map(Path.exists, split_files(part)))
+    )
 
 
 def default_tests(files: DatasetFiles) -> tuple[str, ...]:

@@ -42,15 +42,18 @@ def labels_of(ids: dict[int, np.ndarray], count: int) -> np.ndarray:
     return labels
 
 
-def read_split(files: SplitFiles, length: int, joints: int | None = None) -> Split:
+def read_split(
+    files: SplitFiles, length: int, joints: int | None = None, dtype: type[np.floating] = np.float32
+) -> Split:
     """Reads one split and checks it.
 
-    Coordinates go straight into one float32 array, a few megabytes at a time, so that nothing is held twice.
+    Coordinates go straight into one array, a few megabytes at a time, so that nothing is held twice.
 
     Args:
         files: the names of its files.
         length: T.
         joints: J where it is known.
+        dtype: of the coordinates; float64 only where they are written again.
 
     Returns:
         The split. Sequences that no identity has are kept: pretraining in file order uses them, as in the original.
@@ -63,7 +66,7 @@ def read_split(files: SplitFiles, length: int, joints: int | None = None) -> Spl
     ids = read_ids(files.ids)
     check_ids(ids, count, files.ids)
     recordings = read_recordings(files, count)
-    skeletons = read_skeletons(headers, length)
+    skeletons = read_skeletons(headers, length, dtype)
     check_targets(files, skeletons)
     return Split(skeletons, ids, recordings)
 
@@ -74,18 +77,28 @@ def axis_headers(files: SplitFiles, length: int, joints: int | None = None) -> l
     Raises:
         UserError: a file is missing or damaged, an array is not `[N*T, J]` or `[N, T, J]`, or the shapes differ.
     """
-    headers = []
+    headers: list[Header] = []
     for axis in AXES:
-        header = read_header(files.source(axis))
-        _check_shape(header, length, joints)
-        if headers and sequence_shape(header, length) != sequence_shape(headers[0], length):
-            first = headers[0]
-            raise UserError(
-                f'x, y and z of a data set should have the same shape, but {header.path} has {list(header.shape)} and '
-                f'{first.path.name} {list(first.shape)}; get or make the files again'
-            )
-        headers.append(header)
+        headers.append(axis_header(files, axis, length, joints, headers[0] if headers else None))
     return headers
+
+
+def axis_header(
+    files: SplitFiles, axis: str, length: int, joints: int | None = None, first: Header | None = None
+) -> Header:
+    """The header of one axis' source file, checked; `first` is the one that it should agree with.
+
+    Raises:
+        UserError: as `axis_headers`.
+    """
+    header = read_header(files.source(axis))
+    _check_shape(header, length, joints)
+    if first is not None and sequence_shape(header, length) != sequence_shape(first, length):
+        raise UserError(
+            f'x, y and z of a data set should have the same shape, but {header.path} has {list(header.shape)} and '
+            f'{first.path.name} {list(first.shape)}; get or make the files again'
+        )
+    return header
 
 
 def _check_shape(header: Header, length: int, joints: int | None) -> None:
@@ -105,19 +118,19 @@ def _check_shape(header: Header, length: int, joints: int | None) -> None:
         raise UserError(f'{path} should hold whole sequences of {length} frames, but {found}; check the length')
 
 
-def read_skeletons(headers: list[Header], length: int) -> np.ndarray:
-    """Reads x, y and z into one float32 array `[N, T, J, 3]`.
+def read_skeletons(headers: list[Header], length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """Reads x, y and z into one array `[N, T, J, 3]`.
 
     Raises:
-        UserError: a coordinate is NaN, infinite or too large for float32 (file and first such row are named), or there
-            is not enough memory.
+        UserError: a coordinate is NaN, infinite or too large for the dtype (file and first such row are named), or
+            there is not enough memory.
     """
     shape = (*sequence_shape(headers[0], length), len(headers))
-    with memory_for(4 * math.prod(shape), headers[0].path.parent):
-        skeletons = np.empty(shape, np.float32)
+    with memory_for(np.dtype(dtype).itemsize * math.prod(shape), headers[0].path.parent):
+        skeletons = np.empty(shape, dtype)
     for axis, header in enumerate(headers):
         for index, block in read_blocks(header, length):
-            piece = _float32(block)
+            piece = _cast(block, skeletons.dtype)
             finite = np.isfinite(piece)
             if not finite.all():
                 raise _not_finite(header.path, index, finite, block, length)
@@ -125,10 +138,10 @@ def read_skeletons(headers: list[Header], length: int) -> np.ndarray:
     return skeletons
 
 
-def _float32(block: np.ndarray) -> np.ndarray:
-    """A block as float32; what is too large for it becomes infinite."""
+def _cast(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A block in another dtype; what is too large for it becomes infinite."""
     with np.errstate(over='ignore'):
-        return block.astype(np.float32, copy=False)
+        return block.astype(dtype, copy=False)
 
 
 def _not_finite(
@@ -163,13 +176,13 @@ def first_unlike(header: Header, source: np.ndarray) -> int | None:
 
     Args:
         header: of the target file.
-        source: float32 `[N, T, J]`.
+        source: `[N, T, J]`, in whose dtype the two are compared.
     """
     if sequence_shape(header, source.shape[1]) != source.shape:
         return 0
     bad = []
     for index, block in read_blocks(header, source.shape[1]):
-        unlike = (_float32(block) != source[:, ::-1][index]).any(axis=(1, 2))
+        unlike = (_cast(block, source.dtype) != source[:, ::-1][index]).any(axis=(1, 2))
         if unlike.any():
             bad.append(index[0].start + int(np.argmax(unlike)))
     return min(bad, default=None)

@@ -192,6 +192,19 @@ def for_dataset(name: str) -> Skeleton | None:
     return _BY_DATASET.get(name)
 
 
+def mirrored(skeleton: Skeleton) -> Skeleton:
+    """The skeleton with the right joints in the places of the left ones, and the other way round; names stay true."""
+    order = list(range(len(skeleton.joints)))
+    for left, right in skeleton.pairs:
+        order[left], order[right] = right, left
+    return Skeleton(
+        f'{skeleton.name}_mirrored',
+        tuple(skeleton.joints[joint] for joint in order),
+        skeleton.parents,
+        tuple((right, left) for left, right in skeleton.pairs),
+    )
+
+
 def reorder(skeletons: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
     """Brings joints into another skeleton's order, by their names; joints that the target lacks are left out.
 

@@ -1,0 +1,30 @@
+"""What the commands of this folder share. Nothing heavy is imported, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sge_la.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in the arguments in one sentence, like every other mistake."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> None:
+        raise UserError(f'{message.removeprefix("argument ")}; see `{self.prog} --help`')
+
+    def add_dataset(self) -> None:
+        """Adds the arguments that name a data set: NAME, --length, --data_dir, --view."""
+        self.add_argument('name', metavar='NAME', help='the data set, such as BIWI, or a name of your own')
+        self.add_argument('--length', type=int, default=6, metavar='T', help='frames in a sequence (default: 6)')
+        self.add_argument('--data_dir', type=Path, default=Path('Datasets'), metavar='FOLDER', help='default: Datasets')
+        self.add_argument('--view', type=int, choices=range(5), help="one of KS20's views (default: the random split)")
