@@ -168,7 +168,8 @@ def adaboost_scores(
     """Scores of AdaBoost over decision trees (scikit-learn's multi-class SAMME).
 
     Boosting needs trees that beat chance among C classes and still err: trees are deep enough to tell all classes
-    apart, choose each split among a random √D of the values, and keep 5 vectors in a leaf.
+    apart, choose each split among a random √D of the values, and keep 5 vectors in a leaf. Every node of a tree holds C
+    values, so that memory grows with N·C·rounds: about 2 GB for KGBD's 63,515 sequences of 164 people.
 
     Args:
         train: float [N, D].
