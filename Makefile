@@ -7,8 +7,6 @@ PYTHON ?= python3
 # Further options for pip, e.g. PIP_FLAGS='-c requirements-tested.txt' for exactly the tested versions.
 PIP_FLAGS ?=
 DEMO_DIR ?= demo
-DEMO_EPOCHS ?= 12
-DEMO_RN_EPOCHS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +25,7 @@ help:
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m sge_la.data.prepare DEMO --data_dir '$(DEMO_DIR)/Datasets'
-	$(BIN)/python train.py $(DEMO_FLAGS) --epochs $(DEMO_EPOCHS) --rn_epochs $(DEMO_RN_EPOCHS) --overwrite
+	$(BIN)/python train.py $(DEMO_FLAGS) --overwrite
 	$(BIN)/python evaluate.py $(DEMO_FLAGS)
 
 test: $(VENV)/.installed-dev

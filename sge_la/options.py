@@ -45,7 +45,7 @@ DATASETS = {
     'KGBD': DatasetFacts(164, 20, temperature=0.5, epochs=150, rn_epochs=200, age_rn_epochs=150),
     'KS20': DatasetFacts(20, 25, rn_epochs=800, age_rn_epochs=800),
     'KinectReID': DatasetFacts(71, 20),
-    'DEMO': DatasetFacts(None, 20, epochs=20, rn_epochs=40, age_rn_epochs=40),
+    'DEMO': DatasetFacts(None, 20, epochs=12, rn_epochs=200, age_rn_epochs=200),
 }
 AGE_EPOCHS = 400
 
