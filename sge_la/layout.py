@@ -72,6 +72,8 @@ TEST_FOLDERS = {
     'KGBD': ('probe', 'gallery'),
     'KS20': ('probe', 'gallery'),
 }
+# The folder of CASIA-B for condition-based matching; its files are named CASIA_B.
+CONDITION_MATCHING = 'CASIA_B_match'
 DEFAULT_TEST = {'BIWI': 'Walking', 'KGBD': 'probe', 'KS20': 'probe'}
 
 
@@ -105,6 +107,8 @@ def dataset_files(
     root = data_dir if layout == 1 else data_dir / dataset / str(length)
     if view is not None:
         root = root / f'view_{view}'
+    if dataset == CONDITION_MATCHING:
+        return _condition_matching_files(root, layout, f'CASIA_B_{length}')
     stem = f'{dataset}_{length}'
     if layout == 3:
         train = SplitFiles(root / 'train_npy_data', '', stem)
@@ -118,6 +122,14 @@ def dataset_files(
     else:
         tests = {DEFAULT_TEST.get(dataset, 'test'): SplitFiles(test_folder, 't_', stem)}
     return DatasetFiles(layout, root, train, tests)
+
+
+def _condition_matching_files(root: Path, layout: int, stem: str) -> DatasetFiles:
+    """Gallery and probe of CASIA-B by condition, and all of them together, which the original asks for as well."""
+    test_folder = root / 'CASIA_B_test_npy_data'
+    tests = {'all': SplitFiles(test_folder, 't_', stem)}
+    tests |= {name: SplitFiles(test_folder / name, 't_', stem) for name in ('nm', 'bg', 'cl')}
+    return DatasetFiles(layout, root, SplitFiles(root / 'CASIA_B_train_npy_data', '', stem), tests)
 
 
 def _key(length: int, temperature: float, frozen: int, view: int | None, task: str) -> str:

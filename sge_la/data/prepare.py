@@ -8,72 +8,100 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sge_la.data.command import Parser
 from sge_la.errors import UserError, run_command
 
 _DESCRIPTION = """\
 Cuts raw recordings into the sequences that train.py reads, under Datasets/NAME/LENGTH/.
 
-NAME is
-  KGBD      the authors' PersonNNN/K.txt; one recording of each person is held out
-  DEMO      walkers simulated here and now, without --raw
+NAME      --raw FOLDER holds                              tested on
+BIWI      Training/NNN, Testing/{Still,Walking}/NNN       Walking (layout 3: and Still)
+IAS       {Training,TestingA,TestingB}/<person>           TestingA and TestingB
+KGBD      PersonNNN/K.txt                                 one recording a person
+KS20      <view>/gcN_bodyN_<time>...txt                   one take a person; and each view
+CASIA_B   001-nm-01-090.txt, 14 joints; or --simulate     each view (CVE); half of the people (CME)
+DEMO      nothing, walkers are simulated                  one recording a person
+another   recordings.csv, skeleton.json and .csv or .npy  as recordings.csv says, or one recording a person
+
+A recording that repeats another is left out. What was done is written to prepare.json beside the training arrays.
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    result = _Parser(
-        prog='python -m sge_la.data.prepare',
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    result = Parser('python -m sge_la.data.prepare', _DESCRIPTION)
     result.add_argument('name', metavar='NAME', help='the data set')
     where = result.add_argument_group('where')
     where.add_argument('--raw', type=Path, metavar='FOLDER', help='folder of the raw recordings')
     where.add_argument('--data_dir', type=Path, default=Path('Datasets'), metavar='FOLDER', help='default: Datasets')
     where.add_argument(
-        '--layout', type=int, choices=(1, 2, 3), default=2, help='folders as in SGE-LA (1), CAGE (2), SPC-MGR (3)'
+        '--layout',
+        type=int,
+        choices=(1, 2, 3),
+        default=2,
+        help='folders as in SGE-LA (1), CAGE (2, default), SPC-MGR (3)',
     )
-    where.add_argument('--overwrite', action='store_true', help='replace arrays that another program has written')
+    where.add_argument('--overwrite', action='store_true', help='replace arrays that this command has not written')
     cutting = result.add_argument_group('cutting')
     cutting.add_argument(
-        '--length', type=_whole(1), nargs='+', metavar='T', help='frames in a sequence, one or several (default: 6)'
+        '--length',
+        type=_whole(1),
+        nargs='+',
+        metavar='T',
+        help='frames in a sequence, one or several (default: 6; CASIA_B 20 and 50)',
     )
     cutting.add_argument(
-        '--step', type=_whole(1), help='frames from one training sequence to the next (default: as published)'
+        '--step',
+        type=_whole(1),
+        metavar='S',
+        help='frames from one training sequence to the next (default: T; BIWI, IAS, KS20: T // 2)',
     )
     cutting.add_argument(
-        '--offsets', type=_offset, nargs='+', metavar='S', help='first frames of the training cuts, or all (T of them)'
+        '--offsets',
+        type=_offset,
+        nargs='+',
+        metavar='F',
+        help="first frames of the training cuts, or 'all' for 0 to T - 1 (default: 0; BIWI, IAS, KS20: all)",
     )
     cutting.add_argument(
-        '--clip', type=_whole(0), nargs=2, metavar=('FIRST', 'LAST'), help='frames left out at both ends (KGBD: 10 10)'
+        '--clip',
+        type=_whole(0),
+        nargs=2,
+        metavar=('FIRST', 'LAST'),
+        help='frames left out at both ends (default: 0 0; KGBD, BIWI, IAS: 10 10; IAS Training: 10 0)',
     )
-    cutting.add_argument('--center', metavar='JOINT', help='make this joint the origin of each frame')
+    cutting.add_argument('--center', metavar='JOINT', help='make this joint the origin of every frame (default: none)')
     testing = result.add_argument_group('testing')
     testing.add_argument(
         '--holdout',
-        default='last',
         metavar='last|random|FILE',
-        help="a person's last recording (default), any, or those named in a file, one a line",
+        help="a person's last recording (default), any one by --seed, or those named in a file, one a line",
     )
-    testing.add_argument('--seed', type=_whole(0), default=0, help='of all random choices (default: 0)')
-    walkers = result.add_argument_group('simulated walkers')
-    walkers.add_argument('--people', type=_whole(1), metavar='N', help='how many (default: 12)')
-    walkers.add_argument('--recordings', type=_whole(2), metavar='N', help='walks of each (default: 5)')
+    testing.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='of all random choices (default: 0)')
+    testing.add_argument(
+        '--view', type=_whole(0), nargs='+', metavar='V', help='KS20, CASIA_B: the views to test on (default: all)'
+    )
+    testing.add_argument(
+        '--protocol', choices=('CVE', 'CME'), help='CASIA_B: cross-view or condition matching (default: both)'
+    )
+    people = result.add_argument_group('people')
+    people.add_argument(
+        '--people',
+        type=_whole(2),
+        metavar='N',
+        help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
+    )
+    people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
+    people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
     return result
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:
-        raise UserError(f'{message.removeprefix("argument ")}; see `{self.prog} --help`')
-
-
-def _whole(least: int):
+def _whole(least: int) -> Callable[[str], int]:
     def whole(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**31:
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) < 2**31:
             raise argparse.ArgumentTypeError(f'a whole number from {least} on was expected, found {text!r}')
         return int(text)
 
@@ -96,40 +124,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     # Not before: the help text must not wait for NumPy.
     from sge_la.data.preparing import prepare
-    from sge_la.data.recipes import RECIPES, Settings
+    from sge_la.data.recipes import Settings
 
-    if options.name not in RECIPES:
-        raise UserError(f"the data set '{options.name}' is unknown; known are {', '.join(RECIPES)}")
-    offsets = options.offsets
-    if offsets is not None:
-        if -1 in offsets and len(offsets) > 1:
-            raise UserError("--offsets wants 'all' alone or numbers; leave out one or the other")
-        offsets = () if -1 in offsets else tuple(sorted(set(offsets)))
     settings = Settings(
         options.name,
         raw=options.raw,
         layout=options.layout,
-        holdout=options.holdout if options.holdout in ('last', 'random') else _names(Path(options.holdout)),
+        holdout=_rule(options.holdout),
         seed=options.seed,
         step=options.step,
-        offsets=offsets,
+        offsets=_offsets(options.offsets),
         clip=options.clip and tuple(options.clip),
         center=options.center,
         people=options.people,
         recordings=options.recordings,
+        views=options.view and tuple(dict.fromkeys(options.view)),
+        protocols=options.protocol and (options.protocol,),
+        simulate=options.simulate,
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
-        print(line)
+        print(line, flush=True)
     return 0
 
 
-def _names(path: Path) -> tuple[str, ...]:
-    """The recordings named in a `--holdout` file."""
+def _offsets(typed: list[int] | None) -> tuple[int, ...] | None:
+    if typed is None:
+        return None
+    if -1 in typed and len(typed) > 1:
+        raise UserError("--offsets wants 'all' alone, or numbers; leave out one or the other")
+    return () if -1 in typed else tuple(sorted(set(typed)))
+
+
+def _rule(typed: str | None) -> str | tuple[str, ...] | None:
+    """What is held out: a rule, or the names in a file."""
+    if typed in (None, 'last', 'random'):
+        return typed
     from sge_la.data.raw.text import read_text
 
+    path = Path(typed)
     if not path.exists():
         raise UserError(
-            f"--holdout should be 'last', 'random' or a file with names of recordings; there is no file {path}"
+            f"--holdout should be 'last', 'random' or a file with names of recordings, and there is no file {path}"
         )
     names = tuple(dict.fromkeys(line.strip() for line in read_text(path).split('\n') if line.strip()))
     if not names:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sge_la.data.raw.reading import read_all
-from sge_la.data.raw.recording import RawData, Recording
-from sge_la.data.recipes import RECIPES, Recipe, Settings, Tree
+from sge_la.data.raw.recording import Recording
+from sge_la.data.recipes import Recipe, Settings, Target, recipe_for
 from sge_la.data.sequences import Cutting, cut, runs, starts
-from sge_la.data.splits import repeats
+from sge_la.data.skeletons import Skeleton
+from sge_la.data.splits import Tree, repeats
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import UserError
 from sge_la.files import read_json
-from sge_la.layout import dataset_files
+from sge_la.layout import check_dataset_name, dataset_files
 
 # What `prepare.json` says of its form; a reader can refuse a newer one.
 FORMAT = 1
+# train.py's default batch.
+_BATCH = 128
 
 
 def prepare(
@@ -43,11 +46,12 @@ def prepare(
     Raises:
         UserError: the raw data are bad, no sequence comes out, or something cannot be written.
     """
-    recipe = RECIPES[settings.name]
+    check_dataset_name(settings.name)
+    recipe = recipe_for(settings)
+    since = time.perf_counter()
     raw = recipe.find(settings)
     if settings.center is not None:
         raw.skeleton.index(settings.center)
-    since = time.perf_counter()
     recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]
     people = len({recording.raw.identity for recording in recordings})
     frames = sum(len(recording.frames) for recording in recordings)
@@ -56,136 +60,165 @@ def prepare(
         f'({time.perf_counter() - since:.1f} s)'
     )
     notes = [*raw.notes, *(note for recording in recordings for note in recording.notes)]
-    yield from _shortened(notes)
+    yield from _shortened('note: ', notes)
     copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
-    for length in dict.fromkeys(lengths or recipe.lengths):
+    yield from _left_out(recordings, copies)
+    for target in recipe.targets:
+        if settings.protocols is not None and target.protocol not in settings.protocols:
+            continue
+        for length in dict.fromkeys(lengths or target.lengths):
+            work = _Work(settings, recipe, target, raw.skeleton, recordings, copies, tuple(notes), length)
+            yield from work.write(Path(data_dir), overwrite)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything that goes into the folders of one data set and one length."""
+
+    settings: Settings
+    recipe: Recipe
+    target: Target
+    skeleton: Skeleton
+    recordings: list[Recording]
+    copies: dict[int, str]
+    notes: tuple[str, ...]
+    length: int
+
+    def write(self, data_dir: Path, overwrite: bool) -> Iterator[str]:
+        """Chooses, cuts and writes; yields lines of the summary."""
         short = {
-            index: f'has no {length} frames in a row'
-            for index, recording in enumerate(recordings)
-            if index not in copies and not _num_sequences(recording, length)
+            index: f'has no {self.length} frames in a row'
+            for index, recording in enumerate(self.recordings)
+            if index not in self.copies and not _num_sequences(recording, self.length)
         }
-        left_out = {**copies, **short}
-        yield from _shortened([f'left out: {recordings[index].raw.name} {why}' for index, why in left_out.items()])
-        used = [index for index in range(len(recordings)) if index not in left_out]
+        yield from _left_out(self.recordings, short)
+        left_out = self.copies | short
+        used = [index for index in range(len(self.recordings)) if index not in left_out]
         if not used:
             raise UserError(
-                f'no recording of {settings.name} has {length} frames in a row after clipping; '
+                f'no recording of {self.settings.name} has {self.length} frames in a row after clipping; '
                 'give a smaller --length or --clip'
             )
-        for tree in recipe.split([recordings[index].raw for index in used], settings):
-            tree = Tree(_at(used, tree.train), {name: _at(used, test) for name, test in tree.tests.items()}, tree.view)
-            yield from _write(settings, recipe, raw, recordings, left_out, tree, length, Path(data_dir), overwrite)
+        for tree in self.target.split([self.recordings[index].raw for index in used], self.settings):
+            tests = {name: [used[at] for at in test] for name, test in tree.tests.items()}
+            tree = replace(tree, train=[used[at] for at in tree.train], tests=tests)
+            yield from self._write_tree(tree, left_out, data_dir, overwrite)
 
-
-def _write(
-    settings: Settings,
-    recipe: Recipe,
-    raw: RawData,
-    recordings: list[Recording],
-    left_out: dict[int, str],
-    tree: Tree,
-    length: int,
-    data_dir: Path,
-    overwrite: bool,
-) -> Iterator[str]:
-    """Cuts and writes one folder."""
-    training = recipe.training_cut(length, settings)
-    cuts = {'train': training} | {name: Cutting.whole(length) for name in tree.tests}
-    parts = {'train': tree.train} | tree.tests
-    centre = None if settings.center is None else raw.skeleton.index(settings.center)
-    splits = {name: _new_split(recordings, part, cuts[name], centre) for name, part in parts.items()}
-    for name, split in splits.items():
-        if not len(split.skeletons):
-            raise UserError(
-                f'the {_part_name(name)} of {settings.name} would have no sequence of {length} frames; '
-                'two recordings of a person are needed at least, or another --holdout'
-            )
-        strangers = sorted(set(split.ids) - set(splits['train'].ids))
-        if strangers:
-            person = next(item.raw.person for item in recordings if item.raw.identity == strangers[0])
-            raise UserError(
-                f'{person} is in the {_part_name(name)} of {settings.name} and has no training sequence; '
-                'hold out other recordings, or take this person out of the raw data'
-            )
-    train = splits.pop('train')
-    files = write_dataset(
-        data_dir,
-        settings.name,
-        train,
-        splits,
-        layout=settings.layout,
-        view=tree.view,
-        overwrite=overwrite
-        or _is_ours(dataset_files(data_dir, settings.name, length, settings.layout, tree.view).train.folder),
-        skeleton=raw.skeleton,
-        prepared=_record(settings, length, cuts, recipe, recordings, left_out, parts, {'train': train} | splits),
-    )
-    yield f'{files.root} (layout {settings.layout}):'
-    for name, split in ({'train': train} | splits).items():
-        yield (
-            f'  {name}: {len(split.skeletons)} sequences of {length} frames, {len(split.ids)} people, '
-            f'{len(parts[name])} recordings'
+    def _write_tree(self, tree: Tree, left_out: dict[int, str], data_dir: Path, overwrite: bool) -> Iterator[str]:
+        parts = {'train': tree.train, **tree.tests}
+        cuts = dict.fromkeys(parts, Cutting.whole(self.length))
+        cuts['train'] = self.recipe.training_cut(self.length, self.settings)
+        splits, counts = {}, {}
+        for name, part in parts.items():
+            splits[name], counts[name] = self._new_split(part, cuts[name])
+        self._check(splits, tree.open_set)
+        name, layout = self.target.folder or self.settings.name, self.settings.layout
+        place = dataset_files(data_dir, name, self.length, layout, tree.view)
+        files = write_dataset(
+            data_dir,
+            name,
+            splits['train'],
+            {test: splits[test] for test in tree.tests},
+            layout=layout,
+            view=tree.view,
+            overwrite=overwrite or _is_ours(place.train.folder),
+            skeleton=self.skeleton,
+            prepared=self._record(cuts, counts, splits, left_out),
         )
+        yield f'{files.root} (layout {layout}):'
+        for part, split in splits.items():
+            yield (
+                f'  {part}: {len(split.skeletons)} sequences of {self.length} frames, {len(split.ids)} people, '
+                f'{len(parts[part])} recordings'
+            )
+        count = len(splits['train'].skeletons)
+        if count < _BATCH:
+            yield (
+                f'note: {count} training sequences are fewer than a batch of {_BATCH}; '
+                f'train with --batch_size {count} or less'
+            )
 
+    def _new_split(self, part: list[int], cutting: Cutting) -> tuple[NewSplit, dict[int, int]]:
+        """Cuts the recordings of one split, and counts the sequences of each."""
+        if not part:
+            return NewSplit(np.empty((0, cutting.length, len(self.skeleton.joints), 3), np.float32), {}), {}
+        chosen = [self.recordings[index] for index in part]
+        sequences = cut([item.frames for item in chosen], cutting, [item.numbers for item in chosen])
+        if self.settings.center is not None:
+            centre = self.skeleton.index(self.settings.center)
+            sequences.skeletons[:] -= sequences.skeletons[:, :, centre : centre + 1].copy()
+        numbers = self._numbers()
+        origin = np.array([numbers[index] for index in part], np.int64)[sequences.recordings]
+        labels = np.array([item.raw.identity for item in chosen], np.int64)[sequences.recordings]
+        ids = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+        counts = np.bincount(sequences.recordings, minlength=len(part)).tolist()
+        return NewSplit(sequences.skeletons, ids, labels, origin), dict(zip(part, counts, strict=True))
 
-def _new_split(recordings: list[Recording], part: list[int], cutting: Cutting, centre: int | None) -> NewSplit:
-    """Cuts the recordings of one split; `recordings` of the result are indices into all of them."""
-    if not part:
-        return NewSplit(np.empty((0, cutting.length, 1, 3), np.float32), {})
-    sequences = cut(
-        [recordings[index].frames for index in part], cutting, [recordings[index].numbers for index in part]
-    )
-    if centre is not None:
-        sequences.skeletons[:] -= sequences.skeletons[:, :, centre : centre + 1].copy()
-    origin = np.array(part, np.int64)[sequences.recordings]
-    labels = np.array([recordings[index].raw.identity for index in part], np.int64)[sequences.recordings]
-    ids = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
-    return NewSplit(sequences.skeletons, ids, labels, origin)
+    def _numbers(self) -> list[int]:
+        """The number of each recording: its place in the list, or that of the first view of the same walk."""
+        first = {}
+        return [
+            first.setdefault((item.raw.identity, item.raw.walk), index) if item.raw.walk else index
+            for index, item in enumerate(self.recordings)
+        ]
 
+    def _check(self, splits: dict[str, NewSplit], open_set: bool) -> None:
+        for name, split in splits.items():
+            what = 'training set' if name == 'train' else f"test set '{name}'"
+            if not len(split.skeletons):
+                raise UserError(
+                    f'the {what} of {self.settings.name} would have no sequence of {self.length} frames; check that '
+                    'the raw data are all there, and what is held out'
+                )
+            strangers = sorted(set(split.ids) - set(splits['train'].ids))
+            if strangers and not open_set:
+                person = next(item.raw.person for item in self.recordings if item.raw.identity == strangers[0])
+                raise UserError(
+                    f'{person} is in the {what} of {self.settings.name} and has no training sequence; hold out '
+                    'other recordings, or take this person out of the raw data'
+                )
 
-def _record(
-    settings: Settings,
-    length: int,
-    cuts: dict[str, Cutting],
-    recipe: Recipe,
-    recordings: list[Recording],
-    left_out: dict[int, str],
-    parts: dict[str, list[int]],
-    splits: dict[str, NewSplit],
-) -> dict[str, Any]:
-    """What `prepare.json` holds: enough for somebody with the same raw data to get the same files."""
-    where = {index: name for name, part in parts.items() for index in part}
-    used = {name: np.bincount(split.recordings, minlength=len(recordings)) for name, split in splits.items()}
-    chosen = {key: value for key, value in asdict(settings).items() if key not in ('name', 'raw')}
-    return {
-        'format': FORMAT,
-        'dataset': settings.name,
-        'length': length,
-        'settings': chosen,
-        'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
-        'people': {item.raw.identity: item.raw.person for item in recordings},
-        'splits': {
-            name: {
-                'sequences': len(split.skeletons),
-                'people': len(split.ids),
-                'sha256': hashlib.sha256(np.ascontiguousarray(split.skeletons, '<f4')).hexdigest(),
-            }
-            for name, split in splits.items()
-        },
-        'recordings': [
-            {
-                'number': index,
-                'name': item.raw.name,
-                'identity': item.raw.identity,
-                'clip': recipe.clip_of(item.raw, settings),
-                'frames': len(item.frames),
-                'split': where.get(index),
-                'sequences': int(used[where[index]][index]) if index in where else 0,
-                'left_out': left_out.get(index),
-            }
-            for index, item in enumerate(recordings)
-        ],
-    }
+    def _record(
+        self,
+        cuts: dict[str, Cutting],
+        counts: dict[str, dict[int, int]],
+        splits: dict[str, NewSplit],
+        left_out: dict[int, str],
+    ) -> dict[str, Any]:
+        """What `prepare.json` holds: enough for somebody with the same raw data to get the same files."""
+        where = {}
+        for name, part in counts.items():
+            where |= dict.fromkeys(part, name)
+        return {
+            'format': FORMAT,
+            'dataset': self.settings.name,
+            'length': self.length,
+            'settings': {key: value for key, value in asdict(self.settings).items() if key not in ('name', 'raw')},
+            'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
+            'people': {item.raw.identity: item.raw.person for item in self.recordings},
+            'splits': {
+                name: {
+                    'sequences': len(split.skeletons),
+                    'people': len(split.ids),
+                    'sha256': hashlib.sha256(np.ascontiguousarray(split.skeletons, '<f4')).hexdigest(),
+                }
+                for name, split in splits.items()
+            },
+            'notes': self.notes,
+            'recordings': [
+                {
+                    'number': number,
+                    'name': item.raw.name,
+                    'identity': item.raw.identity,
+                    'clip': self.recipe.clip_of(item.raw, self.settings),
+                    'frames': len(item.frames),
+                    'split': where.get(index),
+                    'sequences': counts[where[index]][index] if index in where else 0,
+                    'left_out': left_out.get(index),
+                }
+                for index, (item, number) in enumerate(zip(self.recordings, self._numbers(), strict=True))
+            ],
+        }
 
 
 def _clipped(recording: Recording, recipe: Recipe, settings: Settings) -> Recording:
@@ -199,21 +232,17 @@ def _num_sequences(recording: Recording, length: int) -> int:
     return len(starts(runs(len(recording.frames), recording.numbers), Cutting.whole(length), 0))
 
 
-def _at(indices: Sequence[int], positions: Sequence[int]) -> list[int]:
-    return [indices[position] for position in positions]
-
-
-def _part_name(name: str) -> str:
-    return 'training set' if name == 'train' else f"test set '{name}'"
-
-
 def _is_ours(folder: Path) -> bool:
     """Whether an earlier `prepare` has written what lies there."""
     path = folder / 'prepare.json'
     return path.exists() and isinstance(content := read_json(path), dict) and 'format' in content
 
 
-def _shortened(lines: list[str], limit: int = 12) -> Iterator[str]:
-    yield from lines[:limit]
+def _left_out(recordings: list[Recording], reasons: dict[int, str]) -> Iterator[str]:
+    return _shortened('left out: ', [f'{recordings[index].raw.name} {why}' for index, why in reasons.items()])
+
+
+def _shortened(prefix: str, lines: Sequence[str], limit: int = 12) -> Iterator[str]:
+    yield from (prefix + line for line in lines[:limit])
     if len(lines) > limit:
-        yield f'... and {len(lines) - limit} more like these (prepare.json has all)'
+        yield f'{prefix}{len(lines) - limit} more like these; prepare.json has all'

@@ -5,14 +5,18 @@ The defaults are those of the published preprocessing where there is one. Test s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sge_la.data import splits
 from sge_la.data.raw.recording import RawData, RawRecording
 from sge_la.data.sequences import Cutting
-from sge_la.data.splits import hold_out
+from sge_la.data.splits import Tree
 from sge_la.errors import UserError
+
+# What a person is expected to type with the data sets whose test sets are part of the raw data.
+_COMMON = frozenset({'raw'})
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,15 @@ class Settings:
         center: name of the joint that becomes the origin of each frame.
         people: how many walkers are simulated; BIWI: 28 or 50.
         recordings: how many walks of each walker are simulated.
+        views: the views that get a folder of their own (KS20, CASIA-B).
+        protocols: CASIA-B: 'CVE', 'CME' or both.
+        simulate: CASIA-B: whether walks are simulated.
     """
 
     name: str
     raw: Path | None = None
     layout: int = 2
-    holdout: str | tuple[str, ...] = 'last'
+    holdout: str | tuple[str, ...] | None = None
     seed: int = 0
     step: int | None = None
     offsets: tuple[int, ...] | None = None
@@ -44,21 +51,26 @@ class Settings:
     center: str | None = None
     people: int | None = None
     recordings: int | None = None
+    views: tuple[int, ...] | None = None
+    protocols: tuple[str, ...] | None = None
+    simulate: bool = False
 
 
 @dataclass(frozen=True)
-class Tree:
-    """One folder of arrays that is to be written.
+class Target:
+    """One data set under `Datasets/` that comes out of the raw data.
 
     Attributes:
-        train: indices of the recordings to train on.
-        tests: for each test set its recordings.
-        view: the number of its `view_` folder, or None.
+        split: chooses what to train and test on, for each folder that is to be written.
+        lengths: T if the user names none.
+        folder: its name under `Datasets/`; None for that of the data set.
+        protocol: what `--protocol` calls it.
     """
 
-    train: list[int]
-    tests: dict[str, list[int]]
-    view: int | None = None
+    split: Callable[[Sequence[RawRecording], Settings], list[Tree]]
+    lengths: tuple[int, ...] = (6,)
+    folder: str | None = None
+    protocol: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,15 +79,17 @@ class Recipe:
 
     Attributes:
         find: lists the recordings.
-        split: chooses those to train and test on, for each folder that is to be written.
-        lengths: T if the user names none.
+        targets: what is written.
+        flags: options that mean something here, of those that not every data set knows.
+        layouts: the layouts that it can be written in.
         clip: frames left out at the start and at the end, for each part of the raw data ('' for all others).
         dense: whether training sequences overlap (`Cutting.dense`).
     """
 
     find: Callable[[Settings], RawData]
-    split: Callable[[Sequence[RawRecording], Settings], list[Tree]]
-    lengths: tuple[int, ...] = (6,)
+    targets: tuple[Target, ...]
+    flags: frozenset[str] = _COMMON
+    layouts: tuple[int, ...] = (1, 2, 3)
     clip: dict[str, tuple[int, int]] = field(default_factory=lambda: {'': (0, 0)})
     dense: bool = False
 
@@ -88,6 +102,37 @@ class Recipe:
         default = Cutting.dense(length) if self.dense else Cutting.whole(length)
         offsets = default.offsets if settings.offsets is None else settings.offsets or tuple(range(length))
         return Cutting(length, settings.step or default.step, offsets)
+
+
+def recipe_for(settings: Settings) -> Recipe:
+    """The recipe of a data set, after checking that the settings mean something for it.
+
+    Raises:
+        UserError: the data set is unknown, or something was chosen that does not apply to it.
+    """
+    recipe = RECIPES.get(settings.name)
+    if recipe is None:
+        recipe = OWN
+        if settings.raw is None:
+            raise UserError(
+                f'{settings.name} is none of {", ".join(RECIPES)}; for recordings of your own give --raw and the '
+                'folder that holds their recordings.csv'
+            )
+    chosen = {
+        'raw': settings.raw,
+        'holdout': settings.holdout,
+        'people': settings.people,
+        'recordings': settings.recordings,
+        'view': settings.views,
+        'protocol': settings.protocols,
+        'simulate': settings.simulate or None,
+    }
+    for flag, value in chosen.items():
+        if value is not None and flag not in recipe.flags:
+            raise UserError(f'--{flag} means nothing for {settings.name}; leave it out')
+    if settings.layout not in recipe.layouts:
+        raise UserError(f'{settings.name} was never published in layout {settings.layout}; use --layout 2')
+    return recipe
 
 
 def raw_folder(settings: Settings) -> Path:
@@ -103,24 +148,19 @@ def raw_folder(settings: Settings) -> Path:
     return settings.raw
 
 
-def one_per_person(recordings: Sequence[RawRecording], settings: Settings) -> list[Tree]:
-    """Holds out one recording a person; in layout 3 that is the probe, and up to two more are the gallery."""
-    if settings.layout < 3:
-        (held,) = hold_out(recordings, settings.holdout, settings.seed)
-        name = 'probe' if settings.name == 'KGBD' else 'test'
-        return [Tree(_others(recordings, held), {name: sorted(held)})]
-    if not isinstance(settings.holdout, str):
-        raise UserError(
-            'layout 3 has a probe and a gallery, which a list cannot tell apart; use --holdout last or random'
-        )
-    probe, *gallery = hold_out(recordings, settings.holdout, settings.seed, count=3)
-    gallery = set().union(*gallery)
-    return [Tree(_others(recordings, probe | gallery), {'probe': sorted(probe), 'gallery': sorted(gallery)})]
+def _find_biwi(settings: Settings) -> RawData:
+    from sge_la.data.raw import kinect_v1
+
+    people = settings.people or (50 if settings.layout == 3 else 28)
+    if people not in (28, 50):
+        raise UserError(f'--people for BIWI should be 28 (those who are tested) or 50 (everyone), found {people}')
+    return kinect_v1.find_biwi(raw_folder(settings), people)
 
 
-def _others(recordings: Sequence[RawRecording], held: Iterable[int]) -> list[int]:
-    held = set(held)
-    return [index for index in range(len(recordings)) if index not in held]
+def _find_ias(settings: Settings) -> RawData:
+    from sge_la.data.raw import kinect_v1
+
+    return kinect_v1.find_ias(raw_folder(settings))
 
 
 def _find_kgbd(settings: Settings) -> RawData:
@@ -129,14 +169,54 @@ def _find_kgbd(settings: Settings) -> RawData:
     return kgbd.find(raw_folder(settings))
 
 
+def _find_ks20(settings: Settings) -> RawData:
+    from sge_la.data.raw import ks20
+
+    return ks20.find(raw_folder(settings))
+
+
+def _find_casia_b(settings: Settings) -> RawData:
+    if not settings.simulate:
+        from sge_la.data.raw import casia_b
+
+        if settings.people is not None:
+            raise UserError('--people tells how many walkers --simulate makes; leave it out or add --simulate')
+        return casia_b.find(raw_folder(settings))
+    from sge_la.data import simulate_views
+
+    if settings.raw is not None:
+        raise UserError('--simulate needs no raw recordings; leave out --raw or --simulate')
+    return simulate_views.walks(settings.people or 12, settings.seed)
+
+
 def _find_demo(settings: Settings) -> RawData:
     from sge_la.data import simulate
 
     return simulate.walkers(settings.people or 12, settings.recordings or 5, settings.seed)
 
 
+def _find_own(settings: Settings) -> RawData:
+    from sge_la.data.raw import own
+
+    return own.find(raw_folder(settings))
+
+
 RECIPES = {
+    'BIWI': Recipe(_find_biwi, (Target(splits.biwi),), frozenset({'raw', 'people'}), clip={'': (10, 10)}, dense=True),
+    'IAS': Recipe(_find_ias, (Target(splits.ias),), clip={'': (10, 10), 'Training': (10, 0)}, dense=True),
     # First and last frames: the walkers stand there.
-    'KGBD': Recipe(_find_kgbd, one_per_person, clip={'': (10, 10)}),
-    'DEMO': Recipe(_find_demo, one_per_person),
+    'KGBD': Recipe(_find_kgbd, (Target(splits.one_per_person),), frozenset({'raw', 'holdout'}), clip={'': (10, 10)}),
+    'KS20': Recipe(_find_ks20, (Target(splits.ks20),), frozenset({'raw', 'holdout', 'view'}), dense=True),
+    'CASIA_B': Recipe(
+        _find_casia_b,
+        (
+            Target(splits.casia_b_views, (20,), protocol='CVE'),
+            Target(splits.casia_b_conditions, (50,), 'CASIA_B_match', protocol='CME'),
+        ),
+        frozenset({'raw', 'view', 'protocol', 'simulate', 'people'}),
+        layouts=(2,),
+    ),
+    'DEMO': Recipe(_find_demo, (Target(splits.one_per_person),), frozenset({'holdout', 'people', 'recordings'})),
 }
+# Recordings of the user's own, under any other name.
+OWN = Recipe(_find_own, (Target(splits.own),), frozenset({'raw', 'holdout'}))

@@ -16,8 +16,8 @@ from sge_la.data.walkers import SKELETON, Walker, draw_walker, joints, on_anothe
 
 _FRAME_RATE = 30
 _CAMERA_HEIGHT = 0.9
-# Noise of a depth sensor grows with the square of the distance: about 1.5 mm at 1 m and 4 cm at 5 m for one pixel of the
-# Kinect (K. Khoshelham and S. O. Elberink, Sensors 12, 2012). A joint is fitted to many pixels, hence a third of it
+# Noise of a depth sensor grows with the square of the distance: about 1.5 mm at 1 m and 4 cm at 5 m for one pixel of
+# the Kinect (K. Khoshelham and S. O. Elberink, Sensors 12, 2012). A joint is fitted to many pixels, hence a third of it
 # here; the fit adds errors of its own, which last for several frames and are larger at the ends of the limbs.
 _DEPTH_NOISE = 0.0005
 _POSE_NOISE = 0.003

@@ -137,7 +137,7 @@ def _parse_regular(text: str) -> np.ndarray | None:
     # The newline stays with the joint's name, so that comparing names also tells that lines break where they should.
     fields = ('\n' + text.strip()).replace('\n', ';\n').split(';')
     del fields[0]
-    if not fields or len(fields) % (4 * len(JOINT_NAMES)) or '_' in text:
+    if not fields or len(fields) % (4 * len(JOINT_NAMES)):
         return None
     names = ['\n' + name for name in JOINT_NAMES]
     if fields[::4] != names * (len(fields) // (4 * len(names))):

@@ -23,7 +23,10 @@ class RawRecording:
         part: the part of the raw data that it belongs to: '' where there are none, else 'train', 'test', or a
             data set's own word ('Walking', 'TestingA', 'gc1', 'nm').
         view: the camera's view, or None.
-        size: bytes of text to read, 0 where nothing is read.
+        walk: what several cameras saw at the same time has the same text here; '' for one camera. Such recordings
+            share their number, since a sequence of one tells too much about the others.
+        size: bytes of text to read, about; 0 where nothing is read.
+        files: names of the frames' files in `path`, in order, where each frame has its own.
     """
 
     name: str
@@ -32,7 +35,9 @@ class RawRecording:
     identity: int
     part: str = ''
     view: int | None = None
+    walk: str = ''
     size: int = 0
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,9 @@ def coordinates(fields: list[str]) -> np.ndarray | None:
     Returns:
         float32 `[len(fields)]`, or None if one of them is no usable coordinate; `coordinate` then tells which.
     """
+    # Python's own notation with underscores is not one of these files'.
+    if '_' in ''.join(fields):
+        return None
     try:
         values = np.array(list(map(float, fields)))
     except ValueError:
@@ -68,7 +72,6 @@ def coordinate(field: str, where: str) -> float:
         UserError: it is no finite number, or none that can be a coordinate in metres.
     """
     try:
-        # Python's own notation with underscores is not one of these files'.
         value = float('none' if '_' in field else field)
     except ValueError:
         raise UserError(f'{where}: a number was expected, found {shown(field)}; correct or remove the file') from None
@@ -83,3 +86,9 @@ def shown(text: str, limit: int = 40) -> str:
     """A piece of a file for a message: quoted, control characters escaped, not too long."""
     text = text.strip()
     return repr(text if len(text) <= limit else text[:limit] + '...')
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts text with numbers in it by the numbers: 9 before 10."""
+    pieces = re.split(r'(\d+)', text)
+    return [(0, int(piece), '') if piece.isdecimal() else (1, 0, piece) for piece in pieces if piece]

@@ -1,0 +1,239 @@
+"""Recordings of the user's own: a folder with `recordings.csv`, `skeleton.json` and one file a recording.
+
+`recordings.csv` has the header `file,person,recording,split`: a path inside the folder; the person, any text; the
+recording's name or number, by which those of a person are sorted; `train`, `test`, or nothing, which leaves the choice
+to `--holdout`.
+
+`skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`.
+
+A recording is a `.csv` with the header `frame,<joint>_x,<joint>_y,<joint>_z,...` in metres, the columns in any order
+and `frame` optional; or a `.npy` `[frames, joints, 3]`, with frame numbers in `<name>_frames.npy` if that is there.
+No sequence crosses a jump in the frame numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.data.npy import read_npy
+from sge_la.data.raw.recording import RawData, RawRecording, Recording
+from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, natural, read_text, shown
+from sge_la.data.skeletons import Skeleton, from_json
+from sge_la.errors import UserError
+from sge_la.files import os_errors, read_json, regular_size
+
+TABLE = 'recordings.csv'
+SKELETON_FILE = 'skeleton.json'
+_COLUMNS = ('file', 'person', 'recording', 'split')
+_SPLITS = ('', 'train', 'test')
+_AXES = ('x', 'y', 'z')
+_LARGEST_FRAME_NUMBER = 2**53
+
+
+def find(folder: Path) -> RawData:
+    """Lists the recordings that `recordings.csv` names.
+
+    Returns:
+        Recordings sorted by person, then by their name or number; persons are numbered from 0 in sorted order.
+
+    Raises:
+        UserError: the table or the skeleton is bad, a file is missing, or one is named twice.
+    """
+    path = folder / SKELETON_FILE
+    if not path.exists():
+        raise UserError(
+            f'{path} is missing; write one such as {{"joints": ["Hip", "Knee"], "parents": [-1, 0], "pairs": []}}'
+        )
+    skeleton = from_json(read_json(path), str(path))
+    rows = _read_table(folder / TABLE)
+    people = sorted({person for _, _, person, _, _ in rows}, key=natural)
+    labels = {person: label for label, person in enumerate(people)}
+    recordings, seen_files, seen_names = [], {}, {}
+    for line, file, person, name, split in rows:
+        where = f'{folder / TABLE}, line {line}'
+        path = _inside(folder, file, where)
+        if path in seen_files:
+            raise UserError(f'{where}: {file} is in line {seen_files[path]} already; a recording belongs to one person')
+        if (person, name) in seen_names:
+            raise UserError(
+                f"{where}: the recording '{name}' of {person} is in line {seen_names[person, name]} already; "
+                'give it another name'
+            )
+        seen_files[path], seen_names[person, name] = line, line
+        size = regular_size(path)
+        recordings.append((natural(name), RawRecording(file, path, person, labels[person], split, size=size)))
+    recordings.sort(key=lambda item: (item[1].identity, item[0]))
+    return RawData(skeleton, [raw for _, raw in recordings], partial(read, skeleton=skeleton))
+
+
+def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
+    """Line, file, person, recording and split of each row."""
+    reader = csv.reader(read_text(path).split('\n'))
+    try:
+        lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise UserError(f'{path}, line {reader.line_num}: {error}; correct the file') from error
+    expected = ','.join(_COLUMNS)
+    if not lines:
+        raise UserError(f'{path} is empty; it should have the header {expected} and a line for each recording')
+    header = lines[0][1]
+    if sorted(header) != sorted(_COLUMNS):
+        raise UserError(
+            f'{path}, line {lines[0][0]}: the header {expected} was expected, found {shown(",".join(header))}'
+        )
+    rows = []
+    for line, fields in lines[1:]:
+        if len(fields) != len(header):
+            raise UserError(
+                f'{path}, line {line}: {len(header)} fields ({expected}) were expected, found {len(fields)}; '
+                'correct the line'
+            )
+        file, person, name, split = (fields[header.index(column)] for column in _COLUMNS)
+        if not file or not person:
+            raise UserError(f'{path}, line {line}: a file and a person were expected, one is missing; fill it in')
+        if split not in _SPLITS:
+            raise UserError(f'{path}, line {line}: the split train, test or nothing was expected, found {shown(split)}')
+        rows.append((line, file, person, name or file, split))
+    if not rows:
+        raise UserError(f'{path} names no recording; add a line for each')
+    return rows
+
+
+def _inside(folder: Path, file: str, where: str) -> Path:
+    if not file.isprintable():
+        raise UserError(f'{where}: the name of a file was expected, found {shown(file)}; correct the line')
+    with os_errors(folder / file, 'read'):
+        path = (folder / file).resolve()
+        exists = path.exists()
+    if not path.is_relative_to(folder.resolve()):
+        raise UserError(f'{where}: a file inside {folder} was expected, found {shown(file)}; move it there')
+    if path.suffix not in ('.csv', '.npy'):
+        raise UserError(f'{where}: a .csv or .npy file was expected, found {shown(file)}; convert it')
+    if not exists:
+        raise UserError(f'{where}: there is no file {shown(file)} in {folder}; correct the line or add the file')
+    return path
+
+
+def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
+    """Reads one recording.
+
+    Raises:
+        UserError: it does not fit the skeleton, or holds no finite numbers; file and line, or frame, are named.
+    """
+    if raw.path.suffix == '.npy':
+        return _read_npy(raw, skeleton)
+    frames, numbers = parse(read_text(raw.path), str(raw.path), skeleton)
+    return Recording(raw, frames, numbers)
+
+
+def parse(text: str, where: str, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray | None]:
+    """Turns the text of a `.csv` recording into arrays.
+
+    Args:
+        text: the lines, separated by newlines.
+        where: the file, for the errors.
+        skeleton: the joints that are wanted, in the order of the result.
+
+    Returns:
+        float32 `[F, J, 3]`, metres, and int64 `[F]` frame numbers or None.
+
+    Raises:
+        UserError: the header or a line does not fit, or something is no number.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split('\n'), 1) if line.strip()]
+    if not lines:
+        raise UserError(f'{where} is empty; it should have a header and a line for each frame')
+    columns = _columns(lines[0][1], f'{where}, line {lines[0][0]}', skeleton)
+    if len(lines) == 1:
+        raise UserError(f'{where} has a header and no frame; add frames or take it out of {TABLE}')
+    rows = [line.split(',') for _, line in lines[1:]]
+    for (number, line), row in zip(lines[1:], rows, strict=True):
+        if len(row) != len(columns):
+            raise UserError(
+                f'{where}, line {number}: {len(columns)} columns were expected, found {len(row)} in {shown(line)}; '
+                'correct the line'
+            )
+    wanted = [columns.index(f'{joint}_{axis}') for joint in skeleton.joints for axis in _AXES]
+    values = coordinates([row[column] for row in rows for column in wanted])
+    if values is None:
+        values = np.array(
+            [
+                [coordinate(row[column], f'{where}, line {number}, column {columns[column]}') for column in wanted]
+                for (number, _), row in zip(lines[1:], rows, strict=True)
+            ],
+            np.float32,
+        )
+    frames = values.reshape(-1, len(skeleton.joints), 3)
+    if 'frame' not in columns:
+        return frames, None
+    numbers = []
+    for (line, _), row in zip(lines[1:], rows, strict=True):
+        number = row[columns.index('frame')].strip()
+        if not number.isascii() or not number.isdigit() or int(number) > _LARGEST_FRAME_NUMBER:
+            raise UserError(
+                f'{where}, line {line}: a frame number was expected, found {shown(number)}; correct the line'
+            )
+        numbers.append(int(number))
+    return frames, _rising(np.array(numbers, np.int64), where, [f'line {line}' for line, _ in lines[1:]])
+
+
+def _columns(header: str, where: str, skeleton: Skeleton) -> list[str]:
+    """The names of the columns, all of the skeleton's and perhaps `frame`, in the file's order."""
+    columns = [field.strip().strip('"') for field in header.split(',')]
+    expected = [f'{joint}_{axis}' for joint in skeleton.joints for axis in _AXES]
+    unknown = [column for column in columns if column not in expected and column != 'frame']
+    missing = [column for column in expected if column not in columns]
+    if unknown or missing or len(set(columns)) < len(columns):
+        problem = (
+            f'{shown(unknown[0])} is no column of {SKELETON_FILE}'
+            if unknown
+            else f'{missing[0]} is missing'
+            if missing
+            else 'a column occurs twice'
+        )
+        raise UserError(
+            f'{where}: the header frame,{",".join(expected[:3])},... was expected ({len(skeleton.joints)} joints), '
+            f'but {problem}; correct the header or {SKELETON_FILE}'
+        )
+    return columns
+
+
+def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
+    frames = read_npy(raw.path)
+    if frames.ndim != 3 or frames.shape[1:] != (len(skeleton.joints), 3) or not len(frames):
+        raise UserError(
+            f'{raw.path} should be an array [frames, {len(skeleton.joints)}, 3], found {list(frames.shape)}; '
+            f'correct it or {SKELETON_FILE}'
+        )
+    bad = ~(np.abs(frames.astype(np.float64)) <= MAX_COORDINATE).all(axis=(1, 2))
+    if bad.any():
+        raise UserError(
+            f'{raw.path}: finite coordinates in metres were expected, but frame {int(bad.argmax())} has others; '
+            'correct it or leave the frame out'
+        )
+    path = raw.path.with_name(f'{raw.path.stem}_frames.npy')
+    numbers = None
+    if path.exists():
+        numbers = read_npy(path)
+        if numbers.shape != (len(frames),) or numbers.dtype.kind not in 'iu':
+            raise UserError(
+                f'{path} should hold {len(frames)} whole numbers, one a frame, found {list(numbers.shape)} '
+                f'of {numbers.dtype}; correct or remove it'
+            )
+        numbers = _rising(numbers.astype(np.int64), str(path), [f'frame {at}' for at in range(len(numbers))])
+    return Recording(raw, np.ascontiguousarray(frames, np.float32), numbers)
+
+
+def _rising(numbers: np.ndarray, where: str, places: list[str]) -> np.ndarray:
+    falls = np.flatnonzero(np.diff(numbers) <= 0)
+    if len(falls):
+        at = int(falls[0]) + 1
+        raise UserError(
+            f'{where}, {places[at]}: frame numbers that grow were expected, but {numbers[at]} follows '
+            f'{numbers[at - 1]}; sort the frames, or split the file if it holds two recordings'
+        )
+    return numbers
