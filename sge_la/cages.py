@@ -10,7 +10,7 @@ from keras import ops
 from tqdm import tqdm
 
 from sge_la import backends
-from sge_la.model.gait_encoder import EncoderConfig, axis_major, contrast_vectors, encode
+from sge_la.model.gait_encoder import EncoderConfig, axis_major, contrast_head, encode
 from sge_la.pretext import Pretext
 
 CHUNK = 128  # the original encodes each identity in batches of this many sequences
@@ -69,9 +69,9 @@ def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') 
     def features(params, inputs):
         encoded = encode(config, params, axis_major(inputs))
         if kind == 'contrast':
-            found = ops.swapaxes(contrast_vectors(config, params, encoded), 0, 1)  # [B, A, U]
+            found = ops.swapaxes(contrast_head(params, encoded).vectors, 0, 1)  # [B, A, U]
         else:
-            found = encoded['contexts' if kind == 'context' else 'states']  # [A, T, B, U]
+            found = encoded.contexts if kind == 'context' else encoded.states  # [A, T, B, U]
             found = ops.transpose(found, (2, 1, 0, 3) if manner == 'ap' else (2, 0, 1, 3))
         return ops.reshape(found, (inputs.shape[0], rows, values))
 

@@ -16,8 +16,8 @@ from sge_la.options import TrainOptions
 from sge_la.recognition_stage import (
     TEST_STEMS,
     EpochChoice,
-    feature_record,
     feature_manner,
+    feature_record,
     feature_sources,
     prepare_features,
     read_features,

@@ -15,8 +15,8 @@ from sge_la.data import Dataset
 from sge_la.data.npy import read_npy
 from sge_la.encoder_stage import EncoderJob, TrainingData, fingerprint, load_job, say_resumed
 from sge_la.errors import UserError
+from sge_la.features import FeatureSource, one_hot, row_labels, write_feature_file
 from sge_la.files import read_json, save_npy, write_json
-from sge_la.features import FeatureSource, feature_shape, one_hot, row_labels, write_feature_file
 from sge_la.model import recognition
 from sge_la.options import PLUS, recognition_suffix
 from sge_la.training import TrainingState, compiled_recogniser, fit_recognition, fresh_state, logits

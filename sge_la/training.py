@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from keras import ops
@@ -19,6 +20,7 @@ from sge_la.layout import AXES
 from sge_la.model import gait_encoder, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.gait_encoder import EncoderConfig
+from sge_la.model.gradients import losses, losses_and_gradients
 from sge_la.model.losses import l2_loss
 from sge_la.pretext import Pretext
 
@@ -100,14 +102,13 @@ def encoder_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:
     return np.asarray(rows, np.int64)[: steps * batch_size].reshape(steps, batch_size)
 
 
+@cache
 def _encoder_step(config: EncoderConfig) -> Callable:
-    value_and_grad = backends.current().value_and_grad
-
     def step(state, inputs, targets):
         params, first, second, number = state
         number = number + 1
         inputs, targets = gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets)
-        terms, grads = gait_encoder.gradients(config, params, inputs, targets, value_and_grad)
+        terms, grads = losses_and_gradients(config, params, inputs, targets)
         terms['l2'] = l2_loss(params, config.l2)
         updated = adam_step(params, first, second, grads, number, LEARNING_RATE, l2=config.l2, clip=CLIP)
         return (*updated, number), ops.stack([terms[name] for name in TERMS])
@@ -115,11 +116,10 @@ def _encoder_step(config: EncoderConfig) -> Callable:
     return step
 
 
+@cache
 def _encoder_validation(config: EncoderConfig) -> Callable:
     def terms(params, inputs, targets):
-        found, _ = gait_encoder.losses(
-            config, params, gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets)
-        )
+        found = losses(config, params, gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets))
         return ops.stack([found[name] for name in TERMS[:3]])
 
     return backends.current().compiled(terms)
@@ -269,6 +269,7 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     return out
 
 
+@cache
 def compiled_recogniser() -> Callable:
     """`recognise`, compiled."""
     return backends.current().compiled(recognition.recognise)

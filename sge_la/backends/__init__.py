@@ -1,4 +1,4 @@
-"""What Keras' operations do not offer on every backend: gradients, compilation, and loops on the device.
+"""What Keras' operations do not offer on every backend: compilation, and loops on the device.
 
 Each backend's file has the same functions; `current()` gives the one that Keras runs on.
 """

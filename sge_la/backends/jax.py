@@ -1,4 +1,4 @@
-"""Gradients, compilation and the loop over steps on JAX."""
+"""Compilation and the loop over steps on JAX."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-
-
-def value_and_grad(cost: Callable, taps: dict):
-    """`cost(taps) -> (scalar, anything)` together with the scalar's gradient with respect to `taps`."""
-    return jax.value_and_grad(cost, has_aux=True)(taps)
 
 
 def compiled(function: Callable) -> Callable:

@@ -1,19 +1,12 @@
-"""Gradients, compilation and the loop over steps on TensorFlow."""
+"""Compilation and the loop over steps on TensorFlow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
-
-
-def value_and_grad(cost: Callable, taps: dict):
-    """`cost(taps) -> (scalar, anything)` together with the scalar's gradient with respect to `taps`."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(taps)
-        value, extra = cost(taps)
-    return (value, extra), tape.gradient(value, taps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def compiled(function: Callable) -> Callable:
@@ -32,15 +25,7 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     Returns:
         `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is called after n more steps.
     """
-
-    def several(state, inputs, targets):
-        terms = []
-        for batch_inputs, batch_targets in zip(tf.unstack(inputs), tf.unstack(targets), strict=True):
-            state, found = step(state, batch_inputs, batch_targets)
-            terms.append(found)
-        return state, tf.stack(terms)
-
-    dispatch = compiled(several)
+    dispatch = _several(step)
 
     def run(state, batches, tick):
         state, collected = tf.nest.map_structure(tf.convert_to_tensor, state), []
@@ -53,6 +38,20 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
         return state, np.concatenate(collected)
 
     return run
+
+
+@cache
+def _several(step: Callable) -> Callable:
+    """Several batches in one compiled function; kept, since compiling takes longer than many an epoch."""
+
+    def several(state, inputs, targets):
+        terms = []
+        for batch_inputs, batch_targets in zip(tf.unstack(inputs), tf.unstack(targets), strict=True):
+            state, found = step(state, batch_inputs, batch_targets)
+            terms.append(found)
+        return state, tf.stack(terms)
+
+    return compiled(several)
 
 
 def _groups(batches: np.ndarray, size: int):

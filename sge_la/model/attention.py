@@ -25,22 +25,39 @@ def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
     return np.exp(-(distance**2) / (2 * (length / 2) ** 2)).astype(np.float32)
 
 
-def attend(query, keys, values, mask_row=None):
+def attend(query, keys, values, mask):
     """Attention weights and context vector of one decoder step (paper: a_t and c_t).
 
     Args:
         query: the decoder's state h `[A, B, U]`.
         keys: encoder states times the memory kernel `[A, T, B, U]`.
         values: raw encoder states `[A, T, B, U]`.
-        mask_row: None, or `[T]`: weights are multiplied by it and renormalised (MBAS, our reading of its name).
+        mask: `[1 or A, T]`: the softmax's numerators are multiplied by it (MBAS, our reading of its name); ones for
+            plain attention.
 
     Returns:
-        (context vector `[A, B, U]`, alignment `[A, B, T]`, summing to 1).
+        (context vector `[A, B, U]`, alignment `[A, T, B]`, summing to 1 over T).
     """
-    scores = ops.sum(keys * ops.expand_dims(query, 1), axis=-1)  # [A, T, B]
-    weights = ops.softmax(scores, axis=1)
-    if mask_row is not None:
-        weights = weights * mask_row[None, :, None]
-        weights = weights / ops.sum(weights, axis=1, keepdims=True)
-    context = ops.sum(ops.expand_dims(weights, -1) * values, axis=1)
-    return context, ops.swapaxes(weights, 1, 2)
+    scores = ops.sum(keys * ops.expand_dims(query, 1), axis=-1)
+    weights = ops.exp(scores - ops.max(scores, axis=1, keepdims=True)) * ops.expand_dims(mask, -1)
+    weights = weights / ops.sum(weights, axis=1, keepdims=True)
+    return ops.sum(ops.expand_dims(weights, -1) * values, axis=1), weights
+
+
+def attend_gradient(alignment, keys, values, d_context, d_alignment):
+    """The gradient of `attend` with respect to scores and query; those of keys and values follow from the scores'.
+
+    Masked weights have the softmax's own gradient, since the mask only adds a constant to each score.
+
+    Args:
+        alignment: `[A, T, B]`.
+        keys, values: `[A, T, B, U]`.
+        d_context: `[A, B, U]`.
+        d_alignment: `[A, T, B]`, what the weights' own losses ask for.
+
+    Returns:
+        (d_scores `[A, T, B]`, d_query `[A, B, U]`).
+    """
+    d_weights = d_alignment + ops.sum(ops.expand_dims(d_context, 1) * values, axis=-1)
+    d_scores = alignment * (d_weights - ops.sum(alignment * d_weights, axis=1, keepdims=True))
+    return d_scores, ops.sum(ops.expand_dims(d_scores, -1) * keys, axis=1)

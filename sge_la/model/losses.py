@@ -1,4 +1,4 @@
-"""The losses of the gait encoder, one value an axis (A)."""
+"""The losses of the gait encoder, one value an axis (A), each with its gradient."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from keras import ops
 
 def reconstruction_loss(outputs, targets):
     """Half the squared error, summed over frames, sequences and joints (paper: L_R; a sum, as the original has it).
+
+    Its gradient with respect to the outputs is `outputs - targets`.
 
     Args:
         outputs, targets: `[A, T, B, J]`, metres.
@@ -21,13 +23,14 @@ def locality_loss(alignments, mask):
     """Pulls attention towards neighbouring frames (paper: L_A, between a and the masked a).
 
     Args:
-        alignments: `[A, T decoded, B, T input]`.
+        alignments: `[A, T decoded, T input, B]`.
         mask: locality mask `[T decoded, T input]`.
 
     Returns:
-        `[A]`: half the sum of (a - a·mask)^2.
+        Half the sum of (a - a·mask)^2 `[A]`, and its gradient with respect to the alignments.
     """
-    return 0.5 * ops.sum(ops.square(alignments * (1.0 - mask[None, :, None, :])), axis=(1, 2, 3))
+    away = ops.square(1.0 - mask)[None, :, :, None]
+    return 0.5 * ops.sum(away * ops.square(alignments), axis=(1, 2, 3)), away * alignments
 
 
 def consecutive_contrastive_loss(vectors, temperature: float):
@@ -42,27 +45,37 @@ def consecutive_contrastive_loss(vectors, temperature: float):
         temperature: t > 0.
 
     Returns:
-        `[A]`, mean over the rows.
+        The mean over the rows `[A]`, and its gradient with respect to the vectors.
     """
     pairs = vectors.shape[1] - 1
-    rows = ops.concatenate([vectors[:, 1:], vectors[:, :-1]], axis=1)
+    count = 2 * pairs
     # TensorFlow 1's l2_normalize, which the original calls, floors the squared length at 1e-12.
-    rows = rows / ops.sqrt(ops.maximum(ops.sum(ops.square(rows), axis=-1, keepdims=True), 1e-12))
+    lengths = ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
+    directions = vectors / lengths
+    rows = ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1)
+    itself = ops.eye(count, dtype=rows.dtype)
+    partner = ops.roll(itself, pairs, axis=0)
     similarity = ops.matmul(rows, ops.swapaxes(rows, 1, 2)) / temperature
-    positive = ops.sum(rows[:, :pairs] * rows[:, pairs:], axis=-1) / temperature
-    itself = ops.eye(2 * pairs, dtype=similarity.dtype) * 1e9
-    negatives = ops.logsumexp(similarity - itself, axis=-1)
-    return ops.mean(negatives - ops.concatenate([positive, positive], axis=1), axis=1)
+    negatives = similarity - 1e9 * itself
+    normaliser = ops.logsumexp(negatives, axis=-1, keepdims=True)
+    loss = ops.mean(normaliser[..., 0] - ops.sum(similarity * partner, axis=-1), axis=1)
+    d_similarity = (ops.exp(negatives - normaliser) - partner) / (count * temperature)
+    d_rows = ops.matmul(d_similarity + ops.swapaxes(d_similarity, 1, 2), rows)
+    nothing = ops.zeros_like(d_rows[:, :1])
+    d_directions = ops.concatenate([nothing, d_rows[:, :pairs]], axis=1)
+    d_directions = d_directions + ops.concatenate([d_rows[:, pairs:], nothing], axis=1)
+    along = ops.sum(d_directions * directions, axis=-1, keepdims=True)
+    return loss, (d_directions - along * directions) / lengths
 
 
 def l2_loss(params: dict, weight: float):
-    """`weight · Σ ½ θ²` over every variable, biases included, as in the original.
+    """`weight · Σ ½ θ²` over every variable, biases included, as in the original; its gradient is `weight · θ`.
 
     Args:
         params: arrays `[A, ...]`.
 
     Returns:
-        `[A]`. The original adds the same for two dead copies (see `original` in the reference tests).
+        `[A]`. The original adds the same for two dead copies of variables.
     """
     total = 0.0
     for value in params.values():
