@@ -26,7 +26,8 @@ _MAX_HEADER = 10_000
 _MAX_IDS_BYTES = 64 * 2**20
 _MAX_LABEL = 2**31 - 1
 _BLOCK_BYTES = 4 * 2**20
-_FIELD = re.compile(r"""\s*['"](\w+)['"]\s*:\s*(?:'([^']*)'|"([^"]*)"|(True|False)|\(([\s\d,L]*)\))\s*(?:,|$)\s*""")
+_BLANKS = str.maketrans('\t\r\n', '   ')
+_FIELD = re.compile(r"""['"](\w+)['"] *: *(?:'([^']*)'|"([^"]*)"|(True|False)|\(([ \d,L]*)\)) *(?:,|$) *""")
 
 
 @dataclass(frozen=True)
@@ -228,10 +229,12 @@ def _parse_fields(text: bytes) -> tuple[str, bool, tuple[int, ...]] | None:
 
     Only this is understood: a general parser of Python literals can be made to use up the stack.
     """
-    literal = text.decode('latin-1').strip()
-    if not (literal.startswith('{') and literal.endswith('}')):
+    if not text.isascii():
         return None
-    literal = literal[1:-1].strip()
+    literal = text.decode('ascii').translate(_BLANKS).strip(' ')
+    if not (literal.isprintable() and literal.startswith('{') and literal.endswith('}')):
+        return None
+    literal = literal[1:-1].strip(' ')
     found: dict[str, str] = {}
     position = 0
     while position < len(literal):
@@ -243,10 +246,10 @@ def _parse_fields(text: bytes) -> tuple[str, bool, tuple[int, ...]] | None:
     if set(found) != {'descr', 'fortran_order', 'shape'} or found['fortran_order'] not in ('True', 'False'):
         return None
     # Python 2 wrote `20L`.
-    sizes = [size.strip().removesuffix('L') for size in found['shape'].split(',')]
+    sizes = [size.strip(' ').removesuffix('L') for size in found['shape'].split(',')]
     if sizes[-1] == '':
         sizes.pop()
-    if len(sizes) > 32 or not all(re.fullmatch(r'\d{1,18}', size) for size in sizes):
+    if len(sizes) > 32 or not all(re.fullmatch(r'0|[1-9]\d{0,17}', size) for size in sizes):
         return None
     return found['descr'], found['fortran_order'] == 'True', tuple(map(int, sizes))
 

@@ -104,6 +104,7 @@ class _Machine:
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.position = 0
+        self.frame_end: int | None = None
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
@@ -121,6 +122,8 @@ class _Machine:
             if code == b'.':
                 if len(self.stack) != 1 or self.position != len(self.content):
                     raise PickleError('is damaged')
+                if self.frame_end is not None:
+                    self._end_frame()
                 return self.stack[0]
             instruction = _INSTRUCTIONS.get(code)
             if instruction is None:
@@ -128,6 +131,8 @@ class _Machine:
                     f'has the instruction {_DANGEROUS.get(code, code)}, which a list of numbers needs not'
                 )
             instruction(self)
+            if self.frame_end is not None and self.position >= self.frame_end:
+                self._end_frame()
         raise PickleError(f'has more than {MAX_INSTRUCTIONS} instructions')
 
     def _take(self, count: int) -> bytes:
@@ -196,8 +201,20 @@ class _Machine:
                 raise PickleError(f'names identity {key} twice')
             target[key] = value
 
-    def skip_frame(self) -> None:
-        self._take(8)
+    def protocol(self) -> None:
+        if not 2 <= self._number('<B') <= 5:
+            raise PickleError('is of a protocol other than 2 to 5')
+
+    def start_frame(self) -> None:
+        size = self._number('<Q')
+        if self.frame_end is not None or size > len(self.content) - self.position:
+            raise PickleError('is damaged')
+        self.frame_end = self.position + size
+
+    def _end_frame(self) -> None:
+        if self.position != self.frame_end:
+            raise PickleError('is damaged')
+        self.frame_end = None
 
     def memoize(self) -> None:
         self.put(len(self.memo))
@@ -316,8 +333,8 @@ def _set_array(target: _Array, state: tuple) -> None:
 
 
 _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
-    b'\x80': lambda m: m._take(1),  # PROTO
-    b'\x95': _Machine.skip_frame,  # FRAME
+    b'\x80': _Machine.protocol,  # PROTO
+    b'\x95': _Machine.start_frame,  # FRAME
     b'(': lambda m: m.stack.append(_MARK),  # MARK
     b'N': lambda m: m.stack.append(None),  # NONE
     b'\x88': lambda m: m.stack.append(True),  # NEWTRUE

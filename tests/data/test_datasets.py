@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sge_la.data import Split, load
 from sge_la.data.datasets import available_lengths
 from sge_la.data.skeletons import SKELETONS
-from sge_la.data.write import write_ids
+from sge_la.data.write import NewSplit, write_dataset, write_ids
 from sge_la.errors import UserError
 from sge_la.layout import dataset_files
 
@@ -95,6 +97,37 @@ def test_views_of_ks20(write_tiny, quiet):
     assert len(quiet('KS20', 6, data_dir).identities) == 4
     with pytest.raises(UserError, match='view_4'):
         quiet('KS20', 6, data_dir, view=4)
+
+
+@st.composite
+def splits(draw, length: int, joints: int, labels: list[int]) -> NewSplit:
+    """Sequences whose owners come in any order; some belong to nobody."""
+    owners = draw(st.permutations(labels * draw(st.integers(1, 3)) + [-1] * draw(st.integers(0, 2))))
+    skeletons = np.arange(len(owners) * length * joints * 3, dtype=np.float32).reshape(-1, length, joints, 3)
+    ids = {label: np.flatnonzero(np.array(owners) == label) for label in draw(st.permutations(labels))}
+    recordings = np.arange(len(owners)) if draw(st.booleans()) else None
+    return NewSplit(skeletons, ids, recordings=recordings)
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_what_is_written_is_read(tmp_path_factory, data):
+    data_dir = tmp_path_factory.mktemp('data')
+    layout, length, joints = (data.draw(st.integers(1, most)) for most in (3, 12, 30))
+    labels = data.draw(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=5, unique=True))
+    known = data.draw(st.lists(st.sampled_from(labels), min_size=1, unique=True))
+    train, test = data.draw(splits(length, joints, labels)), data.draw(splits(length, joints, known))
+    name = 'probe' if layout == 3 else 'test'
+    targets = data.draw(st.booleans())
+    write_dataset(data_dir, 'own', train, {name: test}, layout=layout, targets=targets)
+    dataset = load('own', length, data_dir, warn=lambda text: None)
+    assert dataset.identities == tuple(sorted(labels))
+    for written, read in ((train, dataset.train), (test, dataset.tests[name])):
+        np.testing.assert_array_equal(read.skeletons, written.skeletons)
+        assert {label: indices.tolist() for label, indices in read.ids.items()} == {
+            label: list(indices) for label, indices in written.ids.items()
+        }
+        assert (read.recordings is None) == (written.recordings is None)
 
 
 @pytest.mark.parametrize('dtype', ['<f8', '>f8', '<f4', '>f4', '<f2', '<i8', '>i4', '|u1'])

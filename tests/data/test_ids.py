@@ -64,6 +64,24 @@ def test_reads_what_np_save_writes(tmp_path):
     assert {label: indices.tolist() for label, indices in read_ids(tmp_path / 'ids.npy').items()} == IDS
 
 
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+def test_reads_many_indices(tmp_path, protocol):
+    """More than fit into one frame of 64 KiB (protocol 4) and one batch of 1000."""
+    ids = {label: list(range(label * 500, label * 500 + 500)) for label in range(300)}
+    (tmp_path / 'ids.npy').write_bytes(boxed(ids, protocol))
+    assert {label: indices.tolist() for label, indices in read_ids(tmp_path / 'ids.npy').items()} == ids
+
+
+def test_frames_that_end_within_an_instruction_are_refused(tmp_path):
+    content = boxed({1: [0, 300]}, 4)
+    start = content.index(b'\x95') + 1
+    size = int.from_bytes(content[start : start + 8], 'little')
+    for wrong in (size + 1, 3, 5):
+        (tmp_path / 'ids.npy').write_bytes(content[:start] + wrong.to_bytes(8, 'little') + content[start + 8 :])
+        with pytest.raises(UserError, match='damaged'):
+            read_ids(tmp_path / 'ids.npy')
+
+
 def test_reads_python_2_text(tmp_path):
     """Protocol 2 as Python 2 wrote it: its strings are the instruction U."""
     content = boxed({1: [np.int64(5)]}, 2)
