@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains gait encoders on skeleton sequences, then a recognition network on their encodings: `python train.py --help`."""
+"""Trains gait encoders, then a recognition network on their encodings: `python train.py --help`."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def all_rows(ids: Mapping[int, np.ndarray]) -> np.ndarray:
 
 
 def feature_shape(config: EncoderConfig, manner: str, kind: str = 'context') -> tuple[int, int]:
-    """(rows a sequence, values a row) of the features: `(T, 3U)` for 'ap', `(1, 3TU)` for 'sc', `(1, 3U)` for vectors."""
+    """(rows a sequence, values a row): `(T, 3U)` for 'ap', `(1, 3TU)` for 'sc', `(1, 3U)` for the head's vectors."""
     width = 3 * config.units
     if kind == 'contrast':
         return 1, width

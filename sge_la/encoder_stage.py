@@ -108,7 +108,8 @@ def training_data(dataset: Dataset, options: TrainOptions) -> TrainingData:
         ids, held = hold_out(split.skeletons, split.ids, split.recordings)
         if not any(len(rows) for rows in held.values()):
             raise UserError(
-                '--select val needs training sequences that share no frame with the others, found none: use --select last'
+                '--select val needs training sequences that share no frame with the others, but there are none: '
+                'use --select last'
             )
     return TrainingData(split, ids, held, fingerprint(split.skeletons, ids))
 
@@ -197,7 +198,8 @@ def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path)
     say('Begin Training on Dimension [X, Y, Z]')
     steps = len(rows) // options.batch_size
     settings = {'epochs': options.epochs, 'batch_size': options.batch_size, 'progress': 'encoders'}
-    for state in fit_encoder(job.config, pairs, rows, state, **settings):
+    found = fit_encoder(job.config, pairs, rows, state, **settings)
+    for state in found:
         say(_encoder_line(state.history[-1], options.epochs, steps))
         if state.epoch < options.epochs:
             stages.save(home, state)
@@ -215,9 +217,12 @@ def _encoder_line(line: dict, epochs: int, steps: int) -> str:
     def three(name: str) -> str:
         return ' '.join(f'{line[f"{name}_{axis}"]:6.3f}' for axis in AXES)
 
-    return (
-        f'Epoch {line["epoch"]:3}/{epochs} Batch {steps - 1:4}/{steps} - Training Loss: {three("reconstruction")}'
-        f'  - Validation loss: {three("validation_reconstruction")}  - Contrastive loss: {three("validation_contrastive")}'
+    return '  - '.join(
+        [
+            f'Epoch {line["epoch"]:3}/{epochs} Batch {steps - 1:4}/{steps} - Training Loss: {three("reconstruction")}',
+            f'Validation loss: {three("validation_reconstruction")}',
+            f'Contrastive loss: {three("validation_contrastive")}',
+        ]
     )
 
 

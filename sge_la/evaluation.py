@@ -76,6 +76,6 @@ def collapse_warning(evaluation: metrics.Evaluation) -> str | None:
     if not evaluation.is_collapsed:
         return None
     return (
-        'warning: the scores are the same for every sequence, so the network tells nobody apart and Rank-1 means nothing; '
-        'train longer or look at the data with `python -m sge_la.data.check`'
+        'warning: the scores are the same for every sequence, so the network tells nobody apart and Rank-1 means '
+        'nothing; train longer or look at the data with `python -m sge_la.data.check`'
     )

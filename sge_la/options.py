@@ -254,8 +254,8 @@ def resolve(options, typed: frozenset[str] = frozenset()):
     temperature = known.temperature
     if options.faithful and options.t is not None and options.t != temperature:
         raise UserError(
-            f'--t {options.t} cannot be had with --faithful, because the original uses {temperature} on {options.dataset} '
-            'whatever is typed: leave out one of the two'
+            f'--t {options.t} cannot be had with --faithful, because the original uses {temperature} on '
+            f'{options.dataset} whatever is typed: leave out one of the two'
         )
     changes: dict[str, Any] = {'t': temperature if options.t is None else options.t}
     if options.transfer and options.t is None:

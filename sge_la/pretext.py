@@ -1,4 +1,4 @@
-"""Pretext tasks: what an encoder is given and what it must produce (paper: reverse reconstruction, prediction, sorting)."""
+"""Pretext tasks: what an encoder is given and what it must produce."""
 
 from __future__ import annotations
 

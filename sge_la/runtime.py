@@ -15,15 +15,16 @@ from pathlib import Path
 
 from sge_la.errors import UserError
 
-# What TensorFlow says while it is imported, whatever its log level: which instructions it was built for, and the like.
+# What TensorFlow says on stderr as it starts, whatever its log level: instructions, missing drivers, and the like.
 _CHATTER = re.compile(
-    rb'WARNING: All log messages before absl|[IWE]\d{4} .*(oneDNN|cud|cuInit|cpu_feature_guard|computation_placer)|To enable the following'
+    rb'WARNING: All log messages before absl|To enable the following|'
+    rb'[IWE]\d{4} .*(oneDNN|cuda|cuInit|cpu_feature_guard|computation_placer)'
 )
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Imports TensorFlow inside without its chatter on stderr; any other line there appears at the end."""
+    """Lets TensorFlow start inside without its chatter on stderr; any other line there appears at the end."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     sys.stderr.flush()
     kept = os.dup(2)
@@ -75,7 +76,8 @@ def _choice(gpu: int, count: int) -> str | None:
 def _tensorflow_device(gpu: int) -> str:
     import tensorflow as tf
 
-    devices = tf.config.list_physical_devices('GPU')
+    with quietly():  # it complains about the missing driver of a machine without a GPU
+        devices = tf.config.list_physical_devices('GPU')
     words = _choice(gpu, len(devices))
     if words:
         tf.config.set_visible_devices([], 'GPU')

@@ -47,7 +47,7 @@ def prepare(
         UserError: the raw data are bad, no sequence comes out, or something cannot be written.
     """
     check_dataset_name(settings.name)
-    recipe = recipe_for(settings)
+    recipe, settings = recipe_for(settings)
     since = time.perf_counter()
     raw = recipe.find(settings)
     if settings.center is not None:

@@ -6,7 +6,7 @@ The defaults are those of the published preprocessing where there is one. Test s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sge_la.data import splits
@@ -104,8 +104,8 @@ class Recipe:
         return Cutting(length, settings.step or default.step, offsets)
 
 
-def recipe_for(settings: Settings) -> Recipe:
-    """The recipe of a data set, after checking that the settings mean something for it.
+def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
+    """The recipe of a data set, and the settings with its defaults filled in.
 
     Raises:
         UserError: the data set is unknown, or something was chosen that does not apply to it.
@@ -132,7 +132,19 @@ def recipe_for(settings: Settings) -> Recipe:
             raise UserError(f'--{flag} means nothing for {settings.name}; leave it out')
     if settings.layout not in recipe.layouts:
         raise UserError(f'{settings.name} was never published in layout {settings.layout}; use --layout 2')
-    return recipe
+    defaults = {
+        'holdout': 'last' if 'holdout' in recipe.flags else None,
+        'people': _people(settings),
+        'recordings': 5 if 'recordings' in recipe.flags else None,
+    }
+    return recipe, replace(settings, **{name: value for name, value in defaults.items() if chosen[name] is None})
+
+
+def _people(settings: Settings) -> int | None:
+    """How many people there are by default, where it can be chosen."""
+    if settings.name == 'BIWI':
+        return 50 if settings.layout == 3 else 28
+    return 12 if settings.name == 'DEMO' or settings.simulate else None
 
 
 def raw_folder(settings: Settings) -> Path:
@@ -151,10 +163,11 @@ def raw_folder(settings: Settings) -> Path:
 def _find_biwi(settings: Settings) -> RawData:
     from sge_la.data.raw import kinect_v1
 
-    people = settings.people or (50 if settings.layout == 3 else 28)
-    if people not in (28, 50):
-        raise UserError(f'--people for BIWI should be 28 (those who are tested) or 50 (everyone), found {people}')
-    return kinect_v1.find_biwi(raw_folder(settings), people)
+    if settings.people not in (28, 50):
+        raise UserError(
+            f'--people for BIWI should be 28 (those who are tested) or 50 (everyone), found {settings.people}'
+        )
+    return kinect_v1.find_biwi(raw_folder(settings), settings.people)
 
 
 def _find_ias(settings: Settings) -> RawData:
@@ -186,19 +199,25 @@ def _find_casia_b(settings: Settings) -> RawData:
 
     if settings.raw is not None:
         raise UserError('--simulate needs no raw recordings; leave out --raw or --simulate')
-    return simulate_views.walks(settings.people or 12, settings.seed)
+    return simulate_views.walks(settings.people, settings.seed)
 
 
 def _find_demo(settings: Settings) -> RawData:
     from sge_la.data import simulate
 
-    return simulate.walkers(settings.people or 12, settings.recordings or 5, settings.seed)
+    return simulate.walkers(settings.people, settings.recordings, settings.seed)
 
 
 def _find_own(settings: Settings) -> RawData:
     from sge_la.data.raw import own
 
-    return own.find(raw_folder(settings))
+    folder = raw_folder(settings)
+    if not (folder / own.TABLE).exists():
+        raise UserError(
+            f'{settings.name} is none of {", ".join(RECIPES)}, and {folder} has no {own.TABLE} as recordings of your '
+            'own need it; correct the name or the folder'
+        )
+    return own.find(folder)
 
 
 RECIPES = {

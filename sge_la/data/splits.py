@@ -121,7 +121,7 @@ def _by_name(recordings: Sequence[RawRecording], names: set[str]) -> set[int]:
 
 def one_per_person(recordings: Sequence[RawRecording], settings: Settings) -> list[Tree]:
     """Holds out one recording a person; in layout 3 that is the probe, and up to two more are the gallery."""
-    rule = settings.holdout or 'last'
+    rule = settings.holdout
     if settings.layout < 3:
         (held,) = hold_out(recordings, rule, settings.seed)
         return [Tree(_others(recordings, held), {'probe' if settings.name == 'KGBD' else 'test': sorted(held)})]
@@ -147,7 +147,7 @@ def ks20(recordings: Sequence[RawRecording], settings: Settings) -> list[Tree]:
 
     Layout 2 has a folder for each view besides, where that view is tested on and all others are trained on.
     """
-    rule = settings.holdout or 'last'
+    rule = settings.holdout
     if settings.layout == 3:
         probe, gallery = _takes(recordings, _no_list(rule), settings.seed, count=2)
         return [Tree(_others(recordings, probe | gallery), {'probe': sorted(probe), 'gallery': sorted(gallery)})]
@@ -180,7 +180,7 @@ def casia_b_conditions(recordings: Sequence[RawRecording], settings: Settings) -
 
 def own(recordings: Sequence[RawRecording], settings: Settings) -> list[Tree]:
     """Follows the table's `split`, and holds out one recording of each person whom it gives no test recording."""
-    rule = settings.holdout or 'last'
+    rule = settings.holdout
     if settings.layout == 3:
         if any(raw.part for raw in recordings):
             raise UserError(

@@ -93,6 +93,8 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
                 'correct the line'
             )
         file, person, name, split = (fields[header.index(column)] for column in _COLUMNS)
+        if not all(map(str.isprintable, (file, person, name))):
+            raise UserError(f'{path}, line {line}: printable names were expected, found {shown(",".join(fields))}')
         if not file or not person:
             raise UserError(f'{path}, line {line}: a file and a person were expected, one is missing; fill it in')
         if split not in _SPLITS:
@@ -104,8 +106,6 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
 
 
 def _inside(folder: Path, file: str, where: str) -> Path:
-    if not file.isprintable():
-        raise UserError(f'{where}: the name of a file was expected, found {shown(file)}; correct the line')
     with os_errors(folder / file, 'read'):
         path = (folder / file).resolve()
         exists = path.exists()
