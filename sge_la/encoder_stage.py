@@ -172,7 +172,8 @@ def train_encoder(options: TrainOptions, job: EncoderJob, data: TrainingData, en
             return
         state = _fit(options, job, data, home)
         _save_encoder(job, state)
-        for folder in job.folders.values():
+        # x last: the state to go on from lies there, and must outlast the others' unfinished marks.
+        for folder in reversed(job.folders.values()):
             stages.finish(folder)
     say('Model Trained and Saved')
 

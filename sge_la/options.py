@@ -162,6 +162,14 @@ class EvaluateOptions(CommonOptions):
     best_model: str = flag('rev_rec', 'pretext task of the model to score', choices=(*TASKS, PLUS))
     RN_dir: str | None = flag(None, 'name (or path) of the folder of a trained recognition network')
     ablation: str | None = flag(None, "a row of the IJCAI paper's ablation")
+    protocol: str = flag(
+        'classifier',
+        'classifier: the recognition network tells who it is (default); gallery: the nearest encodings do',
+        choices=('classifier', 'gallery'),
+    )
+    metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
+    level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
+    gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
 
     @property
@@ -279,6 +287,7 @@ def resolve(options, typed: frozenset[str] = frozenset()):
 def _refuse_nonsense(options) -> None:
     age, plus = options.encoding == 'AGE', options.model == PLUS
     vectors = options.frozen or options.c_reid
+    matches = getattr(options, 'protocol', 'classifier') == 'gallery'
     rules = [
         (
             options.view is not None and options.dataset != 'KS20',
@@ -315,8 +324,12 @@ def _refuse_nonsense(options) -> None:
             '--ablation stands alone: leave out --model, --frozen, --c_reid and --transfer',
         ),
         (
-            options.probe and options.dataset == 'IAS',
+            options.probe and options.dataset == 'IAS' and not matches,
             'IAS is always scored on both of its test sets: leave out --probe',
+        ),
+        (
+            not matches and (getattr(options, 'gallery', None) or getattr(options, 'level', '') == 'recording'),
+            '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
     ]
     for wrong, sentence in rules:

@@ -62,7 +62,9 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
         figure.suptitle(title, fontsize=10)
     if skeleton is not None:
         handles = [_legend_line(side) for side in ('left', 'right')]
-        figure.legend(handles=handles, loc='outside lower center', ncols=2, frameon=False)
+        figure.legend(handles=handles, loc='lower center', ncol=2, frameon=False)
+        # Room for it below the skeletons.
+        figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
     return figure
 
 

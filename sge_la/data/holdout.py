@@ -52,8 +52,7 @@ def hold_out(skeletons: np.ndarray, ids: Mapping[int, np.ndarray], recordings: n
             training[identity], held[identity] = rows, rows[:0]
         else:
             training[identity], held[identity] = rows[~shares], rows[chosen]
-    everyone = np.concatenate(list(held.values())) if held else np.empty(0, np.int64)
-    return _without_shared_frames(skeletons, training, everyone), held
+    return _without_shared_frames(skeletons, training, held)
 
 
 def _last_part(rows: np.ndarray, recordings: np.ndarray | None) -> np.ndarray:
@@ -66,11 +65,22 @@ def _last_part(rows: np.ndarray, recordings: np.ndarray | None) -> np.ndarray:
     return chosen
 
 
-def _without_shared_frames(skeletons: np.ndarray, training: Ids, held: np.ndarray) -> Ids:
-    """Drops training sequences that share a frame with a held-out sequence of anybody."""
-    seen = np.unique(frame_hashes(skeletons[held])) if len(held) else np.empty(0, np.uint64)
+def _without_shared_frames(skeletons: np.ndarray, training: Ids, held: Ids) -> tuple[Ids, Ids]:
+    """Drops training sequences that share a frame with a held-out sequence of anybody.
+
+    Where that would leave a person without any, the held-out sequences in question are dropped instead.
+    """
+    hashes = {
+        row: frames for rows in held.values() for row, frames in zip(rows, frame_hashes(skeletons[rows]), strict=True)
+    }
+    dropped: set[int] = set()
     kept = {}
     for identity, rows in training.items():
-        free = ~np.isin(frame_hashes(skeletons[rows]), seen).any(axis=1)
-        kept[identity] = rows[free] if free.any() else rows
-    return kept
+        own = frame_hashes(skeletons[rows])
+        seen = np.concatenate([np.empty(0, np.uint64), *(hashes[row] for row in hashes if row not in dropped)])
+        free = ~np.isin(own, seen).any(axis=1)
+        if not free.any():
+            dropped |= {row for row, frames in hashes.items() if np.isin(frames, own).any()}
+            free[:] = True
+        kept[identity] = rows[free]
+    return kept, {identity: rows[~np.isin(rows, list(dropped))] for identity, rows in held.items()}

@@ -170,17 +170,13 @@ def read_ids(path: Path | str) -> dict[int, np.ndarray]:
     return _checked_ids(value, path)
 
 
-def memory_for(size: int, path: Path | str) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def memory_for(size: int, path: Path | str) -> Iterator[None]:
     """A context in which an array of `size` bytes is made; refuses more than the machine has.
 
     Raises:
         UserError: the machine has not so much memory, or it cannot be had now.
     """
-    return _memory_for(size, path)
-
-
-@contextlib.contextmanager
-def _memory_for(size: int, path: Path | str) -> Iterator[None]:
     problem = UserError(
         f'{path} needs {size / 2**30:.1f} GB of memory, more than can be had here; use a machine with more'
     )

@@ -5,34 +5,24 @@ they ask for. This reader knows the few instructions that a dictionary of intege
 and dictionaries, never calls anything that the file names, and stops after a fixed number of instructions.
 
 The names that NumPy puts into such a file are `numpy.dtype`, `numpy.ndarray`, `_reconstruct`, `scalar` and, in old
-protocols, `_codecs.encode`. Each stands for a rule here; every other name is refused.
+protocols, `_codecs.encode`. Each stands for a rule in `pickled_numpy`; every other name is refused.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from sge_la.data.pickled_numpy import CALLS, NAMES, Array, DType, Name, PickleError, set_array, set_dtype
+
 # Each instruction takes about 100 bytes at most, so that memory stays below half a gigabyte.
 MAX_INSTRUCTIONS = 5_000_000
 _MAX_NAME = 256
-_NAMES = {
-    ('numpy', 'dtype'): 'dtype',
-    ('numpy', 'ndarray'): 'ndarray',
-    ('numpy.core.multiarray', '_reconstruct'): 'reconstruct',
-    ('numpy._core.multiarray', '_reconstruct'): 'reconstruct',
-    ('numpy.core.multiarray', 'scalar'): 'scalar',
-    ('numpy._core.multiarray', 'scalar'): 'scalar',
-    ('_codecs', 'encode'): 'encode',
-}
 # Instructions that would fetch, make or call something in another way: refused whatever they name.
 _DANGEROUS = {
-    b'i': 'INST',
     b'o': 'OBJ',
     b'P': 'PERSID',
     b'Q': 'BINPERSID',
@@ -43,37 +33,6 @@ _DANGEROUS = {
     b'\x84': 'EXT4',
 }
 _MARK = object()
-
-
-class PickleError(Exception):
-    """The pickle is damaged, or asks for what no dictionary of integers needs; the text completes 'it ...'."""
-
-
-@dataclass(eq=False)
-class _Name:
-    """A name that the file may use; `rule` says what it stands for."""
-
-    rule: str
-
-
-@dataclass(eq=False)
-class _DType:
-    """A NumPy data type: its code, such as 'i8', and its byte order."""
-
-    code: str
-    order: str = '<'
-
-    def numpy(self) -> np.dtype:
-        if not re.fullmatch(r'[iu][1248]|f[248]|b1', self.code):
-            raise PickleError(f'holds values of the type {self.code[:20]!r}')
-        return np.dtype(self.order + self.code)
-
-
-@dataclass(eq=False)
-class _Array:
-    """A NumPy array; `value` comes with the BUILD instruction: an array of numbers, or a lone object."""
-
-    value: Any = None
 
 
 def load_object(content: bytes) -> Any:
@@ -91,10 +50,10 @@ def load_object(content: bytes) -> Any:
         PickleError: it is damaged, larger than the limits, or asks for anything else.
     """
     array = _Machine(content).run()
-    if not isinstance(array, _Array) or isinstance(array.value, (np.ndarray, _Array)) or array.value is None:
+    if not isinstance(array, Array) or isinstance(array.value, (np.ndarray, Array)) or array.value is None:
         raise PickleError('holds no NumPy array of one object')
     if isinstance(array.value, dict):
-        return {key: value.value if isinstance(value, _Array) else value for key, value in array.value.items()}
+        return {key: value.value if isinstance(value, Array) else value for key, value in array.value.items()}
     return array.value
 
 
@@ -231,14 +190,19 @@ class _Machine:
     def push_global(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise PickleError('is damaged or cut short')
-        rule = _NAMES.get((module, name))
+        rule = NAMES.get((module, name))
         if rule is None:
             raise PickleError(f'asks for {f"{module}.{name}"[:100]!r}, which no list of identities needs')
-        self.stack.append(_Name(rule))
+        self.stack.append(Name(rule))
 
     def global_lines(self) -> None:
         module = self._line()
         self.push_global(module, self._line())
+
+    def instance(self) -> None:
+        """An old way to name a class and call it at once."""
+        self.global_lines()
+        raise PickleError('calls something that is not a name of NumPy')
 
     def global_stack(self) -> None:
         name, module = self._pop(), self._pop()
@@ -246,90 +210,19 @@ class _Machine:
 
     def reduce(self) -> None:
         args, name = self._pop(), self._pop()
-        if type(name) is not _Name or type(args) is not tuple:
+        if type(name) is not Name or type(args) is not tuple:
             raise PickleError('calls something that is not a name of NumPy')
-        self.stack.append(_CALLS[name.rule](args))
+        self.stack.append(CALLS[name.rule](args))
 
     def build(self) -> None:
         state = self._pop()
         target = self.stack[-1]
-        if type(target) is _DType and type(state) is tuple:
-            _set_dtype(target, state)
-        elif type(target) is _Array and type(state) is tuple:
-            _set_array(target, state)
+        if type(target) is DType and type(state) is tuple:
+            set_dtype(target, state)
+        elif type(target) is Array and type(state) is tuple:
+            set_array(target, state)
         else:
             raise PickleError('sets the state of something that is not an array')
-
-
-def _kinds(args: tuple, *kinds: type) -> bool:
-    return len(args) == len(kinds) and all(type(arg) is kind for arg, kind in zip(args, kinds, strict=True))
-
-
-def _text(value: Any) -> str:
-    """Text that Python 2 may have stored as bytes."""
-    return value.decode('latin-1') if type(value) is bytes else value
-
-
-def _call_dtype(args: tuple) -> _DType:
-    code = _text(args[0])
-    if type(code) is not str:
-        raise PickleError('has a damaged data type')
-    return _DType(code)
-
-
-def _call_reconstruct(args: tuple) -> _Array:
-    if not _kinds(args, _Name, tuple, bytes) or args[0].rule != 'ndarray':
-        raise PickleError('has a damaged array')
-    return _Array()
-
-
-def _call_scalar(args: tuple) -> int | float | bool:
-    if not _kinds(args, _DType, bytes) or len(args[1]) != args[0].numpy().itemsize:
-        raise PickleError('has a damaged number')
-    return np.frombuffer(args[1], args[0].numpy())[0].item()
-
-
-def _call_encode(args: tuple) -> bytes:
-    if not _kinds(args, str, str) or args[1] != 'latin1':
-        raise PickleError('has damaged bytes')
-    return args[0].encode('latin-1')
-
-
-def _refuse_call(args: tuple) -> Any:
-    raise PickleError('makes an array in a way that NumPy does not')
-
-
-_CALLS: dict[str, Callable[[tuple], Any]] = {
-    'dtype': _call_dtype,
-    'ndarray': _refuse_call,
-    'reconstruct': _call_reconstruct,
-    'scalar': _call_scalar,
-    'encode': _call_encode,
-}
-
-
-def _set_dtype(target: _DType, state: tuple) -> None:
-    """The state of a plain data type is (version, byte order, nothing that matters ...)."""
-    order = _text(state[1])
-    if type(order) is not str or order not in ('<', '>', '|', '='):
-        raise PickleError('has a damaged data type')
-    target.order = order
-
-
-def _set_array(target: _Array, state: tuple) -> None:
-    """The state of an array is (version, shape, data type, Fortran order, bytes or list of objects)."""
-    if len(state) != 5 or type(state[1]) is not tuple or type(state[2]) is not _DType:
-        raise PickleError('has a damaged array')
-    shape, dtype, data = state[1], state[2], state[4]
-    if dtype.code in ('O8', 'O4', 'O'):
-        if shape or type(data) is not list or len(data) != 1:
-            raise PickleError('holds an array of several objects, not one dictionary')
-        target.value = data[0]
-        return
-    kind = dtype.numpy()
-    if len(shape) != 1 or type(shape[0]) is not int or type(data) is not bytes or len(data) != shape[0] * kind.itemsize:
-        raise PickleError('has a damaged array')
-    target.value = np.frombuffer(data, kind)
 
 
 _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
@@ -367,6 +260,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
     b'h': lambda m: m.get(m._number('<B')),  # BINGET
     b'j': lambda m: m.get(m._number('<I')),  # LONG_BINGET
     b'c': _Machine.global_lines,  # GLOBAL
+    b'i': _Machine.instance,  # INST
     b'\x93': _Machine.global_stack,  # STACK_GLOBAL
     b'R': _Machine.reduce,  # REDUCE
     b'b': _Machine.build,  # BUILD

@@ -242,9 +242,9 @@ def _stage(files: DatasetFiles) -> Iterator[Path]:
     parent = files.root if files.layout == 1 else files.root.parent
     make_folder(parent)
     stage = parent / f'.{files.train.stem}.{secrets.token_hex(4)}.partial'
-    with os_errors(stage, 'make the folder'):
-        stage.mkdir()
     try:
+        with os_errors(stage, 'make the folder'):
+            stage.mkdir()
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.errors import UserError
@@ -77,11 +78,19 @@ def _in_processes(
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Processes started in the body never see Ctrl-C; this one gets it afterwards and stops them in good order."""
-    if not hasattr(signal, 'pthread_sigmask'):
+    if not hasattr(signal, 'pthread_sigmask') or threading.current_thread() is not threading.main_thread():
         yield
         return
+    # Starting it later would lift the block.
+    resource_tracker.ensure_running()
+    came = []
+    # The block is what the processes inherit. Here another thread may still take the signal, hence a handler.
+    handler = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
