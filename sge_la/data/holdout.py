@@ -20,9 +20,8 @@ def frame_hashes(skeletons: np.ndarray) -> np.ndarray:
     weights = np.random.default_rng(0).integers(1, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
     hashes = np.empty(len(words), np.uint64)
     for start in range(0, len(words), 65536):
-        block = words[start : start + 65536].astype(np.uint64) + 1
-        block = (block * weights) ^ ((block * weights) >> np.uint64(29))
-        hashes[start : start + 65536] = block.sum(axis=1, dtype=np.uint64)
+        mixed = (words[start : start + 65536].astype(np.uint64) + 1) * weights
+        hashes[start : start + 65536] = (mixed ^ (mixed >> np.uint64(29))).sum(axis=1, dtype=np.uint64)
     return hashes.reshape(count, length)
 
 
@@ -70,17 +69,14 @@ def _without_shared_frames(skeletons: np.ndarray, training: Ids, held: Ids) -> t
 
     Where that would leave a person without any, the held-out sequences in question are dropped instead.
     """
-    hashes = {
-        row: frames for rows in held.values() for row, frames in zip(rows, frame_hashes(skeletons[rows]), strict=True)
-    }
-    dropped: set[int] = set()
-    kept = {}
+    everyone = np.concatenate([np.empty(0, np.int64), *held.values()])
+    hashes = frame_hashes(skeletons[everyone])
+    seen, dropped, kept = np.unique(hashes), np.zeros(len(everyone), bool), {}
     for identity, rows in training.items():
         own = frame_hashes(skeletons[rows])
-        seen = np.concatenate([np.empty(0, np.uint64), *(hashes[row] for row in hashes if row not in dropped)])
         free = ~np.isin(own, seen).any(axis=1)
         if not free.any():
-            dropped |= {row for row, frames in hashes.items() if np.isin(frames, own).any()}
+            dropped |= np.isin(hashes, own).any(axis=1)
             free[:] = True
         kept[identity] = rows[free]
-    return kept, {identity: rows[~np.isin(rows, list(dropped))] for identity, rows in held.items()}
+    return kept, {identity: rows[~np.isin(rows, everyone[dropped])] for identity, rows in held.items()}
