@@ -1,0 +1,244 @@
+"""Recordings of the user's own: the table, the skeleton, CSV and `.npy`, jumps, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sge_la.data import load
+from sge_la.data.prepare import main
+from sge_la.data.raw import own
+from sge_la.data.skeletons import Skeleton
+from sge_la.errors import UserError
+from tests.data.generators import body, own_csv, write_own
+
+STICK = Skeleton('own', ('Hip', 'Head', 'Hand L', 'Hand R'), (-1, 0, 1, 1), ((2, 3),))
+
+
+def people(folder: Path, num_frames: int = 12, extension: str = 'csv') -> dict[str, np.ndarray]:
+    """Bo with recordings 9 and 10, Åsa with two; no split is given."""
+    rows = [('Bo', '10'), ('Åsa', 'b'), ('Bo', '9'), ('Åsa', 'a')]
+    frames = {f'{person}_{name}.{extension}': body(num_frames, 4, seed) for seed, (person, name) in enumerate(rows)}
+    write_own(
+        folder,
+        STICK,
+        [(file, *row, '', frames[file]) for file, row in zip(frames, rows, strict=True)],
+    )
+    return frames
+
+
+@pytest.mark.parametrize('extension', ['csv', 'npy'])
+def test_recordings_are_found_and_read(tmp_path, extension):
+    """Persons are numbered in sorted order; recording 10 comes after 9."""
+    frames = people(tmp_path, extension=extension)
+    found = own.find(tmp_path)
+    assert [raw.name for raw in found.recordings] == [
+        f'{name}.{extension}' for name in ('Bo_9', 'Bo_10', 'Åsa_a', 'Åsa_b')
+    ]
+    assert [raw.identity for raw in found.recordings] == [0, 0, 1, 1]
+    assert found.skeleton == STICK
+    for raw in found.recordings:
+        recording = found.read(raw)
+        assert recording.frames.dtype == np.float32 and recording.numbers is None
+        np.testing.assert_array_equal(recording.frames, frames[raw.name])
+
+
+def test_columns_may_come_in_any_order():
+    """The file has Head, Hip, the frame number, then the hands, each z, y, x; the result has the skeleton's order."""
+    frames = body(3, 4, 0)
+    order = [1, 0, 2, 3]
+    header = ['frame'] + [f'{STICK.joints[joint]}_{axis}' for joint in order for axis in 'zyx']
+    rows = [
+        [str(5 + at)] + [f'{frame[joint]["xyz".index(axis)]:.4f}' for joint in order for axis in 'zyx']
+        for at, frame in enumerate(frames)
+    ]
+    text = '\n'.join(','.join(row[1:7] + row[:1] + row[7:]) for row in [header, *rows])
+    read, numbers = own.parse(text, 'x', STICK)
+    np.testing.assert_array_equal(read, frames)
+    assert numbers.tolist() == [5, 6, 7]
+
+
+def test_byte_order_mark_crlf_quotes_and_empty_lines_are_read(tmp_path):
+    frames = people(tmp_path)
+    text = (tmp_path / 'Bo_9.csv').read_text()
+    header, rest = text.split('\n', 1)
+    quoted = ','.join(f'"{name}"' for name in header.split(','))
+    (tmp_path / 'Bo_9.csv').write_bytes(b'\xef\xbb\xbf' + (quoted + '\n\n' + rest).replace('\n', '\r\n', 4).encode())
+    table = (tmp_path / 'recordings.csv').read_text(encoding='utf-8')
+    (tmp_path / 'recordings.csv').write_bytes(b'\xef\xbb\xbf' + table.replace('\n', '\r\n').encode() + b'\r\n')
+    recording = own.find(tmp_path)
+    np.testing.assert_array_equal(recording.read(recording.recordings[0]).frames, frames['Bo_9.csv'])
+
+
+def test_frame_numbers_of_an_array(tmp_path):
+    people(tmp_path, num_frames=4, extension='npy')
+    np.save(tmp_path / 'Bo_9_frames.npy', np.array([3, 4, 9, 10], np.uint8))
+    found = own.find(tmp_path)
+    assert found.read(found.recordings[0]).numbers.tolist() == [3, 4, 9, 10]
+
+
+def test_a_data_set_of_ones_own_is_prepared_and_loaded(tmp_path, capsys):
+    """12 frames give 3 sequences of 4, but a jump after 5 frames leaves 0-3 and 5-8 and loses 4 and 9-11. Bo's
+    recording 10 and Åsa's b are held out."""
+    frames = people(tmp_path / 'raw')
+    numbers = [*range(5), *range(100, 107)]
+    (tmp_path / 'raw' / 'Bo_9.csv').write_text(own_csv(frames['Bo_9.csv'], STICK, numbers))
+    arguments = ['Mine', '--raw', str(tmp_path / 'raw'), '--length', '4', '--data_dir', str(tmp_path / 'Datasets')]
+    assert main(arguments) == 0
+    dataset = load('Mine', 4, tmp_path / 'Datasets')
+    assert dataset.skeleton.joints == STICK.joints and dataset.skeleton.parents == STICK.parents
+    assert dataset.skeleton.pairs == STICK.pairs
+    expected = [frames['Bo_9.csv'][0:4], frames['Bo_9.csv'][5:9], *frames['Åsa_a.csv'].reshape(3, 4, 4, 3)]
+    np.testing.assert_array_equal(dataset.train.skeletons, np.stack(expected))
+    assert {label: rows.tolist() for label, rows in dataset.train.ids.items()} == {0: [0, 1], 1: [2, 3, 4]}
+    np.testing.assert_array_equal(
+        dataset.tests['test'].skeletons,
+        np.concatenate([frames['Bo_10.csv'], frames['Åsa_b.csv']]).reshape(6, 4, 4, 3),
+    )
+    prepared = json.loads((tmp_path / 'Datasets/Mine/4/Mine_train_npy_data/prepare.json').read_text(encoding='utf-8'))
+    assert prepared['people'] == {'0': 'Bo', '1': 'Åsa'}
+    assert 'train with --batch_size 5 or less' in capsys.readouterr().out
+
+
+def test_the_tables_split_is_followed(tmp_path):
+    frames = [body(4, 4, seed) for seed in range(5)]
+    rows = [('1.csv', 'a', '1', 'test'), ('2.csv', 'a', '2', ''), ('3.csv', 'b', '1', ''), ('4.csv', 'b', '2', '')]
+    rows.append(('deep/5.csv', 'b', '3', 'train'))
+    write_own(tmp_path / 'raw', STICK, [(*row, array) for row, array in zip(rows, frames, strict=True)])
+    main(['Mine', '--raw', str(tmp_path / 'raw'), '--length', '4', '--data_dir', str(tmp_path)])
+    dataset = load('Mine', 4, tmp_path)
+    np.testing.assert_array_equal(dataset.train.skeletons, np.stack([frames[1], frames[2], frames[4]]))
+    np.testing.assert_array_equal(dataset.tests['test'].skeletons, np.stack([frames[0], frames[3]]))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding='utf-8')
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding='utf-8')
+
+
+BAD_TABLES = {
+    'another header': (
+        'file,person,recording,split',
+        'path,person,recording,split',
+        'the header file,person,recording',
+    ),
+    'a short line': ('Bo_10.csv,Bo,10,', 'Bo_10.csv,Bo', r'line 2: 4 fields .* were expected, found 2'),
+    'no person': ('Bo_10.csv,Bo,10,', 'Bo_10.csv,,10,', 'line 2: a file and a person'),
+    'an unknown split': ('Bo_10.csv,Bo,10,', 'Bo_10.csv,Bo,10,val', "line 2: the split train, test .* found 'val'"),
+    'a file that is not there': ('Bo_10.csv,Bo', 'Bo_11.csv,Bo', "line 2: there is no file 'Bo_11.csv'"),
+    'a file outside': ('Bo_10.csv,Bo', '../x.csv,Bo', 'line 2: a file inside'),
+    'another kind of file': ('Bo_10.csv,Bo', 'skeleton.json,Bo', r'line 2: a \.csv or \.npy'),
+    'one file for two people': ('Åsa_b.csv', 'Bo_10.csv', 'line 3: Bo_10.csv is in line 2 already'),
+    'a recording twice': ('Bo,9', 'Bo,10', "line 4: the recording '10' of Bo is in line 2 already"),
+    'a bell': ('Bo,10', 'Bo\a,10', 'line 2: printable names'),
+}
+
+
+@pytest.mark.parametrize('name', BAD_TABLES)
+def test_bad_tables_are_refused(tmp_path, name):
+    people(tmp_path)
+    old, new, message = BAD_TABLES[name]
+    edit(tmp_path / 'recordings.csv', old, new)
+    with pytest.raises(UserError, match=message) as caught:
+        own.find(tmp_path)
+    assert str(tmp_path / 'recordings.csv') in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'content, message', [('', 'is empty'), ('file,person,recording,split\n', 'names no recording')]
+)
+def test_empty_tables_are_refused(tmp_path, content, message):
+    people(tmp_path)
+    (tmp_path / 'recordings.csv').write_text(content)
+    with pytest.raises(UserError, match=message):
+        own.find(tmp_path)
+
+
+def test_a_missing_or_bad_skeleton_is_refused(tmp_path):
+    people(tmp_path)
+    (tmp_path / 'skeleton.json').write_text('{"joints": ["Hip"], "parents": [0]}')
+    with pytest.raises(UserError, match=r'skeleton\.json: .*one root'):
+        own.find(tmp_path)
+    (tmp_path / 'skeleton.json').unlink()
+    with pytest.raises(UserError, match=r'skeleton\.json is missing'):
+        own.find(tmp_path)
+
+
+BAD_RECORDINGS = {
+    'a wrong joint': ('Head_x', 'Nose_x', "x, line 1: .*'Nose_x' is no column"),
+    'a joint less': (',Hand R_z', '', 'Hand R_z is missing'),
+    'a joint twice': ('Head_x', 'Hip_x', 'Head_x is missing'),
+    'an own column': ('Head_x', 'time,Head_x', "'time' is no column"),
+    'a short line': ('0.5000,', '', 'x, line 3: 12 columns were expected, found 11'),
+    'text': ('0.5000', 'far', "x, line 3, column Hip_x: a number was expected, found 'far'"),
+    'nothing': ('0.5000', '', "column Hip_x: a number was expected, found ''"),
+    'NaN': ('0.5000', 'nan', 'column Hip_x: a coordinate in metres'),
+}
+
+
+@pytest.mark.parametrize('name', BAD_RECORDINGS)
+def test_bad_recordings_are_refused(name):
+    frames = np.ones((2, 4, 3), np.float32)
+    frames[1, 0, 0] = 0.5
+    old, new, message = BAD_RECORDINGS[name]
+    text = own_csv(frames, STICK)
+    assert old in text
+    with pytest.raises(UserError, match=message):
+        own.parse(text.replace(old, new, 1), 'x', STICK)
+
+
+@pytest.mark.parametrize(
+    'numbers, message',
+    [
+        (['0', 'one'], "line 3: a frame number was expected, found 'one'"),
+        (['0', '-1'], "found '-1'"),
+        (['0', '1.5'], "found '1.5'"),
+        (['7', '7'], 'x, line 3: frame numbers that grow were expected, but 7 follows 7'),
+        (['7', '3'], 'but 3 follows 7'),
+    ],
+)
+def test_bad_frame_numbers_are_refused(numbers, message):
+    with pytest.raises(UserError, match=message):
+        own.parse(own_csv(body(2, 4, 0), STICK, numbers), 'x', STICK)
+
+
+@pytest.mark.parametrize('text, message', [('', 'x is empty'), ('\n \n', 'x is empty')])
+def test_empty_recordings_are_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        own.parse(text, 'x', STICK)
+
+
+def test_a_header_alone_is_refused():
+    with pytest.raises(UserError, match='a header and no frame'):
+        own.parse(own_csv(body(0, 4, 0), STICK), 'x', STICK)
+
+
+@pytest.mark.parametrize(
+    'array, message',
+    [
+        (np.zeros((3, 5, 3)), r'should be an array \[frames, 4, 3\], found \[3, 5, 3\]'),
+        (np.zeros((3, 4)), r'found \[3, 4\]'),
+        (np.zeros((0, 4, 3)), r'found \[0, 4, 3\]'),
+        (np.array([np.zeros((4, 3)), np.full((4, 3), np.nan)]), 'frame 1 has others'),
+        (np.full((2, 4, 3), 1e6), 'frame 0 has others'),
+    ],
+)
+def test_bad_arrays_are_refused(tmp_path, array, message):
+    people(tmp_path, extension='npy')
+    np.save(tmp_path / 'Bo_9.npy', array)
+    found = own.find(tmp_path)
+    with pytest.raises(UserError, match=message):
+        found.read(found.recordings[0])
+
+
+@pytest.mark.parametrize(
+    'numbers, message', [([1, 2], 'should hold 12 whole numbers'), (np.ones(12), 'of float64'), ([1] * 12, 'frame 1')]
+)
+def test_bad_frame_numbers_of_an_array_are_refused(tmp_path, numbers, message):
+    people(tmp_path, extension='npy')
+    np.save(tmp_path / 'Bo_9_frames.npy', numbers)
+    found = own.find(tmp_path)
+    with pytest.raises(UserError, match=message):
+        found.read(found.recordings[0])
