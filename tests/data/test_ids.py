@@ -160,6 +160,15 @@ def test_only_the_exact_names_are_known(tmp_path, module, name):
     assert f"asks for '{module}.{name}'" in str(caught.value)
 
 
+def test_the_old_instruction_that_names_and_calls_is_refused_by_name(tmp_path):
+    (tmp_path / 'ids.npy').write_bytes(header() + b'\x80\x02(X\x02\x00\x00\x00lsios\nsystem\n.')
+    with pytest.raises(UserError, match=r"asks for 'os\.system'"):
+        read_ids(tmp_path / 'ids.npy')
+    (tmp_path / 'ids.npy').write_bytes(header() + b'\x80\x02(inumpy\nndarray\n.')
+    with pytest.raises(UserError, match='is refused'):
+        read_ids(tmp_path / 'ids.npy')
+
+
 @pytest.mark.parametrize(
     'name',
     [
