@@ -18,6 +18,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sge_la.assess import options_of_folder, run_evaluation
     if options.RN_dir:
         options = options_of_folder(options)
+    if options.protocol == 'gallery':
+        from sge_la.gallery import run_gallery
+
+        run_gallery(options)
+        return
     run_evaluation(options)
 
 

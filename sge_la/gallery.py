@@ -50,10 +50,11 @@ class Side:
     numbers: np.ndarray | None
 
     def __str__(self) -> str:
-        unit = 'sequences' if self.numbers is not None else 'recordings'
-        known = f', {len(np.unique(self.recordings))} recordings' if self.recordings is not None else ''
-        known = known if self.numbers is not None else ''
-        return f'{self.name}, {len(self.labels)} {unit} of {len(np.unique(self.labels))} people{known}'
+        people = f'of {len(np.unique(self.labels))} people'
+        if self.numbers is None:
+            return f'{self.name}, {len(self.labels)} recordings {people}'
+        recordings = '' if self.recordings is None else f', {len(np.unique(self.recordings))} recordings'
+        return f'{self.name}, {len(self.labels)} sequences {people}{recordings}'
 
 
 def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | None = None) -> list[tuple[str, str]]:
@@ -161,7 +162,7 @@ def match_sides(probe: Side, gallery: Side, *, metric: str = 'euclidean') -> Mat
     if probe.recordings is not None and gallery.recordings is not None:
         settings |= {'probe_groups': probe.recordings, 'gallery_groups': gallery.recordings}
         shared = len(np.intersect1d(probe.recordings, gallery.recordings))
-        excluded = f'entries of the same recording left out ({shared or "no"} recordings are on both sides)'
+        excluded = f'entries of the same recording left out (recordings on both sides: {shared})'
     if probe.name == gallery.name:
         if probe.numbers is not None:
             settings |= {'probe_items': probe.numbers, 'gallery_items': gallery.numbers}

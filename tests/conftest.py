@@ -94,3 +94,36 @@ def write_tiny(tmp_path: Path) -> Callable[..., Path]:
         return data_dir
 
     return write
+
+
+@pytest.fixture(scope='session')
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny BIWI of both test sets, recordings known (`Datasets`), and a run on it (`Models`).
+
+    Four people of eight training sequences; two epochs of each stage with `--batch_size 8`.
+    """
+    import train
+
+    folder = tmp_path_factory.mktemp('small_run')
+    labels = [0, 3, 6, 9]
+    tests = {name: tiny_split(list(np.repeat(labels, 4)), 6, 20, 1 + k, True) for k, name in enumerate(SMALL_TESTS)}
+    write_dataset(folder / 'Datasets', 'BIWI', tiny_split(list(np.repeat(labels, 8)), 6, 20, 0, True), tests, layout=3)
+    train.main([*small_flags(folder), '--epochs', '2', '--rn_epochs', '2'])
+    return folder
+
+
+SMALL_TESTS = ('Walking', 'Still')
+
+
+def small_flags(folder: Path) -> list[str]:
+    """The flags of train.py and evaluate.py for `small_run`."""
+    return [
+        '--gpu',
+        '-1',
+        '--batch_size',
+        '8',
+        '--data_dir',
+        str(folder / 'Datasets'),
+        '--models_dir',
+        str(folder / 'Models'),
+    ]

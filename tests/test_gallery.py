@@ -1,0 +1,136 @@
+"""Gallery and probe: which sets match, one vector a sequence, and what is left out of a probe's gallery."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import evaluate
+from sge_la import gallery
+from sge_la.data import Split
+from sge_la.errors import UserError
+from sge_la.features import FeatureSource
+from sge_la.gallery import Side, make_side, match_sides, sequence_features, set_pairs, summary
+from sge_la.model.gait_encoder import EncoderConfig, axis_major, encode, initial_params
+from sge_la.options import parse_evaluate
+from tests.conftest import small_flags
+
+CONFIG = EncoderConfig(length=4, joints=3, units=5)
+
+
+@pytest.fixture
+def sources() -> list[FeatureSource]:
+    return [FeatureSource(CONFIG, initial_params(CONFIG, seed=1))]
+
+
+def skeletons(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 4, 3, 3)).astype(np.float32)
+
+
+def side(name: str, values: list[float], labels: list[int], recordings: list[int] | None = None) -> Side:
+    known = None if recordings is None else np.array(recordings)
+    return Side(name, np.array(values, np.float32)[:, None], np.array(labels), known, np.arange(len(labels)))
+
+
+@pytest.mark.parametrize(
+    ('names', 'asked', 'expected'),
+    [
+        (('Walking', 'Still'), {}, [('Walking', 'Still'), ('Still', 'Walking')]),
+        (('A', 'B'), {}, [('A', 'B'), ('B', 'A')]),
+        (('probe', 'gallery'), {}, [('probe', 'gallery')]),
+        (('test',), {}, [('test', 'train')]),
+        (('Walking', 'Still'), {'probe': 'Still'}, [('Still', 'Walking')]),
+        (('Walking', 'Still'), {'gallery': 'Still'}, [('Walking', 'Still')]),
+        (('A', 'B'), {'probe': 'A', 'gallery': 'train'}, [('A', 'train')]),
+        (('A', 'B'), {'gallery': 'train'}, [('A', 'train'), ('B', 'train')]),
+        (('A', 'B'), {'probe': 'A', 'gallery': 'A'}, [('A', 'A')]),
+        (('probe', 'gallery'), {'probe': 'gallery'}, [('gallery', 'train')]),
+        (('test',), {'gallery': 'test'}, [('train', 'test')]),
+    ],
+)
+def test_set_pairs(names, asked, expected):
+    assert set_pairs(names, **asked) == expected
+
+
+def test_set_pairs_names_the_sets_that_are_there():
+    with pytest.raises(UserError, match=r"no set 'Still' .* has Walking, train"):
+        set_pairs(['Walking'], 'Still')
+
+
+@pytest.mark.parametrize('manner', ['ap', 'sc'])
+def test_sequence_features_are_mean_or_all_context_vectors(sources, manner, monkeypatch):
+    """Seven sequences in blocks of three: the last block overlaps the one before it. Twin: one sequence at a time."""
+    monkeypatch.setattr(gallery, 'SEQUENCES_AT_ONCE', 3)
+    data, rows = skeletons(9), np.array([8, 1, 0, 5, 7, 2, 3])
+    found = sequence_features(sources, data, rows, manner)
+    for vector, row in zip(found, rows, strict=True):
+        contexts = np.asarray(encode(CONFIG, sources[0].params, axis_major(data[[row]])).contexts)[:, :, 0]  # [A, T, U]
+        expected = contexts.mean(axis=1) if manner == 'ap' else contexts
+        np.testing.assert_allclose(vector, expected.reshape(-1), rtol=1e-5, atol=1e-6)
+
+
+def test_recording_level_is_the_mean_of_its_sequences(sources):
+    split = Split(skeletons(5), {2: np.array([0, 1]), 7: np.array([2, 3, 4])}, np.array([4, 4, 5, 6, 6]))
+    whole, pooled = make_side('t', split, sources, 'ap'), make_side('t', split, sources, 'ap', level='recording')
+    assert pooled.labels.tolist() == [2, 7, 7]
+    assert pooled.recordings.tolist() == [4, 5, 6]
+    expected = [whole.features[:2].mean(0), whole.features[2], whole.features[3:].mean(0)]
+    np.testing.assert_allclose(pooled.features, expected, rtol=1e-5)
+    assert (str(whole), str(pooled)) == ('t, 5 sequences of 2 people, 3 recordings', 't, 3 recordings of 2 people')
+
+
+def test_recording_level_needs_recordings(sources):
+    with pytest.raises(UserError, match='set t nobody does'):
+        make_side('t', Split(skeletons(2), {0: np.arange(2)}), sources, 'ap', level='recording')
+
+
+def test_same_recordings_are_left_out_and_said():
+    """Probe 0 at 0.0; gallery 0 at 0.1 (same recording), 0 at 3, 1 at 1, 1 at 4: the right one comes second.
+
+    Probe 1 at 4 has right entries at places 1 (4.0) and, after 3.0, 3 (1.0), with precisions 1 and 2/3. All in all
+    Rank-1 is 1/2, mAP (1/2 + 5/6) / 2 = 2/3, mINP (1/2 + 2/3) / 2 = 7/12.
+    """
+    probe = side('p', [0, 4], [0, 1], [10, 11])
+    entries = side('g', [0.1, 3, 1, 4], [0, 0, 1, 1], [10, 12, 13, 14])
+    matched = match_sides(probe, entries)
+    found = summary(matched)
+    assert (found['rank1'], found['rank5']) == (0.5, 1)
+    assert found['mAP'] == pytest.approx(2 / 3)
+    assert found['mINP'] == pytest.approx(7 / 12)
+    assert 'recordings on both sides: 1' in matched.excluded
+    assert matched.resampled == 'recordings'
+
+
+def test_unknown_recordings_are_said():
+    matched = match_sides(side('p', [0, 4], [0, 1]), side('g', [0.1, 4], [0, 1]))
+    assert 'cannot be left out, because recordings are unknown' in matched.excluded
+    assert matched.resampled == 'people'
+    assert matched.result.mean_ap == 1
+
+
+def test_a_set_matched_with_itself_leaves_the_probe_out():
+    """Person 0 at 0 and 5, person 1 at 1 and 6: without itself everybody's nearest is the other person."""
+    own = side('p', [0, 5, 1, 6], [0, 0, 1, 1])
+    assert match_sides(own, own).result.rank_n[0] == 0
+
+
+def test_command_prints_and_keeps_both_directions(small_run, capsys):
+    evaluate.main([*small_flags(small_run), '--protocol', 'gallery', '--metric', 'cosine', '--level', 'recording'])
+    printed = capsys.readouterr().out
+    assert 'CAGEs matched without a recognition network, mean of 6 frames, cosine distance' in printed
+    assert '### Probe Walking, gallery Still\nProbe: Walking, 8 recordings of 4 people\n' in printed
+    assert '### Probe Still, gallery Walking' in printed
+    kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
+    found = kept['gallery']['cosine, recording']
+    assert set(found) == {'Walking → Still', 'Still → Walking'}
+    assert f'mAP {found["Walking → Still"]["mAP"]:.4f} [' in printed
+    assert kept['test_sets']['Walking']['selected']['sequences'] == 16  # the classifier's scores stay
+
+
+def test_matching_flags_need_the_protocol():
+    for flags in (['--gallery', 'train'], ['--level', 'recording']):
+        with pytest.raises(UserError, match='--protocol gallery'):
+            parse_evaluate(flags)
+    assert parse_evaluate(['--dataset', 'IAS', '--protocol', 'gallery', '--probe', 'A']).probe == 'A'
