@@ -1,0 +1,113 @@
+"""Damaged raw recordings and tables: a right result or a `UserError`, never another exception or a hang."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
+from sge_la.data.raw.text import MAX_COORDINATE, read_text
+from sge_la.data.skeletons import Skeleton
+from tests.data.generators import body, casia_b_text, kgbd_text, own_csv, skel_text
+from tests.fuzz.bounds import hold_to_its_word
+from tests.fuzz.mutation import cases
+
+STICK = Skeleton('own', ('Hip', 'Head', 'Foot'), (-1, 0, 0), ())
+TABLE = 'file,person,recording,split\n1.csv,Ann,1,train\n2.csv,Ann,2,\n3.npy,Bo,x,test\n'
+
+
+def coordinates_are_sound(result: Any, content: bytes) -> None:
+    """Whatever was read is finite, of the right kind and shape, and no larger than the text that it is from."""
+    if result is None:
+        return
+    assert result.dtype == np.float32 and result.shape[-1] == 3
+    assert (np.abs(result) <= MAX_COORDINATE).all()
+    # A number and what divides it from the next take two bytes.
+    assert 2 * result.size <= len(content) + 1
+
+
+def rows_agree(result: Any, content: bytes) -> None:
+    """A recording that is read is read right: line by line, Python reads the same numbers."""
+    coordinates_are_sound(result, content)
+    text = content.decode('utf-8-sig').replace('\r\n', '\n').replace('\r', '\n')
+    rows = [line.split(';')[1:] for line in text.split('\n') if line.strip()]
+    np.testing.assert_array_equal(result.reshape(-1, 3), np.array(rows, np.float64).astype(np.float32))
+
+
+def test_kgbd(tmp_path, fuzz_cases):
+    seeds = [kgbd_text(body(2, 20, 0)).encode(), kgbd_text(body(1, 20, 1), '\n').encode()]
+    seeds.append(b'\xef\xbb\xbf' + seeds[1])
+    counts = hold_to_its_word(
+        cases(seeds, fuzz_cases), tmp_path / '1.txt', lambda path: kgbd.parse(read_text(path), 'x'), rows_agree
+    )
+    assert min(counts) > 0
+
+
+@pytest.mark.parametrize('first_rows_only', [True, False])
+def test_skeleton_frames(tmp_path, fuzz_cases, first_rows_only):
+    frame = body(1, 20, 0)[0]
+    seeds = [skel_text(frame).encode(), skel_text(frame, [2, 1] * 10).replace('\n', '\r\n').encode()]
+
+    def read(path: Path) -> Any:
+        return kinect_v1.parse(read_text(path), 'x', first_rows_only)
+
+    counts = hold_to_its_word(cases(seeds, fuzz_cases), tmp_path / 'skel.txt', read, coordinates_are_sound)
+    assert min(counts) > 0
+
+
+@pytest.mark.parametrize(
+    'parse, text',
+    [
+        (
+            ks20.parse,
+            ''.join(f'{joint},{x:.4f},{y:.4f},{z:.4f}\n' for joint, (x, y, z) in enumerate(body(1, 25, 0)[0])),
+        ),
+        (casia_b.parse, casia_b_text(body(3, 14, 0))),
+    ],
+)
+def test_other_texts(tmp_path, fuzz_cases, parse: Callable[[str, str], np.ndarray], text):
+    def read(path: Path) -> Any:
+        return parse(read_text(path), 'x')
+
+    counts = hold_to_its_word(cases([text.encode()], fuzz_cases), tmp_path / 'x.txt', read, coordinates_are_sound)
+    assert min(counts) > 0
+
+
+def test_own_recordings(tmp_path, fuzz_cases):
+    frames = body(4, 3, 0)
+    seeds = [own_csv(frames, STICK).encode(), own_csv(frames, STICK, [3, 4, 8, 9]).replace('\n', '\r\n').encode()]
+
+    def read(path: Path) -> Any:
+        array, numbers = own.parse(read_text(path), 'x', STICK)
+        if numbers is not None:
+            assert len(numbers) == len(array) and (np.diff(numbers) > 0).all()
+        return array
+
+    counts = hold_to_its_word(cases(seeds, fuzz_cases), tmp_path / 'x.csv', read, coordinates_are_sound)
+    assert min(counts) > 0
+
+
+@pytest.mark.parametrize('damaged', ['recordings.csv', 'skeleton.json'])
+def test_tables_and_skeletons(tmp_path, fuzz_cases, damaged):
+    """Whatever the table says, only files inside the folder are found, each for one person."""
+    frames = body(3, 3, 0)
+    for name in ('1.csv', '2.csv'):
+        (tmp_path / name).write_text(own_csv(frames, STICK))
+    np.save(tmp_path / '3.npy', frames)
+    value = {'joints': STICK.joints, 'parents': STICK.parents, 'pairs': [[1, 2]]}
+    (tmp_path / 'skeleton.json').write_text(json.dumps(value))
+    (tmp_path / 'recordings.csv').write_text(TABLE)
+
+    def check(found: Any, content: bytes) -> None:
+        paths = [raw.path for raw in found.recordings]
+        assert len(set(paths)) == len(paths) and paths
+        assert {path.name for path in paths} <= {'1.csv', '2.csv', '3.npy'}
+        assert {raw.identity for raw in found.recordings} == set(range(len({raw.person for raw in found.recordings})))
+        assert found.skeleton.parents.count(-1) == 1
+
+    seeds = [(tmp_path / damaged).read_bytes()]
+    counts = hold_to_its_word(cases(seeds, fuzz_cases), tmp_path / damaged, lambda path: own.find(tmp_path), check)
+    assert min(counts) > 0
