@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sge_la.command_line import parse_evaluate
 from sge_la.errors import run_command
-from sge_la.options import parse_evaluate
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sge_la.command_line import parse_train
 from sge_la.errors import run_command
-from sge_la.options import parse_train
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     with quietly():  # TensorFlow takes seconds, so a wrong flag or a missing file is told before
         from sge_la.experiment import run_training
-    run_training(options, dataset)
+        from sge_la.repeats import run_repeats
+    (run_repeats if options.runs > 1 else run_training)(options, dataset)
 
 
 if __name__ == '__main__':
