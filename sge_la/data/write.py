@@ -72,7 +72,8 @@ def write_dataset(
         view: KS20's view 0 to 4, or None.
         targets: whether the target files (sequences reversed in time) are written. None: as in the released data,
             which have them in layouts 1 and 2.
-        overwrite: whether a data set of that name, length and view is replaced.
+        overwrite: whether a data set of that name, length and view is replaced. Its folders are replaced as a whole: in
+            layout 1, which knows one length, other lengths in them go too.
         skeleton: joint names and bones, written as `skeleton.json` beside the training arrays. Needed by drawing and
             reordering for a data set of the user's own.
         prepared: how the data set was made, written as `prepare.json` beside the training arrays.

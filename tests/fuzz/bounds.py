@@ -16,7 +16,10 @@ _GIGABYTE = 2**30
 
 @contextlib.contextmanager
 def memory_limit(above: int = _GIGABYTE) -> Iterator[None]:
-    """Refuses the process more than `above` bytes of address space beyond what it has; asking for more fails."""
+    """Refuses the process more than `above` bytes of address space beyond what it has (on Linux); asking fails."""
+    if not Path('/proc/self/statm').exists():
+        yield
+        return
     with open('/proc/self/statm') as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     old = resource.getrlimit(resource.RLIMIT_AS)
