@@ -60,10 +60,9 @@ def find(folder: Path) -> RawData:
                 key = (int(person), CONDITIONS.index(condition), int(number), VIEWS.index(int(degrees)))
                 if key in found:
                     raise UserError(f'{found[key].path} and {path} are the same walk; remove one of them')
-                relative = path.relative_to(folder).as_posix()
                 size = path.stat().st_size
                 walk = f'{person}-{condition}-{number}'
-                found[key] = RawRecording(relative, path, person, int(person), condition, key[3], walk, size)
+                found[key] = RawRecording(name, path, person, int(person), condition, key[3], walk, size)
     if not found:
         raise UserError(f'{folder} should hold walks named like 001-nm-01-090.txt and has none; check --raw')
     return RawData(SKELETON, [raw for _, raw in sorted(found.items())], read, tuple(notes))

@@ -52,7 +52,7 @@ def find(folder: Path) -> RawData:
     """Lists the recordings; nothing is read.
 
     Args:
-        folder: the folder of the `PersonNNN` folders, or one at most three levels above it.
+        folder: the folder of the `PersonNNN` folders, or one at most two levels above it.
 
     Returns:
         Recordings sorted by person, then by number (not by text: 10 comes after 9).
@@ -83,7 +83,7 @@ def find(folder: Path) -> RawData:
         if not found:
             raise UserError(f'{person_folder} should hold recordings 1.txt, 2.txt, ... and has none; fetch it again')
         for _, path in sorted(found.items()):
-            name = path.relative_to(folder).as_posix()
+            name = f'{person_folder.name}/{path.name}'
             recordings.append(RawRecording(name, path, person_folder.name, number, size=path.stat().st_size))
     if not recordings:
         raise UserError(
