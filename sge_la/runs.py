@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,35 +175,47 @@ def save_state(
     sync_folder(folder)
 
 
-def load_state(folder: Path | str) -> RunState | None:
-    """Reads the newest state that can be read.
+def load_state(folder: Path | str, unsound: Callable[[RunState], str] | None = None) -> RunState | None:
+    """Reads the newest state that is sound. Which is the newest, names tell and not dates, so clocks may jump.
+
+    Args:
+        folder: the run's folder.
+        unsound: says what is wrong with a state that was read well, or ''.
 
     Returns:
         The state, or None if there is none at all.
 
     Raises:
-        UserError: there are states and none can be read.
+        UserError: there are states and none is sound.
     """
     damaged = []
     for path in (Path(folder) / name for name in _STATES):
         if not path.exists():
             continue
         try:
-            arrays, meta = read_npz(path)
+            state = _read_state(path)
         except UserError as error:
             damaged.append(str(error))
             continue
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for key, array in arrays.items():
-            part, _, name = key.partition('/')
-            parts.setdefault(part, {})[name] = array
+        if unsound and (reason := unsound(state)):
+            damaged.append(f'{path} {reason}')
+            continue
         warning = f'{"; ".join(damaged)}: going on from {path.name}, the state before it' if damaged else ''
-        return RunState(parts, meta, warning)
+        return state._replace(warning=warning)
     if damaged:
         raise UserError(
             f'no state to go on from can be read in {folder}: {"; ".join(damaged)}; delete them to start anew'
         )
     return None
+
+
+def _read_state(path: Path) -> RunState:
+    arrays, meta = read_npz(path)
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in arrays.items():
+        part, _, name = key.partition('/')
+        parts.setdefault(part, {})[name] = array
+    return RunState(parts, meta)
 
 
 def clear_state(folder: Path | str) -> None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sge_la import runs
 from sge_la.checkpoints import has_checkpoint
 from sge_la.errors import UserError
-from sge_la.training import TrainingState
+from sge_la.training import NotFinite, TrainingState
 
 FRESH, UNFINISHED, FINISHED = 'fresh', 'unfinished', 'finished'
+# An unfinished run may be given another number of epochs: none of those that it has depends on it.
+EPOCHS = ('epochs', 'rn_epochs')
+_PARTS = {'params', 'first', 'second'}
 
 
-def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool) -> str:
+def begin(
+    folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool, resume: bool = False
+) -> str:
     """Looks at what a folder holds and writes this run's config.json into it.
 
     Args:
@@ -22,33 +30,50 @@ def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, o
         record: everything that the result depends on; compared with what is there.
         more: what else config.json is to say (versions, device, all options).
         overwrite: replace a run that was made with other options, and start anew.
+        resume: refuse to start anew.
 
     Returns:
         FRESH; UNFINISHED: the same run, stopped before its end; FINISHED: the same run, complete.
 
     Raises:
-        UserError: the folder holds a run that was made with other options, or by another program.
+        UserError: the folder holds a run that was made with other options, or by another program, or none and
+            `resume`.
     """
-    config = None if overwrite else runs.read_config(folder)
-    found = config.get('record') if config else None
-    if not overwrite and found is None and has_checkpoint(folder):
+    config = (None if overwrite else runs.read_config(folder)) or {}
+    found = config.get('record')
+    if found is None:
+        _refuse_start(folder, overwrite, resume)
+        runs.clear_state(folder)
+        runs.write_config(folder, {**more, 'record': dict(record), 'finished': False})
+        return FRESH
+    if not isinstance(found, dict):
+        raise UserError(f"{folder / runs.CONFIG} should hold a run's record and holds something else; delete it")
+    finished = bool(config.get('finished')) and has_checkpoint(folder)
+    names = {*found, *record} - set(() if finished else EPOCHS)
+    different = runs.differences(found, record, sorted(names))
+    if different:
+        raise UserError(
+            f'{folder} holds a run with other options ({"; ".join(different)}); '
+            'use --overwrite to replace it, or another --models_dir'
+        )
+    if finished:
+        runs.clear_state(folder)  # a kill between the two steps of `finish` leaves it
+        return FINISHED
+    runs.write_config(folder, {**more, 'record': dict(record), 'finished': False})
+    return UNFINISHED
+
+
+def _refuse_start(folder: Path, overwrite: bool, resume: bool) -> None:
+    if resume:
+        raise UserError(
+            f'--resume goes on with a run, and {folder} holds none of this program; leave out --resume to start one, '
+            'or check the other flags and --models_dir'
+        )
+    if not overwrite and has_checkpoint(folder):
         raise UserError(
             f'{folder} holds a checkpoint that says nothing of its options; use --overwrite to replace it, '
             '--train_flag 0 to train only the recognition network on it, or another --models_dir'
         )
-    if found is not None:
-        different = runs.differences(found, record, sorted({*found, *record}))
-        if different:
-            raise UserError(
-                f'{folder} holds a run with other options ({"; ".join(different)}); '
-                'use --overwrite to replace it, or another --models_dir'
-            )
-        if config.get('finished') and has_checkpoint(folder):
-            return FINISHED
-        return UNFINISHED
-    runs.clear_state(folder)
-    runs.write_config(folder, {**more, 'record': dict(record), 'finished': False})
-    return FRESH
 
 
 def finish(folder: Path) -> None:
@@ -66,21 +91,77 @@ def save(
     runs.save_state(folder, {**state.arrays(), **(parts or {})}, {**own, **(meta or {})})
 
 
-def resume(folder: Path) -> tuple[TrainingState, runs.RunState] | None:
+def resume(
+    folder: Path, like: TrainingState | None = None, epochs: int | None = None
+) -> tuple[TrainingState, runs.RunState] | None:
     """The state to go on from, and all that was kept with it; None if there is none.
 
+    Args:
+        folder: the run folder.
+        like: a fresh state of this run; one whose arrays have other names or shapes counts as damaged.
+        epochs: of the run in all.
+
     Raises:
-        UserError: states are there, but none can be read.
+        UserError: states are there, but none is sound; or they have more epochs than asked.
     """
-    kept = runs.load_state(folder)
+    kept = runs.load_state(folder, lambda state: _unsound(state, like))
     if kept is None:
         return None
-    state = TrainingState(
-        kept.parts['params'],
-        kept.parts['first'],
-        kept.parts['second'],
-        kept.meta['step'],
-        kept.meta['epoch'],
-        kept.meta['history'],
-    )
-    return state, kept
+    if epochs is not None and kept.meta['epoch'] > epochs:
+        raise UserError(
+            f'{folder} holds a run that has {kept.meta["epoch"]} epochs already, and {epochs} were asked for; ask for '
+            'more, or use --overwrite to start anew'
+        )
+    parts = (kept.parts[part] for part in ('params', 'first', 'second'))
+    return TrainingState(*parts, kept.meta['step'], kept.meta['epoch'], kept.meta['history']), kept
+
+
+def _unsound(state: runs.RunState, like: TrainingState | None) -> str:
+    """What is wrong with a state whose checksums were right: they do not tell of an array that is not there."""
+    step, epoch, history = (state.meta.get(name) for name in ('step', 'epoch', 'history'))
+    counted = type(step) is int and type(epoch) is int and isinstance(history, list) and len(history) == epoch > 0
+    if not counted or not all(isinstance(line, dict) for line in history) or _PARTS - {*state.parts}:
+        return 'is no state of a training'
+    if like is None:
+        return ''
+    expected = {name: (np.shape(value), np.float32) for name, value in like.params.items()}
+    for part, arrays in state.parts.items():
+        if {name: (array.shape, array.dtype) for name, array in arrays.items()} != expected:
+            return f'does not fit the model: arrays of {part} are missing, too many or of other shapes'
+    return ''
+
+
+@contextlib.contextmanager
+def naming_last_state(folder: Path, flag: str) -> Iterator[None]:
+    """Adds to `NotFinite` what was kept before: the last epoch whose losses and weights were finite.
+
+    Args:
+        folder: the run folder.
+        flag: of the number of epochs, by which a run can be ended there.
+    """
+    try:
+        yield
+    except NotFinite as error:
+        kept = resume(folder)
+        if kept is None:
+            rest = 'no epoch had been finished before'
+        else:
+            epoch = kept[0].epoch
+            rest = f'{folder} keeps the state after epoch {epoch}, and the same command with {flag} {epoch} ends there'
+        error.args = (f'{error}; {rest}',)
+        raise
+
+
+@contextlib.contextmanager
+def saying_how_to_go_on(overwrite: bool) -> Iterator[None]:
+    """Adds to Ctrl-C and SIGTERM that the run can be gone on with.
+
+    Args:
+        overwrite: the command had --overwrite, which would start anew.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        same = 'the same command without --overwrite' if overwrite else 'the same command'
+        stop.args = (f'{same} goes on after the last finished epoch',)
+        raise

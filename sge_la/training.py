@@ -6,7 +6,7 @@ Arrays in, arrays out: nothing here knows flags or files.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -68,18 +68,18 @@ def fresh_state(params: dict[str, np.ndarray]) -> TrainingState:
 
 
 class NotFinite(UserError):
-    """A loss became NaN or infinite.
+    """A loss or a weight became NaN or infinite.
 
     Attributes:
         epoch, step: where, counted from 1.
         axis: 'x', 'y' or 'z', or '' for the recognition network.
     """
 
-    def __init__(self, epoch: int, step: int, axis: str, term: str):
+    def __init__(self, epoch: int, step: int, axis: str, what: str):
         self.epoch, self.step, self.axis = epoch, step, axis
         where = f' of axis {axis}' if axis else ''
         super().__init__(
-            f'the {term} loss{where} became NaN or infinite in epoch {epoch}, step {step}: expected a finite number; '
+            f'the {what}{where} became NaN or infinite in epoch {epoch}, step {step}: expected a finite number; '
             "look for absurd coordinates with `python -m sge_la.data.check`, or lower the temperature's extremes (--t)"
         )
 
@@ -156,7 +156,7 @@ def fit_encoder(
         and the validation losses (`validation_reconstruction_x`, ...), and `seconds`.
 
     Raises:
-        NotFinite: a loss is NaN or infinite.
+        NotFinite: a loss or a weight is NaN or infinite.
     """
     batches = encoder_batches(rows, batch_size)
     validation = rows[:128] if validation is None else validation
@@ -174,7 +174,9 @@ def fit_encoder(
         ) as bar:
             held, terms = run(held, batches, bar.update)
         _refuse_not_finite(epoch, terms, TERMS, AXES)
+        _refuse_weights(epoch, len(batches), held[0], AXES)
         checked = ops.convert_to_numpy(validate(held[0], pretext.inputs(validation), pretext.targets(validation)))
+        _refuse_not_finite(epoch, checked[None], [f'validation {name}' for name in TERMS[:3]], AXES, len(batches))
         line = {f'{name}_{axis}': float(terms[-1, i, a]) for i, name in enumerate(TERMS) for a, axis in enumerate(AXES)}
         line |= {
             f'validation_{name}_{axis}': float(checked[i, a])
@@ -186,11 +188,20 @@ def fit_encoder(
         yield state
 
 
-def _refuse_not_finite(epoch: int, terms: np.ndarray, names: tuple[str, ...], axes: tuple[str, ...]) -> None:
+def _refuse_not_finite(epoch: int, terms: np.ndarray, names: Sequence[str], axes: Sequence[str], step: int = 1) -> None:
+    """Looks at losses `[steps, terms, axes]`; `step` is the number of the first."""
     bad = np.argwhere(~np.isfinite(terms))
     if len(bad):
-        step, term, axis = bad[0]
-        raise NotFinite(epoch, int(step) + 1, axes[axis], names[term])
+        row, term, axis = bad[0]
+        raise NotFinite(epoch, int(row) + step, axes[axis], f'{names[term]} loss')
+
+
+def _refuse_weights(epoch: int, step: int, params: dict, axes: Sequence[str] = ()) -> None:
+    """Losses are those before the last update, which may have spoilt what is to be kept and gone on from."""
+    for value in params.values():
+        bad = np.argwhere(~np.isfinite(ops.convert_to_numpy(value)))
+        if len(bad):
+            raise NotFinite(epoch, step, axes[bad[0][0]] if axes else '', 'weights')
 
 
 def recognition_step(state, features, labels):
@@ -225,6 +236,9 @@ def fit_recognition(
 
     Yields:
         The state, whose history has gained `train_loss` and `train_accuracy` of the epoch's last batch, and `seconds`.
+
+    Raises:
+        NotFinite: as `fit_encoder`.
     """
     labels = np.ascontiguousarray(labels, np.int32)
     batches = encoder_batches(np.arange(len(features)), batch_size)
@@ -236,7 +250,8 @@ def fit_recognition(
         for epoch in range(state.epoch + 1, epochs + 1):
             began = time.perf_counter()
             held, terms = run(held, batches, lambda steps: None)
-            _refuse_not_finite(epoch, terms[:, :1, None], ('cross-entropy',), ('',))
+            _refuse_not_finite(epoch, terms[:, :1, None], ['cross-entropy'], [''])
+            _refuse_weights(epoch, len(batches), held[0])
             loss, accuracy = map(float, terms[-1])
             line = {'epoch': epoch, 'train_loss': loss, 'train_accuracy': accuracy}
             line['seconds'] = round(time.perf_counter() - began, 3)
