@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sge_la.ablation_rows import ablation_row
+from sge_la.casia_b import protocols
 from sge_la.errors import UserError
-from sge_la.options import AGE_EPOCHS, PLUS, EvaluateOptions, TrainOptions, facts
+from sge_la.options import AGE_EPOCHS, BATCH_SIZE, KS20_VIEWS, PLUS, EvaluateOptions, TrainOptions, facts
 
 
 class _Parser(argparse.ArgumentParser):
@@ -102,6 +103,8 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
         saved['best_model'] = saved.pop('model')
     elif 'model' in {item.name for item in fields(options)} and 'best_model' in saved:
         saved['model'] = saved.pop('best_model')
+    if options is EvaluateOptions and saved.get('rn_batch_size'):
+        saved['batch_size'] = saved.pop('rn_batch_size')  # the encoders' batch scores nothing
     if saved.get('ablation') or PLUS in (saved.get('model'), saved.get('best_model')):
         saved.pop('attention', None)  # these have their own, which cannot be typed
     if saved.get('ablation'):
@@ -144,13 +147,14 @@ def resolve(options, typed: frozenset[str] = frozenset()):
     Returns:
         Options without None where a value is needed.
     """
+    options = protocols.resolve(options, typed)
     _refuse_nonsense(options, typed)
     row = ablation_row(options.ablation) if options.ablation else None
     if row:
         options = replace(options, encoding='AGE')
-    known = facts(options.dataset)
+    known = facts(protocols.data_name(options))
     temperature = facts(options.transfer or options.dataset).temperature
-    if options.faithful and options.t not in (None, temperature):
+    if options.faithful and known.ignores_t and options.t not in (None, temperature):
         raise UserError(
             f'--t {options.t} cannot be had with --faithful, because the original uses {temperature} on '
             f'{options.transfer or options.dataset} whatever is typed: leave out one of the two'
@@ -166,7 +170,12 @@ def resolve(options, typed: frozenset[str] = frozenset()):
                 AGE_EPOCHS if age and options.dataset in ('BIWI', 'IAS', 'KGBD', 'KS20') else known.epochs
             )
         if options.rn_epochs is None:
-            changes['rn_epochs'] = known.age_rn_epochs if age else known.rn_epochs
+            short = options.length < protocols.SHORT and known.short_rn_epochs
+            changes['rn_epochs'] = known.age_rn_epochs if age else short or known.rn_epochs
+        if options.rn_batch_size is None:
+            changes['rn_batch_size'] = max(2, known.rn_batch_size * options.batch_size // BATCH_SIZE)
+        if options.rn_rate is None:
+            changes['rn_rate'] = known.rn_rate
         if options.transfer and options.train_flag == 1:
             changes['train_flag'] = 0
     return replace(options, **changes)
@@ -188,8 +197,12 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     matches = getattr(options, 'protocol', 'classifier') == 'gallery'
     rules = [
         (
-            options.view is not None and options.dataset != 'KS20',
-            '--view is for KS20 alone: leave it out or use --dataset KS20',
+            options.view is not None and options.dataset not in ('KS20', protocols.DATASET),
+            '--view is for KS20 and CASIA_B alone: leave it out or use --dataset KS20',
+        ),
+        (
+            options.dataset == 'KS20' and options.view not in (None, *KS20_VIEWS),
+            f"--view: expected one of KS20's views 0 to 4, found {options.view}: use one of them",
         ),
         (
             age and options.model != 'rev_rec',

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sge_la.ablation_rows import ablation_row
+from sge_la.casia_b import protocols
+from sge_la.layout import CONDITION_MATCHING
 
 TASKS = ('rev_rec', 'prediction', 'sorting')
 PLUS = 'rev_rec_plus'
+BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,11 @@ class DatasetFacts:
     Attributes:
         identities: C in the original's code; None for data sets that the paper does not have.
         joints: J.
-        temperature: t that the original uses whatever `--t` says.
+        temperature: t that the original uses, whatever `--t` says (`ignores_t`) or when nothing is said.
         epochs, rn_epochs: of gait encoder and recognition network in the T-PAMI code (CAGE).
         age_rn_epochs: of the recognition network in the IJCAI code (AGE), whose encoders all train 400 epochs.
+        short_rn_epochs: of the recognition network on sequences of fewer than 20 frames, where that differs.
+        rn_batch_size, rn_rate: rows in a batch of the recognition network, and its learning rate.
     """
 
     identities: int | None = None
@@ -37,6 +42,10 @@ class DatasetFacts:
     epochs: int = 400
     rn_epochs: int = 300
     age_rn_epochs: int = 300
+    short_rn_epochs: int | None = None
+    rn_batch_size: int = BATCH_SIZE
+    rn_rate: float = 5e-4
+    ignores_t: bool = True
 
 
 DATASETS = {
@@ -45,6 +54,19 @@ DATASETS = {
     'KGBD': DatasetFacts(164, 20, temperature=0.5, epochs=150, rn_epochs=200, age_rn_epochs=150),
     'KS20': DatasetFacts(20, 25, rn_epochs=800, age_rn_epochs=800),
     'KinectReID': DatasetFacts(71, 20),
+    # CVE trains all 124 people; CME the half whom it does not test (inferred from later papers on the same files).
+    'CASIA_B': DatasetFacts(
+        124,
+        14,
+        temperature=0.15,
+        epochs=100,
+        rn_epochs=1000,
+        short_rn_epochs=500,
+        rn_batch_size=1280,
+        rn_rate=5e-3,
+        ignores_t=False,
+    ),
+    CONDITION_MATCHING: DatasetFacts(62, 14, temperature=0.15, epochs=100, ignores_t=False),
     'DEMO': DatasetFacts(None, 20, epochs=12, rn_epochs=200, age_rn_epochs=200),
 }
 AGE_EPOCHS = 400
@@ -73,7 +95,8 @@ _FRAMES = _number(int, 2, 1000, 'a number of frames from 2 to 1000, such as 6')
 _TEMPERATURE = _number(float, 1e-6, 1e6, 'a positive number, such as 0.1')
 _BATCH = _number(int, 2, 65536, 'a whole number from 2 to 65536')
 _SEED = _number(int, 0, 2**31 - 1, 'a whole number from 0 to 2147483647')
-_VIEW = _number(int, 0, 4, "one of KS20's views 0 to 4")
+_RATE = _number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 0.0005')
+KS20_VIEWS = range(5)
 
 
 def _gpu(text: str) -> str:
@@ -82,7 +105,19 @@ def _gpu(text: str) -> str:
     return text
 
 
+def _view(text: str) -> int | str | None:
+    if text in ('None', protocols.ALL):
+        return None if text == 'None' else text
+    if not text.isascii() or not text.isdigit() or len(text) > 2:
+        raise argparse.ArgumentTypeError(
+            f"expected one of KS20's views 0 to 4, or of CASIA_B's 0 to 10 or all, found {text!r}"
+        )
+    return int(text)
+
+
 def _dataset_name(text: str) -> str:
+    if text == protocols.DATASET:
+        return text
     if not text or not all(letter.isalnum() or letter in '-.+' for letter in text) or text[0] in '-.':
         raise argparse.ArgumentTypeError(
             f"expected a data set's name of letters, digits, '-' and '.', such as BIWI, found {text!r}"
@@ -98,16 +133,42 @@ def flag(default: Any, help: str, *, type=str, choices: Sequence | None = None, 
 class CommonOptions:
     """Flags that train.py and evaluate.py share."""
 
-    dataset: str = flag('BIWI', 'BIWI, IAS, KGBD, KS20, KinectReID, DEMO, or the name of your own', type=_dataset_name)
+    dataset: str = flag(
+        'BIWI', 'BIWI, IAS, KGBD, KS20, KinectReID, CASIA_B, DEMO, or the name of your own', type=_dataset_name
+    )
     attention: str | None = flag(
         None, 'locality-aware (LA, default) or basic (BA, default of prediction and sorting)', choices=('LA', 'BA')
     )
     manner: str = flag(
         'ap', 'average prediction over frames (ap) or one prediction a sequence (sc)', choices=('ap', 'sc')
     )
-    length: int = flag(6, 'frames in a sequence: 4, 6, 8, 10, or any that the data set was cut to', type=_FRAMES)
-    t: float | None = flag(None, 'temperature of the contrastive loss (default 0.1; KGBD 0.5)', type=_TEMPERATURE)
-    view: int | None = flag(None, 'KS20: train on all views but this one, test on it (0 to 4)', type=_VIEW)
+    length: int = flag(
+        6,
+        'frames in a sequence: 4, 6, 8, 10, or any that the data set was cut to (default 6; CASIA_B CVE 20, CME 50)',
+        type=_FRAMES,
+    )
+    t: float | None = flag(
+        None, 'temperature of the contrastive loss (default 0.1; KGBD 0.5, CASIA_B 0.15)', type=_TEMPERATURE
+    )
+    view: int | str | None = flag(
+        None,
+        'train on all views but this one, test on it: KS20 0 to 4; CASIA_B CVE 0 to 10 (default 0) or all',
+        type=_view,
+    )
+    probe_type: str | None = flag(
+        None,
+        'CASIA_B CME: conditions of probe and gallery (nm normal, bg bag, cl coat), or all (default nm.nm)',
+        choices=(*protocols.PROBE_TYPES, protocols.ALL),
+    )
+    norm: int = flag(
+        1,
+        'CASIA_B: 1: the head is the origin of each frame, 0: coordinates scaled cell by cell',
+        type=int,
+        choices=(0, 1),
+    )
+    double_pretext: str = flag(
+        '', 'CASIA_B, rev_rec_plus: join two encoders instead of three', choices=tuple(protocols.DOUBLE_PRETEXT)
+    )
     transfer: str | None = flag(
         None, 'encode with the encoders of this data set and train only the recognition network', type=_dataset_name
     )
@@ -127,11 +188,7 @@ class CommonOptions:
     )
     seed: int = flag(0, 'seed of everything random', type=_SEED)
     by_seed: bool = flag(False, 'use the folders of this seed (`..._seed-1`), as --runs makes them', type=bool)
-    batch_size: int = flag(
-        128,
-        'sequences, and frames of the recognition network, in a batch',
-        type=_BATCH,
-    )
+    batch_size: int = flag(BATCH_SIZE, 'sequences, and frames of the recognition network, in a batch', type=_BATCH)
     gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=_gpu, group='machine')
     data_dir: str = flag('Datasets', 'folder of the data sets', group='machine')
     models_dir: str = flag('Models', 'folder of the trained models', group='machine')
@@ -151,9 +208,20 @@ class TrainOptions(CommonOptions):
     ablation: str | None = flag(
         None, "a row of the IJCAI paper's ablation, such as GE-GD-Rev-BAS; `python -m sge_la.ablation` runs them all"
     )
-    epochs: int | None = flag(None, 'epochs of the gait encoders (default 400; KGBD 150)', type=_COUNT)
+    epochs: int | None = flag(None, 'epochs of the gait encoders (default 400; KGBD 150, CASIA_B 100)', type=_COUNT)
     rn_epochs: int | None = flag(
-        None, 'epochs of the recognition network (default 300; KGBD 200, KS20 800)', type=_COUNT
+        None, 'epochs of the recognition network (default 300; KGBD 200, KS20 800, CASIA_B 1000)', type=_COUNT
+    )
+    rn_batch_size: int | None = flag(
+        None, 'rows of the recognition network in a batch (default --batch_size; CASIA_B ten times that)', type=_BATCH
+    )
+    rn_rate: float | None = flag(
+        None, 'learning rate of the recognition network (default 0.0005; CASIA_B 0.005)', type=_RATE
+    )
+    protocol: str | None = flag(
+        None,
+        'CASIA_B: CVE: cross-view evaluation (default), CME: condition-based matching',
+        choices=(protocols.CVE, protocols.CME),
     )
     runs: int = flag(
         1, 'train so many times, with this seed and the following ones, each in its own folders', type=_COUNT
@@ -177,8 +245,9 @@ class EvaluateOptions(CommonOptions):
     ablation: str | None = flag(None, "a row of the IJCAI paper's ablation")
     protocol: str = flag(
         'classifier',
-        'classifier: the recognition network tells who it is (default); gallery: the nearest encodings do',
-        choices=('classifier', 'gallery'),
+        'classifier: the recognition network tells who it is (default); gallery: the nearest encodings do; '
+        'CASIA_B: CVE (default) or CME, as in train.py',
+        choices=('classifier', 'gallery', protocols.CVE, protocols.CME),
     )
     metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
@@ -189,6 +258,10 @@ class EvaluateOptions(CommonOptions):
     def model(self) -> str:
         return self.best_model
 
+    @property
+    def rn_batch_size(self) -> int | None:
+        return self.batch_size
+
 
 def encoder_suffix(options, task: str) -> str:
     """What the encoder folders' names need beyond the original's: options that change the encoder but do not show."""
@@ -198,16 +271,24 @@ def encoder_suffix(options, task: str) -> str:
     # Another data set's encoder has seen none of this one's sequences, held out or not.
     if options.select == 'val' and not options.transfer:
         parts.append('select-val')
-    if options.faithful and task == 'sorting':
+    if options.faithful and trains_otherwise(options, task):
         parts.append('faithful')
     if options.by_seed and not options.transfer:
         parts.append(f'seed-{options.seed}')
-    return ''.join(f'_{part}' for part in parts)
+    return protocols.encoder_suffix(options) + ''.join(f'_{part}' for part in parts)
+
+
+def trains_otherwise(options, task: str) -> bool:
+    """Whether `--faithful` trains the encoder of a task in another way.
+
+    `sorting` permutes x, y and z apart; on CASIA-B neither `sorting` nor `prediction` has targets of its own.
+    """
+    return task == 'sorting' or (task == 'prediction' and options.dataset == protocols.DATASET)
 
 
 def changed_by_faithful(options) -> bool:
     """Whether `--faithful` trains another recognition network, or the same one (and only scores may differ)."""
-    return options.faithful and options.model in ('sorting', PLUS)
+    return options.faithful and (options.model == PLUS or trains_otherwise(options, options.model))
 
 
 def recognition_suffix(options) -> str:
@@ -227,7 +308,7 @@ def recognition_suffix(options) -> str:
         parts.append('faithful')
     if options.by_seed:
         parts.append(f'seed-{options.seed}')
-    return ''.join(f'_{part}' for part in parts)
+    return protocols.recognition_suffix(options) + ''.join(f'_{part}' for part in parts)
 
 
 def options_of_suffix(suffix: str) -> dict[str, Any]:
