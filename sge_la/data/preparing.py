@@ -19,7 +19,7 @@ from sge_la.data.skeletons import Skeleton
 from sge_la.data.splits import Tree, repeats
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import UserError
-from sge_la.files import read_json
+from sge_la.files import os_errors, read_json
 from sge_la.layout import check_dataset_name, dataset_files
 
 # What `prepare.json` says of its form; a reader can refuse a newer one.
@@ -49,7 +49,8 @@ def prepare(
     check_dataset_name(settings.name)
     recipe, settings = recipe_for(settings)
     since = time.perf_counter()
-    raw = recipe.find(settings)
+    with os_errors(settings.raw or settings.name, 'read'):
+        raw = recipe.find(settings)
     if settings.center is not None:
         raw.skeleton.index(settings.center)
     recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]

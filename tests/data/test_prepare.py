@@ -460,6 +460,17 @@ def test_a_read_only_target_is_told(tmp_path):
         prepare('DEMO', '--people', 2, '--data_dir', tmp_path / 'Datasets')
 
 
+@pytest.mark.skipif(sys.platform == 'win32' or os.geteuid() == 0, reason='permissions do not hold here')
+def test_unreadable_raw_data_are_told(small_kgbd, tmp_path):
+    raw, _ = small_kgbd
+    (raw / 'Person003').chmod(0)
+    try:
+        with pytest.raises(UserError, match='cannot read .* no permission'):
+            prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'Datasets')
+    finally:
+        (raw / 'Person003').chmod(0o700)
+
+
 @pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no such limit')
 def test_no_room_leaves_nothing(tmp_path):
     """Files may have 50 kB here, and the arrays need more: as on a full disk, writing fails half way."""
