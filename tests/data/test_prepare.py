@@ -465,7 +465,7 @@ def test_unreadable_raw_data_are_told(small_kgbd, tmp_path):
     raw, _ = small_kgbd
     (raw / 'Person003').chmod(0)
     try:
-        with pytest.raises(UserError, match='cannot read .* no permission'):
+        with pytest.raises(UserError, match=r'cannot read .* no permission'):
             prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'Datasets')
     finally:
         (raw / 'Person003').chmod(0o700)
