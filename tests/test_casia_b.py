@@ -8,6 +8,7 @@ import pytest
 from sge_la import layout
 from sge_la.casia_b import protocols, published
 from sge_la.casia_b.normalise import CellScale, head_at_origin
+from sge_la.checkpoints import parse_run_name
 from sge_la.command_line import parse_evaluate, parse_train
 from sge_la.errors import UserError
 from sge_la.options import encoder_suffix, recognition_suffix
@@ -239,3 +240,35 @@ class TestNormalise:
         """The original scales targets by their own range; they stay the inputs reversed."""
         reversed_ = skeletons[:, ::-1]
         np.testing.assert_array_equal(CellScale.of(reversed_)(reversed_), CellScale.of(skeletons)(skeletons)[:, ::-1])
+
+
+class TestRunNames:
+    @pytest.mark.parametrize(
+        ('flags', 'view', 'task', 'suffix'),
+        [
+            (['--view', '10'], 10, 'rev_rec', '_test_adj_2'),
+            (['--view', '3', '--norm', '0'], 3, 'rev_rec', '_test_adj_2_norm-0'),
+            (['--view', '3', '--select', 'last'], 3, 'rev_rec', '_test_adj_2_select-last'),
+            (['--protocol', 'CME', '--model', 'sorting'], None, 'sorting', '_mid_match'),
+            (['--model', 'rev_rec_plus'], 0, 'rev_rec_plus', '_double_'),
+            (['--model', 'rev_rec_plus', '--norm', '0'], 0, 'rev_rec_plus', '_double__norm-0'),
+            (
+                ['--model', 'rev_rec_plus', '--double_pretext', 'rev_rec+sort', '--select', 'val'],
+                0,
+                'rev_rec_plus',
+                '_double_rev_rec+sort_select-val',
+            ),
+        ],
+    )
+    def test_names_are_read_back(self, flags, view, task, suffix):
+        encoder, network = folders(*flags)
+        found = parse_run_name(network)
+        assert (found.kind, found.dataset, found.view, found.task, found.suffix) == (
+            'recognition',
+            'CASIA_B',
+            view,
+            task,
+            suffix,
+        )
+        assert (found.temperature, found.frozen, found.encoding) == (0.15, 0, 'CAGE')
+        assert parse_run_name(encoder).kind == 'encoder' and parse_run_name(encoder).axis == 'x'

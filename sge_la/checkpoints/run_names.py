@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from sge_la.errors import UserError
 
 TASKS = ('rev_rec_plus', 'rev_rec', 'prediction', 'sorting')
-_DATASET = r'(?P<dataset>[A-Za-z0-9]+?)(?:-(?P<test_set>[AB]))?'
+_DATASET = r'(?P<dataset>CASIA_B|[A-Za-z0-9]+?)(?:-(?P<test_set>[AB]))?'
 _MODEL = r'(?:_(?P<attention>[A-Za-z]+))?(?:_RN_(?P<manner>ap|sc)|_(?P<axis>[xyz]))'
 _KEY = (
-    r'_(?P<length>\d{1,4})_(?P<temperature>\d+(?:\.\d+)?(?:e-?\d+)?)_(?P<frozen>[01])(?:view_(?P<view>\d))?'
+    r'_(?P<length>\d{1,4})_(?P<temperature>\d+(?:\.\d+)?(?:e-?\d+)?)_(?P<frozen>[01])(?:view_(?P<view>\d{1,2}))?'
     rf'pre_(?P<task>{"|".join(TASKS)})'
 )
-_SUFFIX = r'(?P<suffix>(?:_[A-Za-z][A-Za-z0-9.+-]*)*)'
+# CASIA-B's names end in ways of their own, the second even in an underscore.
+_CASIA_B = r'(?:_test_adj_2|_double_(?:rev_rec\+pred|rev_rec\+sort|pred\+sort)?)?'
+_SUFFIX = rf'(?P<suffix>{_CASIA_B}(?:_[A-Za-z][A-Za-z0-9.+-]*)*)'
 _NAME = re.compile(f'{_DATASET}{_MODEL}(?:{_KEY})?{_SUFFIX}', re.ASCII)
 
 
@@ -33,7 +35,7 @@ class RunName:
         length: T.
         temperature: t of the contrastive loss.
         frozen: 0 or 1.
-        view: KS20's view.
+        view: KS20's or CASIA-B's view.
         task: the pretext task.
         suffix: what follows, e.g. '_select-val_transfer-KGBD'.
     """
