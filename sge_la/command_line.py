@@ -93,7 +93,7 @@ def _read_config(path: str, options: type) -> dict[str, Any]:
 
 
 # Options of a run that are no wish for the next one.
-_OF_ONE_RUN_ALONE = ('config', 'overwrite', 'RN_dir', 'runs')
+_OF_ONE_RUN_ALONE = ('config', 'overwrite', 'resume', 'RN_dir', 'runs')
 
 
 def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
@@ -253,6 +253,14 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         (
             not matches and (getattr(options, 'gallery', None) or getattr(options, 'level', '') == 'recording'),
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
+        ),
+        (
+            getattr(options, 'resume', False) and options.overwrite,
+            '--resume goes on with a run and --overwrite starts anew: leave out one of the two',
+        ),
+        (
+            getattr(options, 'resume', False) and options.train_flag == 2,
+            '--train_flag 2 trains nothing that --resume could go on with: leave out one of the two',
         ),
     ]
     for wrong, sentence in rules:

@@ -100,7 +100,7 @@ KS20_VIEWS = range(5)
 
 
 def _gpu(text: str) -> str:
-    if text != '-1' and not text.isdigit():
+    if not re.fullmatch(r'-1|[0-9]{1,4}', text):
         raise argparse.ArgumentTypeError(f"expected a GPU's number, such as 0, or -1 for the CPU, found {text!r}")
     return text
 
@@ -225,6 +225,9 @@ class TrainOptions(CommonOptions):
     )
     runs: int = flag(
         1, 'train so many times, with this seed and the following ones, each in its own folders', type=_COUNT
+    )
+    resume: bool = flag(
+        False, 'go on with a run, never start one (the same command without it does either)', type=bool, group='machine'
     )
     overwrite: bool = flag(False, 'replace a run that was made with other options', type=bool, group='machine')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')

@@ -20,9 +20,7 @@ EPOCHS = ('epochs', 'rn_epochs')
 _PARTS = {'params', 'first', 'second'}
 
 
-def begin(
-    folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool, resume: bool = False
-) -> str:
+def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool) -> str:
     """Looks at what a folder holds and writes this run's config.json into it.
 
     Args:
@@ -30,19 +28,21 @@ def begin(
         record: everything that the result depends on; compared with what is there.
         more: what else config.json is to say (versions, device, all options).
         overwrite: replace a run that was made with other options, and start anew.
-        resume: refuse to start anew.
 
     Returns:
         FRESH; UNFINISHED: the same run, stopped before its end; FINISHED: the same run, complete.
 
     Raises:
-        UserError: the folder holds a run that was made with other options, or by another program, or none and
-            `resume`.
+        UserError: the folder holds a run that was made with other options, or by another program.
     """
     config = (None if overwrite else runs.read_config(folder)) or {}
     found = config.get('record')
     if found is None:
-        _refuse_start(folder, overwrite, resume)
+        if not overwrite and has_checkpoint(folder):
+            raise UserError(
+                f'{folder} holds a checkpoint that says nothing of its options; use --overwrite to replace it, '
+                '--train_flag 0 to train only the recognition network on it, or another --models_dir'
+            )
         runs.clear_state(folder)
         runs.write_config(folder, {**more, 'record': dict(record), 'finished': False})
         return FRESH
@@ -63,16 +63,12 @@ def begin(
     return UNFINISHED
 
 
-def _refuse_start(folder: Path, overwrite: bool, resume: bool) -> None:
-    if resume:
+def refuse_new_run(folder: Path) -> None:
+    """Raises a `UserError` if no run has begun in a folder: what `--resume` adds to the same command without it."""
+    if 'record' not in (runs.read_config(folder) or {}):
         raise UserError(
-            f'--resume goes on with a run, and {folder} holds none of this program; leave out --resume to start one, '
-            'or check the other flags and --models_dir'
-        )
-    if not overwrite and has_checkpoint(folder):
-        raise UserError(
-            f'{folder} holds a checkpoint that says nothing of its options; use --overwrite to replace it, '
-            '--train_flag 0 to train only the recognition network on it, or another --models_dir'
+            f'--resume goes on with a run, and {folder} holds none; leave out --resume to start one, or check '
+            '--models_dir and the other flags'
         )
 
 
