@@ -83,8 +83,9 @@ def save(
     folder: Path, state: TrainingState, parts: Mapping[str, Mapping] | None = None, meta: Mapping | None = None
 ) -> None:
     """Keeps the state after an epoch, with whatever else a stage needs to go on."""
-    own = {'step': state.step, 'epoch': state.epoch, 'history': state.history}
-    runs.save_state(folder, {**state.arrays(), **(parts or {})}, {**own, **(meta or {})})
+    parts = {**state.arrays(), **(parts or {})}
+    own = {'step': state.step, 'epoch': state.epoch, 'history': state.history, 'parts': sorted(parts)}
+    runs.save_state(folder, parts, {**own, **(meta or {})})
 
 
 def resume(
@@ -118,6 +119,8 @@ def _unsound(state: runs.RunState, like: TrainingState | None) -> str:
     counted = type(step) is int and type(epoch) is int and isinstance(history, list) and len(history) == epoch > 0
     if not counted or not all(isinstance(line, dict) for line in history) or _PARTS - {*state.parts}:
         return 'is no state of a training'
+    if state.meta.get('parts') != sorted(state.parts):
+        return 'lacks arrays'
     if like is None:
         return ''
     expected = {name: (np.shape(value), np.float32) for name, value in like.params.items()}
