@@ -14,7 +14,16 @@ from sge_la.data.contents import (
     check_targets,
     read_coordinates,
 )
-from sge_la.data.datasets import LAYOUT_ORDER, check_test_identities, find, present_tests, read_skeleton, split_files
+from sge_la.data.datasets import (
+    LAYOUT_ORDER,
+    check_test_identities,
+    find,
+    is_open_set,
+    open_set_oddity,
+    present_tests,
+    read_skeleton,
+    split_files,
+)
 from sge_la.data.findings import FileRow, Finding, Part, Report
 from sge_la.data.npy import Header, read_header, read_ids, sequence_shape
 from sge_la.data.reading import axis_header
@@ -31,7 +40,7 @@ def check(
         name: e.g. 'BIWI'.
         length: T, frames in a sequence.
         data_dir: the folder `Datasets/`.
-        view: KS20's view, or None.
+        view: KS20's or CASIA-B's view, or None.
         layout: 1, 2 or 3, or None for the first that has files.
 
     Returns:
@@ -139,7 +148,10 @@ def _compare(report: Report, train: Part, test: Part, name: str) -> None:
     """Looks for test people that training lacks, and for frames that are on both sides."""
     if train.ids is not None and test.ids is not None:
         path = test.files.ids
-        report.attempt(path, lambda: check_test_identities(test.ids, sorted(train.ids), path))
+        if not is_open_set(report.name):
+            report.attempt(path, lambda: check_test_identities(test.ids, sorted(train.ids), path))
+        elif text := open_set_oddity(test.ids, sorted(train.ids), path):
+            report.found_odd(path, text)
     if train.skeletons is None or test.skeletons is None or train.skeletons.shape[2] != test.skeletons.shape[2]:
         return
     # Untracked frames are often all zero: equal, but no leak.

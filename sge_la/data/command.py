@@ -27,4 +27,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument('name', metavar='NAME', help='the data set, such as BIWI, or a name of your own')
         self.add_argument('--length', type=int, default=6, metavar='T', help='frames in a sequence (default: 6)')
         self.add_argument('--data_dir', type=Path, default=Path('Datasets'), metavar='FOLDER', help='default: Datasets')
-        self.add_argument('--view', type=int, choices=range(5), help="one of KS20's views (default: the random split)")
+        self.add_argument(
+            '--view',
+            type=int,
+            choices=range(11),
+            help='one of the views of KS20, 0 to 4 (default: the random split), or of CASIA_B, 0 to 10',
+        )

@@ -14,7 +14,7 @@ from sge_la.data.reading import Split, read_split
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
 from sge_la.errors import UserError
 from sge_la.files import read_json
-from sge_la.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.layout import AXES, CONDITION_MATCHING, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.options import facts
 
 # Tried in this order: what this project writes, what later repositories share, the oldest.
@@ -90,12 +90,13 @@ def load(
     """Reads a data set, whichever of the three layouts it lies in (2 is tried first, then 3, then 1).
 
     Args:
-        name: 'BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'DEMO', or the user's own.
+        name: 'BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'CASIA_B', 'CASIA_B_match', 'DEMO', or the user's own.
         length: T, frames in a sequence.
         data_dir: the folder `Datasets/`.
-        view: KS20's view 0 to 4, or None for the random split.
+        view: KS20's view 0 to 4, or None for the random split; CASIA-B's 0 to 10.
         tests: names of test sets; None for those that the original scores: BIWI 'Walking', IAS 'A' and 'B', KGBD and
-            KS20 'probe'. Layout 3 has BIWI 'Still' and a 'gallery' for the last two as well.
+            KS20 'probe'. Layout 3 has BIWI 'Still' and a 'gallery' for the last two as well. 'CASIA_B_match' has 'all',
+            'nm', 'bg' and 'cl'.
         layout: 1, 2 or 3 to read this one only.
         warn: is given a sentence for what is odd but no error: another number of identities than the paper's, sequences
             that belong to nobody.
@@ -112,11 +113,17 @@ def load(
     splits = {test: read_split(files.tests[test], length, joints) for test in names}
     identities = tuple(train.ids)
     for test, split in splits.items():
-        check_test_identities(split.ids, identities, files.tests[test].ids)
+        if not is_open_set(name):
+            check_test_identities(split.ids, identities, files.tests[test].ids)
     dataset = Dataset(name, length, files.layout, files.root, train, splits, identities, read_skeleton(files, joints))
     for text in oddities(dataset, files):
         warn(text)
     return dataset
+
+
+def is_open_set(name: str) -> bool:
+    """Whether a data set tests on people whom it does not train on: CASIA-B's condition-based matching does."""
+    return name == CONDITION_MATCHING
 
 
 def check_test_identities(ids: dict[int, np.ndarray], identities: Sequence[int], path: Path) -> None:
@@ -140,6 +147,11 @@ def oddities(dataset: Dataset, files: DatasetFiles) -> list[str]:
     expected = facts(dataset.name).identities
     if expected is not None and len(dataset.identities) != expected:
         found.append(f'{dataset.name} has {len(dataset.identities)} identities here, and {expected} in the paper')
+    if is_open_set(dataset.name):
+        found += [
+            open_set_oddity(split.ids, dataset.identities, files.tests[name].ids)
+            for name, split in dataset.tests.items()
+        ]
     splits = [(files.train, dataset.train)] + [(files.tests[name], split) for name, split in dataset.tests.items()]
     for part, split in splits:
         unused = int((split.labels < 0).sum())
@@ -148,7 +160,16 @@ def oddities(dataset: Dataset, files: DatasetFiles) -> list[str]:
                 f'{part.ids}: {unused} of {len(split.labels)} sequences belong to no identity, and are neither '
                 f'recognised nor scored (is {dataset.length} the right length?)'
             )
-    return found
+    return [text for text in found if text]
+
+
+def open_set_oddity(ids: dict[int, np.ndarray], identities: Sequence[int], path: Path) -> str:
+    """A sentence if people are tested on who should be unknown, else ''."""
+    known = sorted(set(ids) & set(identities))
+    if not known:
+        return ''
+    shown = ', '.join(map(str, known[:5])) + (' ...' if len(known) > 5 else '')
+    return f'{path}: {len(known)} of {len(ids)} people are in the training set too ({shown}), and should not be'
 
 
 def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
@@ -251,8 +272,10 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     lengths = available_lengths(name, data_dir, [length])
     hint = f' (lengths that are there: {", ".join(map(str, lengths))})' if lengths else ''
     raw = '' if name == 'DEMO' else ' --raw FOLDER'
+    protocol = {'CASIA_B': ' --protocol CVE', CONDITION_MATCHING: ' --protocol CME'}.get(name, '')
     folder = '' if data_dir == Path('Datasets') else f' --data_dir {data_dir}'
-    command = f'python -m sge_la.data.prepare {name}{raw} --length {length}{folder}'
+    prepared = 'CASIA_B' if protocol else name
+    command = f'python -m sge_la.data.prepare {prepared}{raw}{protocol} --length {length}{folder}'
     return (
         f'the data set {name} with sequences of {length} frames was looked for in {data_dir}, as {places} (and its '
         f'y, z, ids and test files), and is not there{hint}; make it with "{command}", or fetch it as '
