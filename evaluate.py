@@ -6,24 +6,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sge_la.casia_b.protocols import protocol_of
 from sge_la.command_line import parse_evaluate
 from sge_la.errors import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    options = parse_evaluate(argv)
+    options = parse_evaluate(argv, _of_folder)
+    from sge_la.run_folders import as_trained
     from sge_la.runtime import quietly
 
-    with quietly():
-        from sge_la.assess import options_of_folder, run_evaluation
-    if options.RN_dir:
-        options = options_of_folder(options)
-    if options.protocol == 'gallery':
-        from sge_la.gallery import run_gallery
+    options = as_trained(options)
+    if protocol_of(options):
+        from sge_la.casia_b import command as casia_b
 
-        run_gallery(options)
+        casia_b.evaluate(options)
         return
-    run_evaluation(options)
+    with quietly():
+        from sge_la.assess import run_evaluation
+        from sge_la.gallery import run_gallery
+    (run_gallery if options.protocol == 'gallery' else run_evaluation)(options)
+
+
+def _of_folder(name: str, models_dir: str):
+    from sge_la.run_folders import options_of_folder
+
+    return options_of_folder(name, models_dir)
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from sge_la import backends
 from sge_la.model.gait_encoder import EncoderConfig, axis_major, contrast_head, encode
+from sge_la.model.labelled_lstm import encoder_layers
 from sge_la.pretext import Pretext
 
 CHUNK = 128  # the original encodes each identity in batches of this many sequences
@@ -67,13 +68,18 @@ def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') 
     rows, values = feature_shape(config, manner, kind)
 
     def features(params, inputs):
-        encoded = encode(config, params, axis_major(inputs))
+        inputs = axis_major(inputs)
         if kind == 'contrast':
+            encoded = encode(config, params, inputs)
             found = ops.swapaxes(contrast_head(params, encoded).vectors, 0, 1)  # [B, A, U]
         else:
-            found = encoded.contexts if kind == 'context' else encoded.states  # [A, T, B, U]
-            found = ops.transpose(found, (2, 1, 0, 3) if manner == 'ap' else (2, 0, 1, 3))
-        return ops.reshape(found, (inputs.shape[0], rows, values))
+            found = (
+                encoder_layers(params, inputs)[1].states
+                if kind == 'states'
+                else encode(config, params, inputs).contexts
+            )
+            found = ops.transpose(found, (2, 1, 0, 3) if manner == 'ap' else (2, 0, 1, 3))  # from [A, T, B, U]
+        return ops.reshape(found, (inputs.shape[2], rows, values))
 
     return backends.current().compiled(features)
 

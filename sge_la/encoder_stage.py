@@ -11,14 +11,17 @@ import numpy as np
 from tqdm import tqdm
 
 from sge_la import checkpoints, layout, runs, stages
+from sge_la.ablation_rows import ablation_row
+from sge_la.casia_b import protocols
 from sge_la.data import Dataset, Split
 from sge_la.data.holdout import hold_out
 from sge_la.errors import UserError
 from sge_la.files import save_npy
+from sge_la.labelled_stage import fit_labelled, load_labelled
 from sge_la.layout import AXES
-from sge_la.model import gait_encoder
+from sge_la.model import gait_encoder, labelled_lstm
 from sge_la.model.gait_encoder import EncoderConfig
-from sge_la.options import PLUS, TrainOptions, encoder_suffix, facts
+from sge_la.options import PLUS, TrainOptions, encoder_suffix, trains_otherwise
 from sge_la.pretext import pretext
 from sge_la.training import TrainingState, fit_encoder, fresh_state
 
@@ -31,9 +34,10 @@ class EncoderJob:
 
     Attributes:
         task: its pretext task.
-        attention: 'LA' or 'BA'.
+        attention: 'LA' or 'BA'; of an ablation also 'MBA' or 'none'.
         config: the model's.
         folders: where x, y and z are kept.
+        labelled: an encoder alone, trained with labels (the ablation's first row).
         permute_train_only: published rev_rec_plus: the third time only training inputs are permuted.
     """
 
@@ -41,11 +45,12 @@ class EncoderJob:
     attention: str
     config: EncoderConfig
     folders: dict[str, Path]
+    labelled: bool = False
     permute_train_only: bool = False
 
 
 def encoder_jobs(options, joints: int) -> list[EncoderJob]:
-    """The encoders whose features are joined: one, or for rev_rec_plus three.
+    """The encoders whose features are joined: one, or for rev_rec_plus three (with `--double_pretext` two of them).
 
     `--faithful` gives what was published as rev_rec_plus: the rev_rec encoder three times, the third time with
     permuted training inputs.
@@ -54,33 +59,36 @@ def encoder_jobs(options, joints: int) -> list[EncoderJob]:
         return [_job(options, options.model, options.attention, joints)]
     if options.faithful:
         first = _job(options, 'rev_rec', 'LA', joints)
-        return [first, first, replace(first, permute_train_only=True)]
-    return [
-        _job(options, task, attention, joints)
-        for task, attention in (('rev_rec', 'LA'), ('prediction', 'BA'), ('sorting', 'BA'))
-    ]
+        jobs = [first, first, replace(first, permute_train_only=True)]
+    else:
+        jobs = [
+            _job(options, task, attention, joints)
+            for task, attention in (('rev_rec', 'LA'), ('prediction', 'BA'), ('sorting', 'BA'))
+        ]
+    return [jobs[place] for place in protocols.DOUBLE_PRETEXT[options.double_pretext]]
 
 
 def _job(options, task: str, attention: str, joints: int) -> EncoderJob:
+    row = ablation_row(options.ablation) if options.ablation else None
     config = EncoderConfig(
         length=options.length,
         joints=joints,
         attention=attention,
+        reverse=row is None or row.reverse,
         contrastive=options.encoding == 'CAGE',
         temperature=options.t,
         detach_contrast=bool(options.frozen),
     )
     source = options.transfer or options.dataset
-    temperature = facts(source).temperature if options.transfer else options.t
     names = {'frozen': options.frozen, 'view': options.view, 'task': task, 'encoding': options.encoding}
     suffix = encoder_suffix(options, task)
     folders = {
         axis: layout.encoder_folder(
-            options.models_dir, source, attention, axis, options.length, temperature, suffix=suffix, **names
+            options.models_dir, source, attention, axis, options.length, options.t, suffix=suffix, **names
         )
         for axis in AXES
     }
-    return EncoderJob(task, attention, config, folders)
+    return EncoderJob(task, attention, config, folders, labelled=row is not None and row.labelled)
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,16 @@ class TrainingData:
         split: skeletons, ids and recordings as loaded.
         ids: identity → sequences to train on.
         held: identity → sequences held out to choose the epoch by (`--select val`), else empty.
+        classes: the class of each sequence `[N]`, -1 for one that belongs to nobody.
+        num_classes: C.
         fingerprint: changes with the data.
     """
 
     split: Split
     ids: dict[int, np.ndarray]
     held: dict[int, np.ndarray]
+    classes: np.ndarray
+    num_classes: int
     fingerprint: str
 
 
@@ -111,7 +123,8 @@ def training_data(dataset: Dataset, options: TrainOptions) -> TrainingData:
                 '--select val needs training sequences that share no frame with the others, but there are none: '
                 'use --select last'
             )
-    return TrainingData(split, ids, held, fingerprint(split.skeletons, ids))
+    classes, num_classes = dataset.classes(split), len(dataset.identities)
+    return TrainingData(split, ids, held, classes, num_classes, fingerprint(split.skeletons, ids))
 
 
 def fingerprint(skeletons: np.ndarray, ids: dict[int, np.ndarray]) -> str:
@@ -148,8 +161,8 @@ def encoder_record(options: TrainOptions, job: EncoderJob, data: TrainingData) -
         't': options.t,
         'view': options.view,
         'frozen': options.frozen,
-        'faithful': options.faithful and job.task == 'sorting',
-        'ablation': options.ablation,
+        'faithful': options.faithful and trains_otherwise(options, job.task),
+        'ablation': ablation_row(options.ablation).encoder if options.ablation else None,
         'select_val': options.select == 'val',
         'epochs': options.epochs,
         'batch_size': options.batch_size,
@@ -187,24 +200,41 @@ def claimed(folder: Path) -> runs.RunLock:
 
 
 def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path) -> TrainingState:
-    state = fresh_state(gait_encoder.initial_params(job.config, options.seed))
-    if kept := stages.resume(home):
+    state = fresh_state(_initial_params(options, job, data))
+    if kept := stages.resume(home, state, options.epochs):
         state = kept[0]
         say_resumed(kept[1].warning, state.epoch, options.epochs)
-    task = 'rec' if not job.config.reverse and job.task == 'rev_rec' else job.task
-    sequences, rows = data.split.skeletons, encoder_rows(data, options)
+    say('Begin Training on Dimension [X, Y, Z]')
+    rows = encoder_rows(data, options)
+    if job.labelled:
+        rows = rows[data.classes[rows] >= 0]
+        settings = {'epochs': options.epochs, 'batch_size': options.batch_size}
+        found = fit_labelled(data.split.skeletons, data.classes, rows, state, **settings)
+    else:
+        found = _fit_pretext(options, job, data, rows, state)
+    steps = len(rows) // options.batch_size
+    with stages.naming_last_state(home, '--epochs'):
+        for state in found:
+            say(_encoder_line(state.history[-1], options.epochs, steps))
+            if state.epoch < options.epochs:
+                stages.save(home, state)
+    return state
+
+
+def _initial_params(options: TrainOptions, job: EncoderJob, data: TrainingData) -> dict[str, np.ndarray]:
+    if job.labelled:
+        return labelled_lstm.initial_params(job.config.joints, job.config.units, data.num_classes, options.seed)
+    return gait_encoder.initial_params(job.config, options.seed)
+
+
+def _fit_pretext(options, job: EncoderJob, data: TrainingData, rows: np.ndarray, state: TrainingState):
+    task = 'rec' if not job.config.reverse else 'rev_rec' if protocols.trains_on_reverse_alone(options) else job.task
+    sequences = data.split.skeletons
     if data.held and job.task == 'prediction':  # the next sequence must not be a held-out one
         sequences, rows = sequences[rows], np.arange(len(rows))
     pairs = pretext(task, sequences, seed=options.seed, shared_order=not options.faithful)
-    say('Begin Training on Dimension [X, Y, Z]')
-    steps = len(rows) // options.batch_size
     settings = {'epochs': options.epochs, 'batch_size': options.batch_size, 'progress': 'encoders'}
-    found = fit_encoder(job.config, pairs, rows, state, **settings)
-    for state in found:
-        say(_encoder_line(state.history[-1], options.epochs, steps))
-        if state.epoch < options.epochs:
-            stages.save(home, state)
-    return state
+    return fit_encoder(job.config, pairs, rows, state, **settings)
 
 
 def say_resumed(warning: str, epoch: int, epochs: int) -> None:
@@ -215,12 +245,16 @@ def say_resumed(warning: str, epoch: int, epochs: int) -> None:
 
 
 def _encoder_line(line: dict, epochs: int, steps: int) -> str:
+    start = f'Epoch {line["epoch"]:3}/{epochs} Batch {steps - 1:4}/{steps} - '
+    if 'cross_entropy' in line:
+        return f'{start}Training Loss: {line["cross_entropy"]:6.3f}  - Train_Acc: {line["accuracy"]:6.3f}'
+
     def three(name: str) -> str:
         return ' '.join(f'{line[f"{name}_{axis}"]:6.3f}' for axis in AXES)
 
     return '  - '.join(
         [
-            f'Epoch {line["epoch"]:3}/{epochs} Batch {steps - 1:4}/{steps} - Training Loss: {three("reconstruction")}',
+            f'{start}Training Loss: {three("reconstruction")}',
             f'Validation loss: {three("validation_reconstruction")}',
             f'Contrastive loss: {three("validation_contrastive")}',
         ]
@@ -235,14 +269,18 @@ def _save_encoder(job: EncoderJob, state: TrainingState) -> None:
         'test_loss': 'validation_reconstruction',
         'c_train_loss': 'validation_contrastive',
     }
+    if job.labelled:
+        files = {'train_loss': 'cross_entropy', 'acc': 'accuracy'}
     for axis, folder in job.folders.items():
         runs.write_history(folder, [{name: line[name] for name in _columns(line, axis)} for line in state.history])
         for file, column in files.items():
-            save_npy(folder / f'{file}.npy', np.array([line[f'{column}_{axis}'] for line in state.history], np.float32))
+            name = column if job.labelled else f'{column}_{axis}'
+            save_npy(folder / f'{file}.npy', np.array([line[name] for line in state.history], np.float32))
 
 
 def _columns(line: dict, axis: str) -> list[str]:
-    return [name for name in line if name in ('epoch', 'seconds') or name.endswith(f'_{axis}')]
+    shared = ('epoch', 'seconds', 'cross_entropy', 'accuracy')
+    return [name for name in line if name in shared or name.endswith(f'_{axis}')]
 
 
 def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
@@ -251,6 +289,8 @@ def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
     Raises:
         UserError: a checkpoint is missing or does not fit joints, length or kind.
     """
+    if job.labelled:
+        return load_labelled(job.folders, job.config.joints, job.config.units)
     return checkpoints.load_encoder(
         job.folders,
         job.config.joints,

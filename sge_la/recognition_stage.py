@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from sge_la import cages, checkpoints, layout, metrics, runs, stages
+from sge_la.ablation_rows import ablation_row
+from sge_la.casia_b import protocols
 from sge_la.data import Dataset
 from sge_la.data.npy import read_npy
 from sge_la.encoder_stage import EncoderJob, TrainingData, fingerprint, load_job, say_resumed
 from sge_la.errors import UserError
 from sge_la.features import FeatureSource, one_hot, row_labels, write_feature_file
-from sge_la.files import read_json, save_npy, write_json
+from sge_la.files import os_errors, read_json, save_npy, write_json
 from sge_la.model import recognition
-from sge_la.options import PLUS, recognition_suffix
-from sge_la.training import TrainingState, compiled_recogniser, fit_recognition, fresh_state, logits
+from sge_la.options import PLUS, TASKS, changed_by_faithful
+from sge_la.training import NotFinite, TrainingState, compiled_recogniser, fit_recognition, fresh_state, logits
 
 say = tqdm.write
 # The original's file names of the test features, in the order of the test sets (IAS has two).
 TEST_STEMS = ('val', 'val_2')
 SELECTION_STEM = 'selection'
 FEATURE_RECORD = 'features.json'
-
-
-def recognition_folder(options) -> Path:
-    """The run folder of the recognition network."""
-    return layout.recognition_folder(
-        options.models_dir,
-        options.dataset,
-        options.attention,
-        options.manner,
-        options.length,
-        options.t,
-        frozen=options.frozen,
-        view=options.view,
-        task=options.model,
-        encoding=options.encoding,
-        suffix=recognition_suffix(options),
-    )
 
 
 def feature_manner(options) -> str:
@@ -53,6 +38,8 @@ def feature_manner(options) -> str:
 def feature_sources(options, jobs: list[EncoderJob]) -> list[FeatureSource]:
     """The trained encoders as sources of feature columns."""
     kind = 'contrast' if options.frozen or options.c_reid else 'context'
+    if options.ablation:
+        kind = ablation_row(options.ablation).features
     loaded: dict[Path, dict] = {}
     sources = []
     for job in jobs:
@@ -114,25 +101,14 @@ def _write_test(folder, stem, options, dataset, sources, split, rows) -> None:
 
 def feature_record(options, data: TrainingData, sources: list[FeatureSource], dataset: Dataset) -> dict:
     """Everything that the feature files depend on."""
-    names = (
-        'dataset',
-        'manner',
-        'length',
-        'view',
-        'transfer',
-        'frozen',
-        'c_reid',
-        'encoding',
-        'faithful',
-        'model',
-        'seed',
-    )
+    names = ('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation')
     checksum = 0
     for source in sources:
         for name in sorted(source.params):
             checksum = zlib.crc32(np.ascontiguousarray(source.params[name]).data, checksum)
     return {
-        **{name: getattr(options, name) for name in names},
+        **{name: getattr(options, name) for name in (*names, 'seed')},
+        'faithful': changed_by_faithful(options),
         'select_val': options.select == 'val',
         'data': data.fingerprint,
         'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
@@ -147,25 +123,56 @@ def prepare_features(options, dataset: Dataset, data: TrainingData, sources: lis
         Their record.
     """
     record, path = feature_record(options, data, sources, dataset), folder / FEATURE_RECORD
-    if path.exists() and read_json(path) == record:
+    stems = ['train', *([SELECTION_STEM] if data.held else []), *TEST_STEMS[: len(dataset.tests)]]
+    if path.exists() and read_json(path) == record and _are_sound(folder, stems):
         say('Features are there already')
         return record
-    path.unlink(missing_ok=True)
+    with os_errors(path, 'remove'):
+        path.unlink(missing_ok=True)
     say('Generate CAGEs' if options.encoding == 'CAGE' else 'Generate AGEs')
+    for text in protocols.data_lines(options, dataset):
+        say(text)
     write_features(options, dataset, data, sources, folder)
     write_json(path, record)
     return record
 
 
-def read_features(folder: Path, stem: str) -> Features:
+def _are_sound(folder: Path, stems: list[str]) -> bool:
+    try:
+        for stem in stems:
+            read_features(folder, stem)
+    except UserError as error:
+        say(f'warning: {error}; they are made again')
+        return False
+    return True
+
+
+def read_features(folder: Path, stem: str, task: str = '') -> Features:
     """Reads a pair of feature files; features stay a memory map.
+
+    Args:
+        folder: of the recognition network.
+        stem: 'train', 'val', ...
+        task: of rev_rec_plus, for its columns alone; '' for all.
 
     Raises:
         UserError: a file is missing or damaged, or the two do not fit.
     """
     X = read_npy(folder / f'{stem}_X.npy', mmap=True)
     labels = read_npy(folder / f'{stem}_y.npy', mmap=True)
-    return checked_features(X, labels, folder / f'{stem}_X.npy')
+    features = checked_features(X, labels, folder / f'{stem}_X.npy')
+    return of_task(features, task) if task else features
+
+
+def own_tasks(options) -> tuple[str, ...]:
+    """The pretext tasks whose own scores stand beside the joined one; the published rev_rec_plus has but one."""
+    return TASKS if options.model == PLUS and not options.faithful and not options.double_pretext else ()
+
+
+def of_task(features: Features, task: str) -> Features:
+    """The columns of rev_rec_plus that one task's encoder gave."""
+    width, first = features.X.shape[1] // len(TASKS), TASKS.index(task)
+    return replace(features, X=features.X[:, first * width : (first + 1) * width])
 
 
 def checked_features(X: np.ndarray, one_hot: np.ndarray, where: Path) -> Features:
@@ -199,9 +206,12 @@ class Best:
         self.params = state.arrays()['params']
 
 
-def sequence_accuracy(scores: np.ndarray, features: Features, length: int, manner: str, batch_size: int) -> float:
+def sequence_accuracy(
+    scores: np.ndarray, features: Features, length: int, manner: str, batch_size: int, *, fill_batch: bool = False
+) -> float:
     """Rank-1 over sequences under the original's rules on incomplete batches."""
-    found = metrics.sequence_scores(scores, features.labels, length, manner=manner, batch_size=batch_size)
+    settings = {'manner': manner, 'batch_size': batch_size, 'fill_batch': fill_batch}
+    found = metrics.sequence_scores(scores, features.labels, length, **settings)
     return float(np.mean(found.scores.argmax(axis=1) == found.labels))
 
 
@@ -253,7 +263,7 @@ class EpochChoice:
 
 
 def train_recognition(
-    options, folder: Path, names: list[str], classes: int, *, num_held: int
+    options, folder: Path, names: list[str], classes: int, *, num_held: int, task: str = ''
 ) -> tuple[TrainingState, EpochChoice]:
     """Trains the recognition network on the feature files of a run folder and saves the chosen checkpoints.
 
@@ -263,40 +273,44 @@ def train_recognition(
         names: of the test sets.
         classes: C.
         num_held: sequences that were held out for `--select val`.
+        task: of rev_rec_plus, to train on its columns alone; what comes of it lies in a folder of this name.
 
     Returns:
         The last state and the chosen epochs.
     """
-    train = read_features(folder, 'train')
-    tests = {name: read_features(folder, stem) for name, stem in zip(names, TEST_STEMS, strict=False)}
-    held = read_features(folder, SELECTION_STEM) if num_held else None
+    train = read_features(folder, 'train', task)
+    tests = {name: read_features(folder, stem, task) for name, stem in zip(names, TEST_STEMS, strict=False)}
+    held = read_features(folder, SELECTION_STEM, task) if num_held else None
+    folder = folder / task
     manner = feature_manner(options)
     state, choice = (
         fresh_state(recognition.initial_params(train.X.shape[1], classes, options.seed)),
         EpochChoice(options.select, names),
     )
-    if kept := stages.resume(folder):
+    if kept := stages.resume(folder, state, options.rn_epochs):
         state = kept[0]
         choice.restore(kept[1])
         say_resumed(kept[1].warning, state.epoch, options.rn_epochs)
     compiled = compiled_recogniser()
-    steps = len(train.X) // options.batch_size
-    epochs = fit_recognition(
-        train.X, train.labels, state, epochs=options.rn_epochs, batch_size=options.batch_size, progress='recognition'
-    )
-    for state in epochs:
-        line = state.history[-1]
-        line |= _scores_of(state, tests, compiled, options, manner)
-        held_accuracy = None
-        if held is not None:
-            answers = logits(state.params, held.X, compiled)
-            found = metrics.sequence_scores(answers, held.labels, options.length, manner=manner, drop_incomplete=False)
-            held_accuracy = float(np.mean(found.scores.argmax(axis=1) == found.labels))
-            line['selection_accuracy'] = held_accuracy
-        choice.offer({name: line[f'accuracy_{name}'] for name in names}, held_accuracy, state)
-        say(_epoch_line(line, options.rn_epochs, steps, names, state.history))
-        if state.epoch < options.rn_epochs:
-            stages.save(folder, state, *choice.kept())
+    steps = len(train.X) // options.rn_batch_size
+    settings = {'epochs': options.rn_epochs, 'batch_size': options.rn_batch_size, 'rate': options.rn_rate}
+    epochs = fit_recognition(train.X, train.labels, state, **settings, progress='recognition')
+    with stages.naming_last_state(folder, '--rn_epochs'):
+        for state in epochs:
+            line = state.history[-1]
+            line |= _scores_of(state, tests, compiled, options, manner)
+            held_accuracy = None
+            if held is not None:
+                answers = logits(state.params, held.X, compiled)
+                found = metrics.sequence_scores(
+                    answers, held.labels, options.length, manner=manner, drop_incomplete=False
+                )
+                held_accuracy = float(np.mean(found.scores.argmax(axis=1) == found.labels))
+                line['selection_accuracy'] = held_accuracy
+            choice.offer({name: line[f'accuracy_{name}'] for name in names}, held_accuracy, state)
+            say(_epoch_line(line, options.rn_epochs, steps, names, state.history))
+            if state.epoch < options.rn_epochs:
+                stages.save(folder, state, *choice.kept())
     _save(folder, state, choice, names)
     return state, choice
 
@@ -305,8 +319,17 @@ def _scores_of(state, tests: dict[str, Features], compiled: Callable, options, m
     line = {}
     for name, features in tests.items():
         answers = logits(state.params, features.X, compiled)
-        line[f'accuracy_{name}'] = sequence_accuracy(answers, features, options.length, manner, options.batch_size)
-        line[f'loss_{name}'] = _cross_entropy(answers, features.labels)
+        line[f'accuracy_{name}'] = sequence_accuracy(
+            answers,
+            features,
+            options.length,
+            manner,
+            options.rn_batch_size,
+            fill_batch=protocols.fills_batch(options),
+        )
+        line[f'loss_{name}'] = loss = _cross_entropy(answers, features.labels)
+        if not np.isfinite(loss):
+            raise NotFinite(state.epoch, state.step // state.epoch, '', f'cross-entropy loss on {name}')
     return line
 
 

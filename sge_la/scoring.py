@@ -10,10 +10,12 @@ import numpy as np
 from tqdm import tqdm
 
 from sge_la import cages, checkpoints, layout, metrics
-from sge_la.data import Split
-from sge_la.evaluation import collapse_warning, one_line, score, summary
+from sge_la.casia_b import protocols
+from sge_la.data import Dataset, Split
+from sge_la.evaluation import Scored, collapse_warning, one_line, score, summary
 from sge_la.features import FeatureSource, feature_shape, fill_features
-from sge_la.recognition_stage import Features, feature_manner
+from sge_la.recognition_stage import Features, feature_manner, of_task, own_tasks
+from sge_la.statistics import bootstrap_evaluation, recording_votes
 from sge_la.training import compiled_recogniser, logits
 
 say = tqdm.write
@@ -37,6 +39,13 @@ class TestSet:
     split: Split | None = None
     classes: np.ndarray | None = None
 
+    @classmethod
+    def of(cls, name: str, features: Features, dataset: Dataset | None) -> TestSet:
+        """Features with the test set of a data set, if it is at hand and has as many identities as the network."""
+        if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
+            return cls(name, features)
+        return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
+
 
 def checkpoint_stem(folder: Path, name: str) -> str:
     """IAS keeps a checkpoint for each test set; the joint one serves where it is missing, and everybody else."""
@@ -55,7 +64,8 @@ def score_test(folder: Path, options, test: TestSet, sources: Sources, known: di
         known: what results.json says of this test set: the last epoch's scores, the chosen epoch; {} without one.
 
     Returns:
-        `selected`, `all_sequences` and, where known, `last`: Rank-1, nAUC, Rank-n, sequences.
+        `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote` and `last`: Rank-1, nAUC,
+        Rank-n, sequences.
     """
     manner, compiled = feature_manner(options), compiled_recogniser()
     params = checkpoints.load_recognition(
@@ -68,32 +78,71 @@ def score_test(folder: Path, options, test: TestSet, sources: Sources, known: di
     say(f'{test.features.X.shape} {(len(test.features.labels), params["Variable"].shape[0])}')
     if options.dataset == 'IAS':
         say(f'### Validation Results on IAS-{test.name}: ')
-    settings = {'batch_size': options.batch_size, 'faithful': options.faithful, 'compiled': compiled}
+    settings = {
+        'batch_size': options.rn_batch_size,
+        'faithful': options.faithful,
+        'fill_batch': protocols.fills_batch(options),
+        'compiled': compiled,
+    }
     features = test.features
     scored = score(params, features.X, features.labels, options.length, manner, **settings)
-    say('\n' + _lines(scored.evaluation, options.encoding))
+    say('\n' + _lines(scored.evaluation, options))
     if warning := collapse_warning(scored.evaluation):
         say(warning)
     found = {'selected': {**known.get('selected', {}), **summary(scored.evaluation)}}
-    evaluation, note = _all_sequences(options, test, params, sources, manner, compiled)
-    found['all_sequences'] = summary(evaluation)
+    everything, groups, note = _all_sequences(options, test, params, sources, manner, compiled)
+    found['all_sequences'] = summary(everything.evaluation)
     say(one_line('All sequences', found['all_sequences'], note))
+    found['all_sequences'] |= _how_sure(everything, groups)
+    if groups.recordings is not None:
+        found['recording_vote'] = _recording_vote(everything, groups.recordings)
     if 'last' in known:
         found['last'] = known['last']
         say(one_line('Last epoch', known['last'], f'epoch {known["last"]["epoch"]}'))
+    if tasks := _own_scores(folder, options, test, settings):
+        found['tasks'] = tasks
     classes = scored.evaluation.num_classes
     say(f'Chance: Rank-1 Accuracy: {1 / classes:.6f}, nAUC: 0.500000, {classes} identities')
     return found
 
 
-def _lines(evaluation: metrics.Evaluation, encoding: str) -> str:
+def _own_scores(folder: Path, options, test: TestSet, settings: dict) -> dict:
+    """Scores rev_rec_plus' networks on the columns of a single task, under the same rules as the joined one."""
+    found = {}
+    for task in own_tasks(options):
+        if not checkpoints.has_checkpoint(folder / task):
+            continue
+        features = of_task(test.features, task)
+        stem = checkpoint_stem(folder / task, test.name)
+        shape = features.X.shape[1], features.num_classes
+        params = checkpoints.load_recognition(folder / task, *shape, slots=False, stem=stem).params
+        manner = feature_manner(options)
+        found[task] = summary(score(params, features.X, features.labels, options.length, manner, **settings).evaluation)
+        say(one_line(task, found[task], 'its own features and network'))
+    return found
+
+
+def _lines(evaluation: metrics.Evaluation, options) -> str:
     """What the original prints: the T-PAMI code four results, the IJCAI code two."""
-    if encoding == 'AGE':
+    if options.encoding == 'AGE':
         return f'Rank-1 Accuracy: {evaluation.rank1}\nnAUC: {evaluation.nauc}'
-    return metrics.original_lines(evaluation)
+    return metrics.original_lines(evaluation, rows_apart=protocols.protocol_of(options) is not None)
 
 
-def _all_sequences(options, test: TestSet, params, sources, manner, compiled) -> tuple[metrics.Evaluation, str]:
+@dataclass(frozen=True)
+class Groups:
+    """What belongs together among scored sequences.
+
+    Attributes:
+        recordings: the recording of each, int64 `[S]`, or None where unknown.
+        people: the class of each, int64 `[S]`.
+    """
+
+    recordings: np.ndarray | None
+    people: np.ndarray
+
+
+def _all_sequences(options, test: TestSet, params, sources, manner, compiled) -> tuple[Scored, Groups, str]:
     """Every sequence, nothing dropped at extraction or scoring; without data set and encoders all whole windows."""
     if test.split is None or sources is None:
         scored = score(
@@ -105,25 +154,55 @@ def _all_sequences(options, test: TestSet, params, sources, manner, compiled) ->
             drop_incomplete=False,
             compiled=compiled,
         )
-        return scored.evaluation, 'all whole windows of the features at hand: data set or encoders are not'
+        note = 'all whole windows of the features at hand: data set or encoders are not'
+        return scored, Groups(None, scored.sequences.labels), note
     rows, encoded = cages.all_rows(test.split.ids), cages.original_rows(test.split.ids, pad=False)
     each = options.length if manner == 'ap' else 1
-    labels = test.classes[rows]
+    order, answers = rows, []
     if np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
         answers = [logits(params, test.features.X, compiled)]
-        labels, rows = test.classes[encoded], np.setdiff1d(rows, encoded)
-        labels = np.concatenate([labels, test.classes[rows]])
-    else:  # the features hold padding, or other sequences
-        answers = []
+        rows = np.setdiff1d(rows, encoded)
+        order = np.concatenate([encoded, rows])
+    # Otherwise the features hold padding, or other sequences, and all are encoded anew.
     for start in range(0, len(rows), SEQUENCES_AT_ONCE):
         answers.append(
             _encode_and_answer(
                 options, test.split, rows[start : start + SEQUENCES_AT_ONCE], sources(), manner, params, compiled
             )
         )
-    answers = np.concatenate(answers)
+    answers, labels = np.concatenate(answers), test.classes[order]
     found = metrics.sequence_scores(answers, np.repeat(labels, each), each, manner=manner, drop_incomplete=False)
-    return metrics.evaluate_scores(found.scores, found.labels), 'nothing dropped'
+    recordings = None if test.split.recordings is None else test.split.recordings[order[found.windows]]
+    scored = Scored(metrics.evaluate_scores(found.scores, found.labels), found)
+    return scored, Groups(recordings, found.labels), 'nothing dropped'
+
+
+def _how_sure(scored: Scored, groups: Groups) -> dict:
+    """Prints bootstrap intervals of Rank-1, Rank-5 and nAUC, and gives them for results.json."""
+    known = groups.recordings is not None
+    ranks = [n for n in (1, 5) if n <= scored.evaluation.num_classes]
+    units = groups.recordings if known else groups.people
+    found = bootstrap_evaluation(scored.sequences.scores, scored.sequences.labels, units, ranks=ranks)
+    unit = 'recordings' if known else 'people, since recordings are unknown'
+    names = {**{f'rank{n}': f'Rank-{n} Accuracy' for n in ranks}, 'nauc': 'nAUC'}
+    if found['rank1'].num_groups < 2:
+        say(f'95 % intervals: none, because there is nothing to resample among one of the {unit}')
+    else:
+        spans = (f'{title} {found[name].low:.4f} to {found[name].high:.4f}' for name, title in names.items())
+        say(f'95 % intervals: {", ".join(spans)} (resampling {found["rank1"].num_groups} {unit})')
+    intervals = {name: [interval.low, interval.high] for name, interval in found.items()}
+    return {'intervals': intervals, 'resampled': 'recordings' if known else 'people'}
+
+
+def _recording_vote(scored: Scored, recordings: np.ndarray) -> dict:
+    """Prints how often whole recordings are told right, by the mean of their sequences' scores."""
+    votes, labels, _ = recording_votes(scored.sequences.scores, scored.sequences.labels, recordings)
+    found = metrics.evaluate_scores(votes, labels)
+    say(
+        f'Recording vote: Rank-1 Accuracy: {found.rank1:.6f}, nAUC: {found.nauc:.6f}, {len(labels)} recordings '
+        "(each by the mean of its sequences' scores)"
+    )
+    return {**summary(found), 'recordings': len(labels)}
 
 
 def _encode_and_answer(options, split: Split, rows, sources, manner, params, compiled) -> np.ndarray:
