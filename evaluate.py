@@ -16,12 +16,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     from sge_la.run_folders import as_trained
     from sge_la.runtime import quietly
 
-    options = as_trained(options)
     if protocol_of(options):
         from sge_la.casia_b import command as casia_b
 
         casia_b.evaluate(options)
         return
+    options = as_trained(options)
     with quietly():
         from sge_la.assess import run_evaluation
         from sge_la.gallery import run_gallery

@@ -13,10 +13,10 @@ from sge_la.data import Dataset
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
 from sge_la.options import EvaluateOptions
-from sge_la.probes import AtHand, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, TestSet, are_trained, probe_features, refuse_unfinished
 from sge_la.recognition_stage import TEST_STEMS, feature_sources
 from sge_la.run_folders import folder_of
-from sge_la.scoring import TestSet, score_test
+from sge_la.scoring import score_test
 
 say = tqdm.write
 

@@ -16,7 +16,7 @@ from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, encoder_jobs
 from sge_la.evaluation import score, summary
 from sge_la.files import make_folder
 from sge_la.options import TrainOptions
-from sge_la.probes import AtHand, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, TestSet, are_trained, probe_features, refuse_unfinished
 from sge_la.recognition_stage import (
     TEST_STEMS,
     EpochChoice,
@@ -29,7 +29,7 @@ from sge_la.recognition_stage import (
     train_recognition,
 )
 from sge_la.run_folders import recognition_folder
-from sge_la.scoring import TestSet, score_test
+from sge_la.scoring import score_test
 from sge_la.training import TrainingState
 
 say = tqdm.write

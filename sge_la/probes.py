@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sge_la import cages, checkpoints, layout, runs
-from sge_la.data import Dataset
+from sge_la import checkpoints, layout, runs
+from sge_la.data import Dataset, Split
 from sge_la.encoder_stage import EncoderJob
 from sge_la.errors import UserError
 from sge_la.features import FeatureSource, feature_shape, fill_features, row_labels
-from sge_la.options import PLUS
-from sge_la.recognition_stage import Features, feature_manner, read_features
+from sge_la.recognition_stage import Features, feature_manner, original_test_rows, read_features
 
 say = tqdm.write
 Sources = Callable[[], list[FeatureSource]] | None
@@ -36,17 +35,33 @@ class AtHand:
     absence: str = ''
 
 
+@dataclass(frozen=True)
+class TestSet:
+    """One test set as a run folder and the data set have it.
+
+    Attributes:
+        name: e.g. 'Walking', or 'A' of IAS.
+        features: rows as the original scores them.
+        split: the sequences, if the data set is at hand.
+        classes: the class of each of the data set's sequences `[N]`, if it is at hand.
+    """
+
+    name: str
+    features: Features
+    split: Split | None = None
+    classes: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, name: str, features: Features, dataset: Dataset | None) -> TestSet:
+        """Features with the test set of a data set, if it is at hand and has as many identities as the network."""
+        if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
+            return cls(name, features)
+        return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
+
+
 def are_trained(jobs: list[EncoderJob]) -> bool:
     """Whether all the encoders have a checkpoint."""
     return bool(jobs) and all(checkpoints.has_checkpoint(folder) for job in jobs for folder in job.folders.values())
-
-
-def original_test_rows(options, ids: dict[int, np.ndarray]) -> np.ndarray:
-    """The test sequences that the original encodes; the published rev_rec_plus scores the padding as well.
-
-    There its second pass meets lists of indices that the first has padded, and all of its passes are as long.
-    """
-    return cages.original_rows(ids, pad=options.faithful and options.model == PLUS)
 
 
 def probe_features(folder: Path, stem: str, name: str, options, at_hand: AtHand) -> Features:

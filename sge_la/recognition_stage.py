@@ -87,9 +87,15 @@ def write_features(options, dataset: Dataset, data: TrainingData, sources: list[
         held = cages.all_rows(data.held)
         _write_test(folder, SELECTION_STEM, options, dataset, sources, data.split, held)
     for stem, split in zip(TEST_STEMS, dataset.tests.values(), strict=False):
-        # The published rev_rec_plus scores the padding of its second and third pass, so here all of it is padded.
-        rows = cages.original_rows(split.ids, pad=options.faithful and options.model == PLUS)
-        _write_test(folder, stem, options, dataset, sources, split, rows)
+        _write_test(folder, stem, options, dataset, sources, split, original_test_rows(options, split.ids))
+
+
+def original_test_rows(options, ids: dict[int, np.ndarray]) -> np.ndarray:
+    """The test sequences that the original encodes; the published rev_rec_plus scores the padding as well.
+
+    There its second pass meets lists of indices that the first has padded, and all of its passes are as long.
+    """
+    return cages.original_rows(ids, pad=options.faithful and options.model == PLUS)
 
 
 def _write_test(folder, stem, options, dataset, sources, split, rows) -> None:

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from sge_la import cages, checkpoints, layout, metrics
+from sge_la import checkpoints, layout, metrics
 from sge_la.casia_b import protocols
-from sge_la.data import Dataset, Split
 from sge_la.evaluation import Scored, collapse_warning, one_line, score, summary
-from sge_la.features import FeatureSource, feature_shape, fill_features
-from sge_la.recognition_stage import Features, feature_manner, of_task, own_tasks
+from sge_la.everything import Groups, score_everything
+from sge_la.probes import Sources, TestSet
+from sge_la.recognition_stage import feature_manner, of_task, own_tasks
 from sge_la.statistics import bootstrap_evaluation, recording_votes
-from sge_la.training import compiled_recogniser, logits
+from sge_la.training import compiled_recogniser
 
 say = tqdm.write
-SEQUENCES_AT_ONCE = 2048
-Sources = Callable[[], list[FeatureSource]] | None
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """One test set as a run folder and the data set have it.
-
-    Attributes:
-        name: e.g. 'Walking', or 'A' of IAS.
-        features: rows as the original scores them.
-        split: the sequences, if the data set is at hand.
-        classes: the class of each of the data set's sequences `[N]`, if it is at hand.
-    """
-
-    name: str
-    features: Features
-    split: Split | None = None
-    classes: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, name: str, features: Features, dataset: Dataset | None) -> TestSet:
-        """Features with the test set of a data set, if it is at hand and has as many identities as the network."""
-        if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
-            return cls(name, features)
-        return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
 
 
 def checkpoint_stem(folder: Path, name: str) -> str:
@@ -90,7 +62,7 @@ def score_test(folder: Path, options, test: TestSet, sources: Sources, known: di
     if warning := collapse_warning(scored.evaluation):
         say(warning)
     found = {'selected': {**known.get('selected', {}), **summary(scored.evaluation)}}
-    everything, groups, note = _all_sequences(options, test, params, sources, manner, compiled)
+    everything, groups, note = score_everything(options, test, params, sources, compiled)
     found['all_sequences'] = summary(everything.evaluation)
     say(one_line('All sequences', found['all_sequences'], note))
     found['all_sequences'] |= _how_sure(everything, groups)
@@ -129,54 +101,6 @@ def _lines(evaluation: metrics.Evaluation, options) -> str:
     return metrics.original_lines(evaluation, rows_apart=protocols.protocol_of(options) is not None)
 
 
-@dataclass(frozen=True)
-class Groups:
-    """What belongs together among scored sequences.
-
-    Attributes:
-        recordings: the recording of each, int64 `[S]`, or None where unknown.
-        people: the class of each, int64 `[S]`.
-    """
-
-    recordings: np.ndarray | None
-    people: np.ndarray
-
-
-def _all_sequences(options, test: TestSet, params, sources, manner, compiled) -> tuple[Scored, Groups, str]:
-    """Every sequence, nothing dropped at extraction or scoring; without data set and encoders all whole windows."""
-    if test.split is None or sources is None:
-        scored = score(
-            params,
-            test.features.X,
-            test.features.labels,
-            options.length,
-            manner,
-            drop_incomplete=False,
-            compiled=compiled,
-        )
-        note = 'all whole windows of the features at hand: data set or encoders are not'
-        return scored, Groups(None, scored.sequences.labels), note
-    rows, encoded = cages.all_rows(test.split.ids), cages.original_rows(test.split.ids, pad=False)
-    each = options.length if manner == 'ap' else 1
-    order, answers = rows, []
-    if np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
-        answers = [logits(params, test.features.X, compiled)]
-        rows = np.setdiff1d(rows, encoded)
-        order = np.concatenate([encoded, rows])
-    # Otherwise the features hold padding, or other sequences, and all are encoded anew.
-    for start in range(0, len(rows), SEQUENCES_AT_ONCE):
-        answers.append(
-            _encode_and_answer(
-                options, test.split, rows[start : start + SEQUENCES_AT_ONCE], sources(), manner, params, compiled
-            )
-        )
-    answers, labels = np.concatenate(answers), test.classes[order]
-    found = metrics.sequence_scores(answers, np.repeat(labels, each), each, manner=manner, drop_incomplete=False)
-    recordings = None if test.split.recordings is None else test.split.recordings[order[found.windows]]
-    scored = Scored(metrics.evaluate_scores(found.scores, found.labels), found)
-    return scored, Groups(recordings, found.labels), 'nothing dropped'
-
-
 def _how_sure(scored: Scored, groups: Groups) -> dict:
     """Prints bootstrap intervals of Rank-1, Rank-5 and nAUC, and gives them for results.json."""
     known = groups.recordings is not None
@@ -203,10 +127,3 @@ def _recording_vote(scored: Scored, recordings: np.ndarray) -> dict:
         "(each by the mean of its sequences' scores)"
     )
     return {**summary(found), 'recordings': len(labels)}
-
-
-def _encode_and_answer(options, split: Split, rows, sources, manner, params, compiled) -> np.ndarray:
-    each, width = feature_shape(sources, manner)
-    features = np.empty((len(rows) * each, width), np.float32)
-    fill_features(features, sources, split.skeletons, rows, manner, seed=options.seed, test=True)
-    return logits(params, features, compiled)
