@@ -56,7 +56,7 @@ def fit_labelled(
             held, terms = run(held, batches, bar.update)
         bad = np.flatnonzero(~np.isfinite(terms[:, 0]))
         if len(bad):
-            raise NotFinite(epoch, int(bad[0]) + 1, '', 'cross-entropy')
+            raise NotFinite(epoch, int(bad[0]) + 1, '', 'cross-entropy loss')
         line = {'epoch': epoch, 'cross_entropy': float(terms[-1, 0]), 'accuracy': float(terms[-1, 1])}
         line['seconds'] = round(time.perf_counter() - began, 3)
         state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
