@@ -6,26 +6,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sge_la.casia_b.protocols import protocol_of
 from sge_la.command_line import parse_train
 from sge_la.errors import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_train(argv)
-    from sge_la.data import load
+    from sge_la.casia_b import command as casia_b
+    from sge_la.casia_b.loading import load_for
     from sge_la.runtime import quietly
 
-    dataset = load(
-        options.dataset,
-        options.length,
-        options.data_dir,
-        view=options.view,
-        tests=(options.probe,) if options.probe else None,
-    )
+    if protocol_of(options):
+        casia_b.train(options)
+        return
+    dataset = load_for(options)
     with quietly():  # TensorFlow takes seconds, so a wrong flag or a missing file is told before
         from sge_la.experiment import run_training
         from sge_la.repeats import run_repeats
-    (run_repeats if options.runs > 1 else run_training)(options, dataset)
+        from sge_la.stages import saying_how_to_go_on
+    with saying_how_to_go_on(options.overwrite):
+        (run_repeats if options.runs > 1 else run_training)(options, dataset)
 
 
 if __name__ == '__main__':

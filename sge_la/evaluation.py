@@ -30,6 +30,7 @@ def score(
     batch_size: int = 128,
     drop_incomplete: bool = True,
     faithful: bool = False,
+    fill_batch: bool = False,
     compiled: Callable | None = None,
 ) -> Scored:
     """Answers and metrics of a recognition network on feature rows.
@@ -43,11 +44,11 @@ def score(
         batch_size: rows beyond the last whole batch are dropped, as in the original.
         drop_incomplete: False scores all whole windows instead.
         faithful: divide Rank-n by the batch size for fewer 'sc' rows than a batch, as the original does.
+        fill_batch: as in `metrics.sequence_scores`.
     """
     answers = logits(params, features, compiled)
-    found = metrics.sequence_scores(
-        answers, labels, length, manner=manner, batch_size=batch_size, drop_incomplete=drop_incomplete
-    )
+    settings = {'batch_size': batch_size, 'drop_incomplete': drop_incomplete, 'fill_batch': fill_batch}
+    found = metrics.sequence_scores(answers, labels, length, manner=manner, **settings)
     divisor = found.original_rank_divisor if faithful else None
     return Scored(metrics.evaluate_scores(found.scores, found.labels, rank_divisor=divisor), found)
 

@@ -76,6 +76,7 @@ def sequence_scores(
     manner: str = 'ap',
     batch_size: int = 128,
     drop_incomplete: bool = True,
+    fill_batch: bool = False,
 ) -> SequenceScores:
     """Gathers the logits of rows (frames, or joined vectors) into one score vector for each sequence.
 
@@ -91,6 +92,7 @@ def sequence_scores(
         manner: 'ap' (a row is a frame) or 'sc' (a row is a sequence).
         batch_size: rows in a scoring batch, 128 in the original (1280 in its CASIA-B script).
         drop_incomplete: False keeps the rows beyond the last whole batch.
+        fill_batch: copies of row 0 fill up fewer rows than a batch, and are scored (the original's CASIA-B script).
 
     Raises:
         UserError: no whole sequence, or no sequence with a single label, is left.
@@ -99,6 +101,9 @@ def sequence_scores(
     if manner not in ('ap', 'sc'):
         raise ValueError(f"manner must be 'ap' or 'sc', received {manner!r}")
     length = 1 if manner == 'sc' else length
+    if fill_batch and 0 < len(labels) < batch_size:
+        rows = np.concatenate([np.arange(len(labels)), np.zeros(batch_size - len(labels), np.int64)])
+        logits, labels = logits[rows], labels[rows]
     if length < 1 or batch_size < 1:
         raise ValueError(f'length and batch_size must be at least 1, received {length} and {batch_size}')
     num_rows, num_classes = logits.shape
@@ -266,14 +271,20 @@ def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int
     )
 
 
-def original_lines(evaluation: Evaluation) -> str:
+def original_lines(evaluation: Evaluation, *, rows_apart: bool = False) -> str:
     """The four `###` results as the original prints them, without a final line break.
 
     Scripts parse these lines, so spelling, trailing spaces, NumPy's layout of the matrix (`...` above 1000 entries)
     and plain numbers in the dictionary are all kept; the caller's `numpy.set_printoptions` has no say.
+
+    Args:
+        evaluation: what is printed.
+        rows_apart: the confusion matrix row by row, without outer brackets, as the original's CASIA-B script has it.
     """
     with np.printoptions(formatter=None, legacy=False):
-        matrix = np.array2string(evaluation.confusion, max_line_width=75, threshold=1000, edgeitems=3, separator=' ')
+        parts = evaluation.confusion if rows_apart else [evaluation.confusion]
+        settings = {'max_line_width': 75, 'threshold': 1000, 'edgeitems': 3, 'separator': ' '}
+        matrix = '\n'.join(np.array2string(part, **settings) for part in parts)
     ranks = {n: value for n, value in enumerate(evaluation.rank_n.tolist(), start=1)}
     return (
         f'### Re-ID Confusion Matrix: \n{matrix}\n### Rank-n Accuracy: \n{ranks}\n'

@@ -84,7 +84,9 @@ class NotFinite(UserError):
         )
 
 
-def encoder_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:
+def encoder_batches(
+    rows: np.ndarray, batch_size: int, what: str = 'sequences', flag: str = '--batch_size'
+) -> np.ndarray:
     """Whole batches in the given order, the same every epoch; the remainder is dropped, as in the original.
 
     Args:
@@ -96,8 +98,8 @@ def encoder_batches(rows: np.ndarray, batch_size: int) -> np.ndarray:
     steps = len(rows) // batch_size
     if steps == 0:
         raise UserError(
-            f'training needs at least one batch of {batch_size} sequences, found {len(rows)} sequences: '
-            f'use --batch_size {max(2, len(rows))} or less'
+            f'training needs at least one batch of {batch_size} {what}, found {len(rows)} {what}: '
+            f'use {flag} {max(2, len(rows))} or less'
         )
     return np.asarray(rows, np.int64)[: steps * batch_size].reshape(steps, batch_size)
 
@@ -204,14 +206,22 @@ def _refuse_weights(epoch: int, step: int, params: dict, axes: Sequence[str] = (
             raise NotFinite(epoch, step, axes[bad[0][0]] if axes else '', 'weights')
 
 
-def recognition_step(state, features, labels):
-    """One update of the recognition network: Adam, rate 0.0005; the original's clipping has no effect there."""
+def recognition_step(state, features, labels, rate: float = LEARNING_RATE):
+    """One update of the recognition network: Adam; the original's clipping has no effect there."""
     params, first, second, number = state
     number = number + 1
     (loss, logits), grads = recognition.loss_and_gradients(params, features, labels)
     correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
-    updated = adam_step(params, first, second, grads, number, LEARNING_RATE)
+    updated = adam_step(params, first, second, grads, number, rate)
     return (*updated, number), ops.stack([loss, correct])
+
+
+@cache
+def _recognition_step(rate: float) -> Callable:
+    def step(state, features, labels):
+        return recognition_step(state, features, labels, rate)
+
+    return step
 
 
 def fit_recognition(
@@ -221,6 +231,7 @@ def fit_recognition(
     *,
     epochs: int,
     batch_size: int = 128,
+    rate: float = LEARNING_RATE,
     progress: str | None = None,
 ) -> Iterator[TrainingState]:
     """Stage 2: trains the recognition network; yields the state after every epoch.
@@ -232,6 +243,7 @@ def fit_recognition(
         state: where to go on from.
         epochs: in all.
         batch_size: rows a step.
+        rate: Adam's.
         progress: what the bar says; None shows none.
 
     Yields:
@@ -241,8 +253,10 @@ def fit_recognition(
         NotFinite: as `fit_encoder`.
     """
     labels = np.ascontiguousarray(labels, np.int32)
-    batches = encoder_batches(np.arange(len(features)), batch_size)
-    run = backends.current().epoch_runner(recognition_step, lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH)
+    batches = encoder_batches(np.arange(len(features)), batch_size, 'rows', '--rn_batch_size')
+    run = backends.current().epoch_runner(
+        _recognition_step(rate), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
+    )
     held = (state.params, state.first, state.second, np.float32(state.step))
     with tqdm(
         total=epochs, initial=state.epoch, desc=progress, unit='epoch', leave=False, disable=None if progress else True

@@ -7,6 +7,7 @@ matching: encoders are trained on some people; of the others, each sequence (the
     published.py   the paper's numbers
     normalise.py   head at the origin, or coordinates scaled cell by cell
     loading.py     the data of a run, normalised
-    matching.py    CME: nearest neighbours of sequence-level CAGEs
-    command.py     a run, or a whole table of runs, beside chance, raw coordinates and the paper
+    conditions.py  CME: nearest neighbours of sequence-level CAGEs, ours and the original's way
+    tables.py      a run, or a whole table of runs, beside chance, raw coordinates and the paper
+    command.py     where train.py and evaluate.py come in
 """

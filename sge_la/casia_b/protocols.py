@@ -61,6 +61,8 @@ def resolve(options: _Options, typed: Collection[str] = ()) -> _Options:
     named = options.protocol in (CVE, CME)
     protocol = options.protocol if named else CME if options.probe_type else CVE
     _refuse_common(options)
+    single = protocol == CVE and options.view != ALL
+    _refuse((getattr(options, 'runs', 1) > 1 and not single, '--runs is for one view of --protocol CVE: leave it out'))
     changes = {'protocol': protocol}
     if 'length' not in typed and options.length == 6:
         changes['length'] = LENGTHS[protocol]
@@ -163,6 +165,27 @@ def of_suffix(suffix: str) -> dict[str, object]:
     double = next((name for name in DOUBLE_PRETEXT if name and f'_double_{name}' in suffix), '')
     protocol = CME if '_mid_match' in suffix else CVE
     return {'protocol': protocol, 'double_pretext': double, 'norm': 0 if '_norm-0' in suffix else 1}
+
+
+def fills_batch(options) -> bool:
+    """Whether a test set of fewer rows than a batch is filled up with its first row, as the original's CVE does."""
+    return options.faithful and protocol_of(options) == CVE
+
+
+def data_lines(options, dataset) -> list[str]:
+    """What the original says of a protocol's arrays and people when it encodes them (for each axis anew; here once).
+
+    Args:
+        options: resolved.
+        dataset: `sge_la.data.Dataset`.
+    """
+    if options.dataset != DATASET:
+        return []
+    test = next(iter(dataset.tests.values()))
+    shapes = [split.skeletons.shape[:3] for split in (dataset.train, test)]
+    people = list(dataset.identities), list(test.ids)
+    keys = [f'dict_keys({labels})' for labels in people]
+    return ['### Normalized Data', f'{shapes[0]} {shapes[1]}', *keys, str(people[0])]
 
 
 def banner_lines(options) -> dict[str, object]:

@@ -1,0 +1,133 @@
+"""The data of a run on CASIA-B: which files it needs, who must be in them, and normalised coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sge_la.casia_b.normalise import CellScale, head_at_origin
+from sge_la.casia_b.protocols import CVE, DATASET, DEGREES, NUM_VIEWS, cases, conditions, data_name, protocol_of
+from sge_la.data.datasets import Dataset, find, print_warning
+from sge_la.data.datasets import load as load_dataset
+from sge_la.data.reading import Split
+from sge_la.errors import UserError
+from sge_la.layout import dataset_files
+
+# CME's file of all conditions together, which the original takes the range of cells from.
+EVERYBODY = 'all'
+
+
+def load_for(options, warn: Callable[[str], None] = print_warning) -> Dataset:
+    """The data set of a run, CASIA-B's or any other.
+
+    Raises:
+        UserError: files are missing or damaged.
+    """
+    if protocol_of(options):
+        return load(options, warn)
+    tests = (options.probe,) if options.probe else None
+    return load_dataset(options.dataset, options.length, options.data_dir, view=options.view, tests=tests, warn=warn)
+
+
+def load(options, warn: Callable[[str], None] = print_warning) -> Dataset:
+    """The data set as encoders see it: `load_raw`, then `normalised`."""
+    return normalised(load_raw(options, warn), options)
+
+
+def load_raw(options, warn: Callable[[str], None] = print_warning) -> Dataset:
+    """Reads what a single run needs, in metres as it lies in the files.
+
+    Args:
+        options: resolved, of one view, or of one or all pairs of conditions.
+        warn: is given a sentence for what is odd but no error.
+
+    Returns:
+        CVE: training set and 'test'. CME: training set, and a test set for each condition of probe and gallery.
+
+    Raises:
+        UserError: files are missing or damaged, a view is not there, or somebody is among the probes alone.
+    """
+    place = data_name(options), options.length, options.data_dir
+    if options.protocol == CVE:
+        _check_view(options)
+        dataset = load_dataset(*place, view=options.view, warn=warn)
+        _warn_of_untested(dataset, warn)
+        return dataset
+    dataset = load_dataset(*place, tests=_needed_tests(options), warn=warn)
+    for case in cases(options):
+        _check_people(dataset, *conditions(case.probe_type))
+    return dataset
+
+
+def _check_people(dataset: Dataset, probe: str, gallery: str) -> None:
+    strangers = sorted(set(dataset.tests[probe].ids) - set(dataset.tests[gallery].ids))
+    if strangers:
+        raise UserError(
+            f'{dataset.root}: everybody among the probes ({probe}) should be in the gallery ({gallery}), but '
+            f'{len(strangers)} of {len(dataset.tests[probe].ids)} people are not ({", ".join(map(str, strangers[:5]))}'
+            f'{" ..." if len(strangers) > 5 else ""}): add their sequences, or take them out of the probes'
+        )
+
+
+def check_files(options) -> None:
+    """Looks for the files of a single run without opening them.
+
+    Raises:
+        UserError: some are missing.
+    """
+    if options.protocol == CVE:
+        _check_view(options)
+        find(data_name(options), options.length, options.data_dir, view=options.view)
+    else:
+        find(data_name(options), options.length, options.data_dir, tests=_needed_tests(options))
+
+
+def _needed_tests(options) -> tuple[str, ...]:
+    """The test sets of probes and galleries, and the one that the original takes a range from."""
+    wanted = [name for case in cases(options) for name in conditions(case.probe_type)]
+    return tuple(dict.fromkeys([*wanted, EVERYBODY] if options.faithful and not options.norm else wanted))
+
+
+def present_views(data_dir: Path | str, length: int) -> list[int]:
+    """The views of which there is a folder."""
+    return [view for view in range(NUM_VIEWS) if dataset_files(data_dir, DATASET, length, 2, view).root.is_dir()]
+
+
+def _check_view(options) -> None:
+    views = present_views(options.data_dir, options.length)
+    if views and options.view not in views:
+        raise UserError(
+            f'view {options.view} ({DEGREES * options.view} degrees) of {DATASET} is not there: in '
+            f'{Path(options.data_dir) / DATASET / str(options.length)} are the views {", ".join(map(str, views))}; use '
+            'one of them, or add its files'
+        )
+
+
+def _warn_of_untested(dataset: Dataset, warn: Callable[[str], None]) -> None:
+    """The original's network fails when training and test people are not the same; here it answers for all."""
+    tested = dataset.tests['test'].ids
+    if len(tested) < len(dataset.identities):
+        missing = len(dataset.identities) - len(tested)
+        warn(f'{dataset.root}: {missing} of {len(dataset.identities)} people are trained on and not tested on')
+
+
+def normalised(dataset: Dataset, options) -> Dataset:
+    """Puts the head at the origin (`--norm 1`) or scales cell by cell (`--norm 0`), in all sets alike.
+
+    With `--norm 0` all sets are scaled by the training set's range. On CME the original scales the training set so,
+    and probes and gallery by the range of the whole test file; `--faithful` does that.
+    """
+    if options.norm:
+        return _changed(dataset, head_at_origin, head_at_origin)
+    scale = CellScale.of(dataset.train.skeletons)
+    whole = dataset.tests.get(EVERYBODY)
+    return _changed(dataset, scale, scale if whole is None else CellScale.of(whole.skeletons))
+
+
+def _changed(dataset: Dataset, train: Callable, test: Callable) -> Dataset:
+    def change(split: Split, function: Callable) -> Split:
+        return replace(split, skeletons=function(split.skeletons))
+
+    tests = {name: change(split, test) for name, split in dataset.tests.items() if name != EVERYBODY}
+    return replace(dataset, train=change(dataset.train, train), tests=tests)
