@@ -40,19 +40,19 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
     Raises:
         UserError: Matplotlib is not installed, or a frame has no finite coordinate.
     """
-    figure_class = _figure_class()
+    new_figure = figure_class()
     if not np.isfinite(sequence).any(axis=1).all():
         raise UserError(f'{title or "the sequence"} has a frame without a finite coordinate to draw; choose another')
     frames = np.unique(np.linspace(0, len(sequence) - 1, _MOST_FRAMES).round().astype(int))
-    posture = _posture(sequence[frames], skeleton)
-    half, low, high = _limits(posture)
+    posture = centred_posture(sequence[frames], skeleton)
+    half, low, high = drawing_limits(posture)
     width = _ROW_INCHES * 2 * half / (high - low)
-    figure = figure_class(figsize=(width * len(frames) + 0.5, 2 * _ROW_INCHES + 1.2), layout='constrained')
+    figure = new_figure(figsize=(width * len(frames) + 0.5, 2 * _ROW_INCHES + 1.2), layout='constrained')
     axes = figure.subplots(2, len(frames), squeeze=False)
     for row, (view, across) in enumerate(_VIEWS.items()):
         for column, frame in enumerate(frames):
             axis = axes[row, column]
-            _draw_skeleton(axis, posture[column, :, across], posture[column, :, 1], skeleton)
+            draw_skeleton(axis, posture[column, :, across], posture[column, :, 1], skeleton)
             axis.set(xlim=(-half, half), ylim=(low, high), xticks=[], yticks=[], aspect='equal')
             axis.spines[:].set_visible(False)
             if row == 0:
@@ -61,14 +61,14 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
     if title:
         figure.suptitle(title, fontsize=10)
     if skeleton is not None:
-        handles = [_legend_line(side) for side in ('left', 'right')]
+        handles = [legend_line(side) for side in ('left', 'right')]
         figure.legend(handles=handles, loc='lower center', ncol=2, frameon=False)
         # Room for it below the skeletons.
         figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
     return figure
 
 
-def _legend_line(side: str) -> Line2D:
+def legend_line(side: str) -> Line2D:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=COLOURS[side], linewidth=2, label=side)
@@ -93,7 +93,7 @@ def save_strip(path: Path | str, sequence: np.ndarray, skeleton: Skeleton | None
         figure.savefig(file, format=kind, dpi=150)
 
 
-def _figure_class() -> type[Figure]:
+def figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -101,7 +101,7 @@ def _figure_class() -> type[Figure]:
     return Figure
 
 
-def _posture(sequence: np.ndarray, skeleton: Skeleton | None) -> np.ndarray:
+def centred_posture(sequence: np.ndarray, skeleton: Skeleton | None) -> np.ndarray:
     """The frames `[T, J, 3]` with their middle at x = z = 0, so that walking does not shrink the drawing; y up."""
     posture = np.where(np.isfinite(sequence), sequence, np.nan).astype(np.float64)
     for across in _VIEWS.values():
@@ -113,7 +113,7 @@ def _posture(sequence: np.ndarray, skeleton: Skeleton | None) -> np.ndarray:
     return posture
 
 
-def _limits(posture: np.ndarray) -> tuple[float, float, float]:
+def drawing_limits(posture: np.ndarray) -> tuple[float, float, float]:
     """Half the width, the lowest and the highest point that all frames and both views fit into, with a margin."""
     half = np.nanmax(np.abs(posture[..., list(_VIEWS.values())]))
     low, high = np.nanmin(posture[..., 1]), np.nanmax(posture[..., 1])
@@ -121,7 +121,7 @@ def _limits(posture: np.ndarray) -> tuple[float, float, float]:
     return float(half + margin), float(low - margin), float(high + margin)
 
 
-def _draw_skeleton(axis: Axes, across: np.ndarray, up: np.ndarray, skeleton: Skeleton | None) -> None:
+def draw_skeleton(axis: Axes, across: np.ndarray, up: np.ndarray, skeleton: Skeleton | None) -> None:
     if skeleton is None:
         axis.plot(across, up, '.', color=COLOURS['middle'], markersize=4)
         return
