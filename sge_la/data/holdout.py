@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -16,7 +17,8 @@ def frame_hashes(skeletons: np.ndarray) -> np.ndarray:
     Equal means equal bits. Unequal frames share a number with a chance of about 2^-64 a pair.
     """
     count, length = skeletons.shape[:2]
-    words = np.ascontiguousarray(skeletons, np.float32).view(np.uint32).reshape(count * length, -1)
+    size = math.prod(skeletons.shape[2:])
+    words = np.ascontiguousarray(skeletons, np.float32).view(np.uint32).reshape(count * length, size)
     weights = np.random.default_rng(0).integers(1, 2**63, words.shape[1], dtype=np.uint64) * 2 + 1
     hashes = np.empty(len(words), np.uint64)
     for start in range(0, len(words), 65536):
