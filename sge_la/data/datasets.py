@@ -268,7 +268,7 @@ def _partial(files: DatasetFiles, names: Sequence[str], missing: list[Path], unk
 
 def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[DatasetFiles]) -> str:
     """What to say of a data set of which nothing is there."""
-    places = ', '.join(str(files.train.source('x')) for files in candidates)
+    places = ', '.join(dict.fromkeys(str(files.train.source('x')) for files in candidates))
     lengths = available_lengths(name, data_dir, [length])
     hint = f' (lengths that are there: {", ".join(map(str, lengths))})' if lengths else ''
     raw = '' if name == 'DEMO' else ' --raw FOLDER'
@@ -286,12 +286,13 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
 def available_lengths(name: str, data_dir: Path | str, without: Sequence[int] = ()) -> list[int]:
     """The lengths for which a data set has training files in any layout."""
     data_dir = Path(data_dir)
+    stem = 'CASIA_B' if is_open_set(name) else name
     found = set()
     for folder in (data_dir / name).glob('*'):
         if (
             folder.name.isdecimal()
             and len(folder.name) <= 4
-            and any(folder.rglob(f'source_x_{name}_{folder.name}.npy'))
+            and any(folder.rglob(f'source_x_{stem}_{folder.name}.npy'))
         ):
             found.add(int(folder.name))
     for path in (data_dir / f'{name}_train_npy_data').glob(f'source_x_{name}_*.npy'):
