@@ -72,6 +72,18 @@ def regular_size(path: Path | str) -> int:
     return status.st_size
 
 
+def refuse_way_out(path: Path | str, folder: Path | str) -> None:
+    """Refuses a path that leads out of a folder, by `..` or by a link: others may have made the folder.
+
+    Raises:
+        UserError: it does, or cannot be followed.
+    """
+    with os_errors(path, 'read'):
+        target, inside = Path(path).resolve(), Path(folder).resolve()
+    if not target.is_relative_to(inside):
+        raise UserError(f'{path} should lie in {folder}, but leads to {target}; put the file itself there')
+
+
 def make_folder(path: Path | str) -> Path:
     """Makes a folder and those above it; one that exists is good.
 

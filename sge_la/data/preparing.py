@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sge_la.data.raw.reading import read_all
+from sge_la.data.raw.reading import read_all, refuse_links_out
 from sge_la.data.raw.recording import Recording
 from sge_la.data.recipes import Recipe, Settings, Target, recipe_for
 from sge_la.data.sequences import Cutting, cut, runs, starts
@@ -51,6 +51,8 @@ def prepare(
     since = time.perf_counter()
     with os_errors(settings.raw or settings.name, 'read'):
         raw = recipe.find(settings)
+    if settings.raw is not None:
+        refuse_links_out(raw.recordings, settings.raw)
     if settings.center is not None:
         raw.skeleton.index(settings.center)
     recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]

@@ -46,7 +46,7 @@ def find_biwi(folder: Path, people: int = 50) -> RawData:
     """
     recordings = _find(folder, BIWI_PARTS, 'BIWI')
     for raw in recordings:
-        if not raw.person.isdigit() or not raw.person.isascii():
+        if not re.fullmatch('[0-9]{1,6}', raw.person):
             raise UserError(f'{raw.path}: a folder named by the number of a person (000) was expected; rename it')
     if people == 28:
         tested = {raw.person for raw in recordings if raw.part != 'Training'}

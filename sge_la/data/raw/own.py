@@ -24,7 +24,7 @@ from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, natural, read_text, shown
 from sge_la.data.skeletons import Skeleton, from_json
 from sge_la.errors import UserError
-from sge_la.files import os_errors, read_json, regular_size
+from sge_la.files import os_errors, read_json, refuse_way_out, regular_size
 
 TABLE = 'recordings.csv'
 SKELETON_FILE = 'skeleton.json'
@@ -48,6 +48,8 @@ def find(folder: Path) -> RawData:
         raise UserError(
             f'{path} is missing; write one such as {{"joints": ["Hip", "Knee"], "parents": [-1, 0], "pairs": []}}'
         )
+    for name in (SKELETON_FILE, TABLE):
+        refuse_way_out(folder / name, folder)
     skeleton = from_json(read_json(path), str(path))
     rows = _read_table(folder / TABLE)
     people = sorted({person for _, _, person, _, _ in rows}, key=natural)
@@ -172,12 +174,13 @@ def parse(text: str, where: str, skeleton: Skeleton) -> tuple[np.ndarray, np.nda
         return frames, None
     numbers = []
     for (line, _), row in zip(lines[1:], rows, strict=True):
-        number = row[columns.index('frame')].strip()
-        if not number.isascii() or not number.isdigit() or int(number) > _LARGEST_FRAME_NUMBER:
+        field = row[columns.index('frame')].strip()
+        usable = field.isascii() and field.isdigit() and len(field) <= len(str(_LARGEST_FRAME_NUMBER))
+        if not usable or int(field) > _LARGEST_FRAME_NUMBER:
             raise UserError(
-                f'{where}, line {line}: a frame number was expected, found {shown(number)}; correct the line'
+                f'{where}, line {line}: a frame number was expected, found {shown(field)}; correct the line'
             )
-        numbers.append(int(number))
+        numbers.append(int(field))
     return frames, _rising(np.array(numbers, np.int64), where, [f'line {line}' for line, _ in lines[1:]])
 
 
@@ -218,6 +221,7 @@ def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
     path = raw.path.with_name(f'{raw.path.stem}_frames.npy')
     numbers = None
     if path.exists():
+        refuse_way_out(path, path.parent)
         numbers = read_npy(path)
         if numbers.shape != (len(frames),) or numbers.dtype.kind not in 'iu':
             raise UserError(

@@ -10,12 +10,31 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, resource_tracker
+from pathlib import Path
 
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.errors import UserError
+from sge_la.files import refuse_way_out
 
 # Starting the processes takes about as long as reading this many bytes of text.
 _WORTH_PROCESSES = 24 * 2**20
+
+
+def refuse_links_out(recordings: Iterable[RawRecording], folder: Path | str) -> None:
+    """Refuses recordings that are links to something outside their folder, which others may have packed.
+
+    Args:
+        recordings: what was found there.
+        folder: the folder of the raw data; may be a link itself.
+
+    Raises:
+        UserError: names the first.
+    """
+    for raw in recordings:
+        refuse_way_out(raw.path, folder)
+        for name in raw.files:  # there may be hundreds of thousands, and links are few
+            if os.path.islink(raw.path / name):
+                refuse_way_out(raw.path / name, folder)
 
 
 def read_all(

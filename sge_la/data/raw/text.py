@@ -89,6 +89,6 @@ def shown(text: str, limit: int = 40) -> str:
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
-    """A key that sorts text with numbers in it by the numbers: 9 before 10."""
-    pieces = re.split(r'(\d+)', text)
-    return [(0, int(piece), '') if piece.isdecimal() else (1, 0, piece) for piece in pieces if piece]
+    """A key that sorts text with numbers in it by the numbers, however long: 9 before 10."""
+    pieces = [piece.lstrip('0') if piece.isdecimal() else piece for piece in re.split(r'(\d+)', text) if piece]
+    return [(0, len(piece), piece) if piece.isdecimal() or not piece else (1, 0, piece) for piece in pieces]
