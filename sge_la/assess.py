@@ -13,7 +13,7 @@ from sge_la.data import Dataset
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
 from sge_la.options import EvaluateOptions
-from sge_la.probes import AtHand, TestSet, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features, refuse_unfinished
 from sge_la.recognition_stage import TEST_STEMS, feature_sources
 from sge_la.run_folders import folder_of
 from sge_la.scoring import score_test
@@ -42,7 +42,7 @@ def run_evaluation(options: EvaluateOptions) -> dict:
         results = runs.read_results(folder) or {}
         known = results.get('test_sets', {}).get(name, {})
         features = probe_features(folder, stem, name, options, at_hand)
-        test = TestSet.of(name, features, at_hand.dataset)
+        test = ProbeSet.of(name, features, at_hand.dataset)
         if select := known.get('selected', {}).get('select'):
             say(selection_line(select))
         found[name] = score_test(folder, options, test, at_hand.sources, known)

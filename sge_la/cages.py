@@ -92,7 +92,6 @@ def write_features(
     out: np.ndarray,
     *,
     positions: np.ndarray | None = None,
-    columns: slice = slice(None),
     progress: str | None = None,
 ) -> None:
     """Encodes sequences into an array, which may be a memory map; each sequence is encoded once.
@@ -102,9 +101,8 @@ def write_features(
         params: the encoder's, arrays `[3, ...]`.
         pretext: gives the inputs of sequences.
         rows: `[M]`, the sequence of each entry, repeats allowed.
-        out: `[M · rows a sequence, values]`.
+        out: `[M · rows a sequence, ...]`, whose other axes have as many elements as a row has values.
         positions: where each row of the features goes in `out`, `[M · rows a sequence]`; None keeps the order.
-        columns: the columns of `out` to write.
         progress: what the bar says; None shows none.
     """
     unique, inverse = np.unique(rows, return_inverse=True)
@@ -125,4 +123,4 @@ def write_features(
         targets = (members[:, None] * each + np.arange(each)).reshape(-1)
         if positions is not None:
             targets = positions[targets]
-        out[targets, columns] = values.reshape(len(targets), -1)
+        out[targets] = values.reshape(len(targets), *out.shape[1:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from sge_la import cages, metrics
 from sge_la.evaluation import Scored, score
-from sge_la.probes import Sources, TestSet, encode_rows
+from sge_la.probes import ProbeSet, Sources, encode_rows
 from sge_la.recognition_stage import feature_manner, original_test_rows
 from sge_la.training import logits
 
@@ -33,7 +33,7 @@ class Groups:
 
 
 def score_everything(
-    options, test: TestSet, params: dict, sources: Sources, compiled: Callable
+    options, test: ProbeSet, params: dict, sources: Sources, compiled: Callable
 ) -> tuple[Scored, Groups, str]:
     """Scores every sequence of a test set; without data set and encoders, all whole windows of its features.
 
@@ -93,7 +93,7 @@ def _scored(answers: np.ndarray, labels: np.ndarray, each: int, options) -> Scor
     return Scored(metrics.evaluate_scores(found.scores, found.labels), found)
 
 
-def _whole_windows(options, test: TestSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
+def _whole_windows(options, test: ProbeSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
     features, manner = test.features, feature_manner(options)
     settings = {'drop_incomplete': False, 'compiled': compiled}
     scored = score(params, features.X, features.labels, options.length, manner, **settings)

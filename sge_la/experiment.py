@@ -16,7 +16,7 @@ from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, encoder_jobs
 from sge_la.evaluation import score, summary
 from sge_la.files import make_folder
 from sge_la.options import TrainOptions
-from sge_la.probes import AtHand, TestSet, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features, refuse_unfinished
 from sge_la.recognition_stage import (
     TEST_STEMS,
     EpochChoice,
@@ -36,6 +36,7 @@ say = tqdm.write
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
+    'figures',
 )
 
 
@@ -63,7 +64,7 @@ def run_training(options: TrainOptions, dataset: Dataset) -> dict:
     at_hand = AtHand(dataset, (lambda: feature_sources(options, jobs)) if are_trained(jobs) else None)
     refuse_unfinished(folder)
     for name, stem in zip(dataset.tests, TEST_STEMS, strict=False):
-        test = TestSet.of(name, probe_features(folder, stem, name, options, at_hand), dataset)
+        test = ProbeSet.of(name, probe_features(folder, stem, name, options, at_hand), dataset)
         known[name] = score_test(folder, options, test, at_hand.sources, known.get(name, {}))
     runs.write_results(folder, {**results, 'test_sets': known})
     return known

@@ -10,6 +10,7 @@ import numpy as np
 
 from sge_la import cages
 from sge_la.files import new_npy
+from sge_la.layout import AXES
 from sge_la.model.gait_encoder import EncoderConfig
 from sge_la.pretext import Pretext, pretext
 
@@ -61,7 +62,7 @@ def write_feature_file(
 
     Args:
         path: the file, made beside and renamed when complete.
-        sources: the encoders, side by side in the columns.
+        sources: the encoders, side by side in the columns, see `by_source`.
         skeletons: float32 `[N, T, J, 3]`.
         rows: the sequences, in order, with repeats where padded.
         manner: 'ap' or 'sc'.
@@ -76,21 +77,26 @@ def write_feature_file(
 
 
 def fill_features(out, sources, skeletons, rows, manner, *, seed: int, test: bool, positions=None) -> None:
-    """As `write_feature_file`, into an array that is there already."""
-    first = 0
+    """As `write_feature_file`, into an array that is there already, contiguous in memory."""
+    blocks = by_source(out, len(sources))
     for number, source in enumerate(sources, 1):
-        _, width = cages.feature_shape(source.config, manner, source.kind)
         cages.write_features(
             cages.encoder_function(source.config, manner, source.kind),
             source.params,
             source.view(skeletons, seed, test=test),
             rows,
-            out,
+            blocks[:, :, number - 1],
             positions=positions,
-            columns=slice(first, first + width),
             progress=f'encoding {number}/{len(sources)}',
         )
-        first += width
+
+
+def by_source(features: np.ndarray, sources: int) -> np.ndarray:
+    """A view `[R, 3, sources, values]` of joined features `[R, D]`.
+
+    As in the original: first the x of every encoder, then the y, then the z.
+    """
+    return features.reshape(len(features), len(AXES), sources, -1)
 
 
 def row_labels(labels: np.ndarray, sources: list[FeatureSource], manner: str) -> np.ndarray:

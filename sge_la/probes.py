@@ -36,7 +36,7 @@ class AtHand:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class ProbeSet:
     """One test set as a run folder and the data set have it.
 
     Attributes:
@@ -52,7 +52,7 @@ class TestSet:
     classes: np.ndarray | None = None
 
     @classmethod
-    def of(cls, name: str, features: Features, dataset: Dataset | None) -> TestSet:
+    def of(cls, name: str, features: Features, dataset: Dataset | None) -> ProbeSet:
         """Features with the test set of a data set, if it is at hand and has as many identities as the network."""
         if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
             return cls(name, features)

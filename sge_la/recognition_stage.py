@@ -17,7 +17,7 @@ from sge_la.data import Dataset
 from sge_la.data.npy import read_npy
 from sge_la.encoder_stage import EncoderJob, TrainingData, fingerprint, load_job, say_resumed
 from sge_la.errors import UserError
-from sge_la.features import FeatureSource, one_hot, row_labels, write_feature_file
+from sge_la.features import FeatureSource, by_source, one_hot, row_labels, write_feature_file
 from sge_la.files import os_errors, read_json, save_npy, write_json
 from sge_la.model import recognition
 from sge_la.options import PLUS, TASKS, changed_by_faithful
@@ -175,10 +175,30 @@ def own_tasks(options) -> tuple[str, ...]:
     return TASKS if options.model == PLUS and not options.faithful and not options.double_pretext else ()
 
 
+@dataclass(frozen=True)
+class OwnColumns:
+    """The columns of one encoder among joined features; rows are copied when they are asked for, and not before.
+
+    Attributes:
+        blocks: `[R, 3, values]`, a view of the joined ones.
+    """
+
+    blocks: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.blocks), self.blocks.shape[1] * self.blocks.shape[2]
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
+        return self.blocks[rows].reshape(-1, self.shape[1])
+
+
 def of_task(features: Features, task: str) -> Features:
     """The columns of rev_rec_plus that one task's encoder gave."""
-    width, first = features.X.shape[1] // len(TASKS), TASKS.index(task)
-    return replace(features, X=features.X[:, first * width : (first + 1) * width])
+    return replace(features, X=OwnColumns(by_source(features.X, len(TASKS))[:, :, TASKS.index(task)]))
 
 
 def checked_features(X: np.ndarray, one_hot: np.ndarray, where: Path) -> Features:

@@ -11,7 +11,7 @@ from sge_la import checkpoints, layout, metrics
 from sge_la.casia_b import protocols
 from sge_la.evaluation import Scored, collapse_warning, one_line, score, summary
 from sge_la.everything import Groups, score_everything
-from sge_la.probes import Sources, TestSet
+from sge_la.probes import ProbeSet, Sources
 from sge_la.recognition_stage import feature_manner, of_task, own_tasks
 from sge_la.statistics import bootstrap_evaluation, recording_votes
 from sge_la.training import compiled_recogniser
@@ -25,7 +25,7 @@ def checkpoint_stem(folder: Path, name: str) -> str:
     return own if checkpoints.has_checkpoint(folder, own) else layout.CHECKPOINT_STEM
 
 
-def score_test(folder: Path, options, test: TestSet, sources: Sources, known: dict) -> dict:
+def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: dict) -> dict:
     """Scores one test set with the checkpoint that belongs to it, and prints the lines.
 
     Args:
@@ -78,7 +78,7 @@ def score_test(folder: Path, options, test: TestSet, sources: Sources, known: di
     return found
 
 
-def _own_scores(folder: Path, options, test: TestSet, settings: dict) -> dict:
+def _own_scores(folder: Path, options, test: ProbeSet, settings: dict) -> dict:
     """Scores rev_rec_plus' networks on the columns of a single task, under the same rules as the joined one."""
     found = {}
     for task in own_tasks(options):

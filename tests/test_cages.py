@@ -97,17 +97,17 @@ def test_contrast_vectors_stand_side_by_side(params, skeletons):
 
 @pytest.mark.parametrize('block', [1, 3, 4, 512])
 def test_write_features_repeats_and_orders_rows(params, skeletons, monkeypatch, block):
-    """Blocks of any size give the rows of one pass; repeats, an order of their own, and columns beside others."""
+    """Blocks of any size give the rows of one pass; repeats, an order of their own, and a place among others."""
     monkeypatch.setattr(cages, 'BLOCK', block)
     function = cages.encoder_function(CONFIG, 'ap')
     expected = np.asarray(function(params, skeletons))
     rows = np.array([7, 7, 0, 3, 7, 9, 1])
     positions = np.random.default_rng(1).permutation(21)
-    out = np.full((21, 20), np.nan, np.float32)
+    out = np.full((21, 3, 2, 4), np.nan, np.float32)
     task = pretext('rev_rec', skeletons)
-    cages.write_features(function, params, task, rows, out, positions=positions, columns=slice(5, 17))
-    np.testing.assert_allclose(out[positions, 5:17], expected[rows].reshape(21, 12), atol=1e-6)
-    assert np.isnan(out[:, :5]).all() and np.isnan(out[:, 17:]).all()
+    cages.write_features(function, params, task, rows, out[:, :, 1], positions=positions)
+    np.testing.assert_allclose(out[positions, :, 1], expected[rows].reshape(21, 3, 4), atol=1e-6)
+    assert np.isnan(out[:, :, 0]).all()
 
 
 def test_training_rows_are_permuted_alike_in_all_columns(params, skeletons, tmp_path):
@@ -121,7 +121,9 @@ def test_training_rows_are_permuted_alike_in_all_columns(params, skeletons, tmp_
     plain, permuted = np.load(tmp_path / 'plain.npy'), np.load(tmp_path / 'permuted.npy')
     assert plain.shape == (12, 24) and plain.dtype == np.float32
     np.testing.assert_array_equal(permuted, plain[order])
-    np.testing.assert_allclose(plain[:, :12], one_by_one(params, skeletons)[rows].reshape(12, 12), atol=1e-6)
+    # Columns: x of the first encoder, x of the second, then both y, then both z.
+    first = plain.reshape(12, 3, 2, 4)[:, :, 0]
+    np.testing.assert_allclose(first, one_by_one(params, skeletons)[rows].reshape(12, 3, 4), atol=1e-6)
     assert row_labels(np.array([1, 1, 0, 2]), sources, 'ap')[order].tolist() == [[1, 1, 0, 2][k // 3] for k in order]
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith('.')] == []
 
