@@ -76,7 +76,8 @@ def folder_of(options: EvaluateOptions) -> Path:
 
 def as_trained(options: EvaluateOptions) -> EvaluateOptions:
     """Fills in what does not show in a folder's name, from its config.json: seed and batch size."""
-    saved = (runs.read_config(folder_of(options)) or {}).get('options', {})
+    config = runs.read_config(folder_of(options)) or {}
+    saved = {name: value for name, value in config.get('options', {}).items() if type(value) is int and value >= 0}
     seed, batch_size = saved.get('seed'), saved.get('rn_batch_size') or saved.get('batch_size')
     return replace(
         options,

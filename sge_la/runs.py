@@ -68,9 +68,14 @@ def read_config(folder: Path | str) -> dict[str, Any] | None:
     """Reads `config.json`; None if there is none.
 
     Raises:
-        UserError: it is not a JSON object.
+        UserError: it is not a JSON object, or one of its parts should be one and is not.
     """
-    return _read_object(Path(folder) / CONFIG)
+    path = Path(folder) / CONFIG
+    config = _read_object(path)
+    for name in ('record', 'options', 'environment'):
+        if config is not None and not isinstance(config.get(name, {}), dict):
+            raise UserError(f'{path}: {name} should be a JSON object and is not; repair or delete the file')
+    return config
 
 
 def write_results(folder: Path | str, results: Mapping[str, Any]) -> None:
@@ -82,9 +87,31 @@ def read_results(folder: Path | str) -> dict[str, Any] | None:
     """Reads `results.json`; None if there is none.
 
     Raises:
-        UserError: it is not a JSON object.
+        UserError: it is not a JSON object, or `test_sets` holds anything but scores by test set and by kind.
     """
-    return _read_object(Path(folder) / RESULTS)
+    path = Path(folder) / RESULTS
+    results = _read_object(path)
+    sets = (results or {}).get('test_sets', {})
+    if not isinstance(sets, dict) or not all(isinstance(kinds, dict) for kinds in sets.values()):
+        raise UserError(f'{path}: test_sets should hold the scores of each test set; repair or delete the file')
+    for name, kinds in sets.items():
+        bad = [kind for kind, found in kinds.items() if not _are_scores(kind, found)]
+        if bad:
+            raise UserError(f'{path}: {bad[0]} of {name} holds no scores as this program writes them; delete the file')
+    return results
+
+
+def _are_scores(kind: str, found: Any) -> bool:
+    """Whether a part of results.json holds what is read back from it; only what was chosen may lack scores."""
+    if kind == 'tasks':
+        return isinstance(found, dict) and all(_are_scores('', one) for one in found.values())
+    if not isinstance(found, dict) or found.get('select', 'test') not in ('test', 'last', 'val'):
+        return False
+    if kind == 'selected' and 'rank1' not in found:
+        return True
+    epoch = found.get('epoch', None if kind == 'last' else 0)
+    numbers = [found.get('rank1'), found.get('nauc') or 0, found.get('sequences'), epoch]
+    return all(isinstance(number, (int, float)) for number in numbers)
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterable[str]) -> list[str]:

@@ -46,8 +46,6 @@ def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, o
         runs.clear_state(folder)
         runs.write_config(folder, {**more, 'record': dict(record), 'finished': False})
         return FRESH
-    if not isinstance(found, dict):
-        raise UserError(f"{folder / runs.CONFIG} should hold a run's record and holds something else; delete it")
     finished = bool(config.get('finished')) and has_checkpoint(folder)
     names = {*found, *record} - set(() if finished else EPOCHS)
     different = runs.differences(found, record, sorted(names))

@@ -59,6 +59,49 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, content):
         runs.read_config(tmp_path)
 
 
+@pytest.mark.parametrize('content', [{'options': []}, {'record': 'x'}, {'environment': 3}])
+def test_parts_of_a_configuration_are_objects(tmp_path, content):
+    runs.write_config(tmp_path, content)
+    with pytest.raises(UserError, match='should be a JSON object'):
+        runs.read_config(tmp_path)
+
+
+SCORES = {'rank1': 0.5, 'nauc': None, 'sequences': 3}
+
+
+@pytest.mark.parametrize(
+    'kinds',
+    [
+        {},
+        {'selected': {'epoch': 3, 'select': 'val'}, 'last': {**SCORES, 'epoch': 4}},
+        {'selected': SCORES, 'all_sequences': {**SCORES, 'nauc': 0.5}, 'tasks': {'sorting': SCORES}},
+    ],
+)
+def test_results_come_back(tmp_path, kinds):
+    runs.write_results(tmp_path, {'test_sets': {'Still': kinds}, 'other': 1})
+    assert runs.read_results(tmp_path) == {'test_sets': {'Still': kinds}, 'other': 1}
+
+
+@pytest.mark.parametrize(
+    'test_sets',
+    [
+        [],
+        {'Still': []},
+        {'Still': {'last': []}},
+        {'Still': {'last': SCORES}},
+        {'Still': {'last': {**SCORES, 'epoch': 'x'}}},
+        {'Still': {'selected': {'select': 'else'}}},
+        {'Still': {'selected': {**SCORES, 'rank1': 'x'}}},
+        {'Still': {'all_sequences': {'rank1': 1}}},
+        {'Still': {'tasks': {'sorting': {}}}},
+    ],
+)
+def test_results_that_are_none_are_refused(tmp_path, test_sets):
+    runs.write_results(tmp_path, {'test_sets': test_sets})
+    with pytest.raises(UserError, match=r'results\.json.* delete the file'):
+        runs.read_results(tmp_path)
+
+
 # Histories -----------------------------------------------------------------------------------------------------------
 
 
