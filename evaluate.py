@@ -13,6 +13,10 @@ from sge_la.errors import run_command
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_evaluate(argv, _of_folder)
+    if options.figures or options.report:
+        from sge_la.figures import require_matplotlib
+
+        require_matplotlib()
     from sge_la.run_folders import as_trained
     from sge_la.runtime import quietly
 
@@ -26,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sge_la.assess import run_evaluation
         from sge_la.gallery import run_gallery
     (run_gallery if options.protocol == 'gallery' else run_evaluation)(options)
+    if options.figures or options.report or options.save_features:
+        from sge_la.pictures import show_run
+
+        show_run(options)
 
 
 def _of_folder(name: str, models_dir: str):

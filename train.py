@@ -13,6 +13,8 @@ from sge_la.errors import run_command
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_train(argv)
+    if options.figures:
+        _require_matplotlib()
     from sge_la.casia_b import command as casia_b
     from sge_la.casia_b.loading import load_for
     from sge_la.runtime import quietly
@@ -27,6 +29,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sge_la.stages import saying_how_to_go_on
     with saying_how_to_go_on(options.overwrite):
         (run_repeats if options.runs > 1 else run_training)(options, dataset)
+    if options.figures:
+        from sge_la.pictures import show_run
+
+        show_run(options)
+
+
+def _require_matplotlib() -> None:
+    from sge_la.figures import require_matplotlib
+
+    require_matplotlib()  # before hours of training
 
 
 if __name__ == '__main__':

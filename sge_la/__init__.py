@@ -4,4 +4,23 @@ Axes in every docstring: N sequences, T frames in a sequence, J joints, A = 3 co
 units, C identities; B sequences of a batch, R feature rows. Skeletons are float32 `[N, T, J, A]`, metres.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sge_la import identify
+    from sge_la.api import GaitEncoder, Recogniser
+
+__all__ = ['GaitEncoder', 'Recogniser', 'identify']
 __version__ = '0.1.0'
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that `import sge_la` stays light."""
+    if name == 'identify':
+        return importlib.import_module('sge_la.identify')
+    if name in __all__:
+        return getattr(importlib.import_module('sge_la.api'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -93,7 +93,7 @@ def _read_config(path: str, options: type) -> dict[str, Any]:
 
 
 # Options of a run that are no wish for the next one.
-_OF_ONE_RUN_ALONE = ('config', 'overwrite', 'resume', 'RN_dir', 'runs')
+_OF_ONE_RUN_ALONE = ('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'report', 'save_features')
 
 
 def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
@@ -195,6 +195,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     age, plus = options.encoding == 'AGE', options.model == PLUS
     vectors = options.frozen or options.c_reid
     matches = getattr(options, 'protocol', 'classifier') == 'gallery'
+    shows = any(getattr(options, name, None) for name in ('figures', 'report', 'save_features'))
     rules = [
         (
             options.view is not None and options.dataset not in ('KS20', protocols.DATASET),
@@ -253,6 +254,14 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         (
             not matches and (getattr(options, 'gallery', None) or getattr(options, 'level', '') == 'recording'),
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
+        ),
+        (
+            options.dataset == protocols.DATASET and shows,
+            '--figures, --report and --save_features are not made for CASIA_B: leave them out',
+        ),
+        (
+            getattr(options, 'runs', 1) > 1 and shows,
+            '--figures shows one run: leave out --runs, and draw with evaluate.py --by_seed --seed 1 --figures',
         ),
         (
             getattr(options, 'resume', False) and options.overwrite,

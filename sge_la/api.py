@@ -1,0 +1,257 @@
+"""Trained models for use from Python: skeletons in, encodings or people out.
+
+In a few lines, where `python -m sge_la.data.prepare DEMO --data_dir demo/Datasets` and train.py have been:
+
+    import numpy as np
+    import sge_la
+
+    run, places = 'DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', {'models_dir': 'demo/Models', 'data_dir': 'demo/Datasets'}
+    walk = np.load('walk.npy')  # one recording: float [frames, joints, 3], metres
+    cages = sge_la.GaitEncoder.load(run, **places).encode(walk[:6][None])  # [sequences, 6, joints, 3] to [1, 6, 768]
+    print(sge_la.identify(walk, run, **places)[0])  # Answer(person=..., score=..., votes=...)
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sge_la import checkpoints
+from sge_la.command_line import resolve
+from sge_la.data.datasets import find, read_skeleton
+from sge_la.data.npy import read_ids
+from sge_la.data.skeletons import Skeleton, for_dataset
+from sge_la.encoder_stage import encoder_jobs
+from sge_la.errors import UserError
+from sge_la.features import FeatureSource, feature_shape, fill_features
+from sge_la.files import npy_header, read_json, replacing
+from sge_la.layout import AXES, DatasetFiles
+from sge_la.options import EvaluateOptions
+from sge_la.recognition_stage import feature_manner, feature_sources
+from sge_la.run_folders import as_trained, named_folder, options_of_folder
+from sge_la.scoring import checkpoint_stem
+from sge_la.training import logits
+
+_BLOCK = 2048
+_SIZES = (64, 512)
+
+
+def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'):
+    """The options of a trained run, from its folder.
+
+    Args:
+        run: name, or path, of the folder of its recognition network.
+        models_dir, data_dir: as `--models_dir` and `--data_dir`.
+
+    Raises:
+        UserError: there is no such folder, or it does not say what it holds.
+    """
+    saved = {name: value for name, value in options_of_folder(str(run), models_dir).items() if value is not None}
+    if 'model' in saved:
+        saved['best_model'] = saved.pop('model')
+    known = {name: value for name, value in saved.items() if name in EvaluateOptions.__dataclass_fields__}
+    places = {'RN_dir': str(run), 'models_dir': str(models_dir), 'data_dir': str(data_dir)}
+    known = {name: value for name, value in known.items() if name not in ('config', 'protocol')}
+    return as_trained(resolve(EvaluateOptions(**{**known, **places})))
+
+
+@dataclass(frozen=True)
+class GaitEncoder:
+    """The trained gait encoders of a run, x, y and z.
+
+    Attributes:
+        options: of the run.
+        sources: the encoders; three for rev_rec_plus.
+    """
+
+    options: EvaluateOptions
+    sources: list[FeatureSource]
+
+    @classmethod
+    def load(
+        cls, run: str | Path, *, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'
+    ) -> GaitEncoder:
+        """Loads the encoders that a recognition network was trained on.
+
+        Args:
+            run: name, or path, of the network's folder.
+            models_dir: where the encoders lie.
+            data_dir: where the data set lies; only needed for people's names.
+
+        Raises:
+            UserError: a folder or checkpoint is missing or damaged.
+        """
+        options = load_options(run, models_dir, data_dir)
+        folder = encoder_jobs(options, 1)[0].folders['x']
+        joints = checkpoints.checkpoint_facts(folder).joints
+        return cls(options, feature_sources(options, encoder_jobs(options, joints)))
+
+    @property
+    def length(self) -> int:
+        """T, frames in a sequence."""
+        return self.sources[0].config.length
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return self.sources[0].config.joints
+
+    def encode(self, skeletons: np.ndarray) -> np.ndarray:
+        """CAGEs (or AGEs) of sequences.
+
+        Args:
+            skeletons: `[N, T, J, 3]`, metres, joints in the order of the training data.
+
+        Returns:
+            float32 `[N, T, 768]`, x, y and z side by side; `[N, 1, 768]` of a run with `--frozen 1` or `--c_reid 1`.
+
+        Raises:
+            UserError: the shape does not fit, or a coordinate is not finite.
+        """
+        skeletons = np.asarray(skeletons, np.float32)
+        if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
+            raise UserError(
+                f'sequences [N, {self.length}, {self.joints}, 3] were expected, found {list(skeletons.shape)}: cut '
+                'recordings with sge_la.data.sequences.cut, and check the joints'
+            )
+        if not np.isfinite(skeletons).all():
+            raise UserError('finite coordinates were expected, found NaN or infinity: leave those frames out')
+        each, width = feature_shape(self.sources, 'ap')
+        count, filled = len(skeletons), _filled_up(skeletons)
+        out = np.empty((len(filled) * each, width), np.float32)
+        if count:
+            rows = np.arange(len(filled))
+            fill_features(out, self.sources, filled, rows, 'ap', seed=self.options.seed, test=True)
+        return out.reshape(len(filled), each, width)[:count]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A person that a recording may show.
+
+    Attributes:
+        person: the name where `prepare` kept one, else the label; the class number where the data set is missing.
+        score: the network's mean logit over the recording: higher is likelier; no probability.
+        votes: share of the recording's sequences whose best answer this is.
+    """
+
+    person: str | int
+    score: float
+    votes: float
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """A trained run: gait encoders, and the recognition network on them.
+
+    Attributes:
+        encoder: the encoders.
+        params: of the recognition network.
+        people: by class.
+        skeleton: the joints of the training data, or None where unknown.
+    """
+
+    encoder: GaitEncoder
+    params: dict[str, np.ndarray]
+    people: list[str | int]
+    skeleton: Skeleton | None
+
+    @classmethod
+    def load(
+        cls, run: str | Path, *, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'
+    ) -> Recogniser:
+        """Loads a run; arguments and errors as of `GaitEncoder.load`."""
+        encoder = GaitEncoder.load(run, models_dir=models_dir, data_dir=data_dir)
+        folder = named_folder(str(run), models_dir)
+        _, width = feature_shape(encoder.sources, feature_manner(encoder.options))
+        params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
+        files = _files(encoder.options)
+        skeleton = read_skeleton(files, encoder.joints) if files else for_dataset(encoder.options.dataset)
+        return cls(encoder, params, _people(files, params['Variable'].shape[0]), skeleton)
+
+    def scores(self, skeletons: np.ndarray) -> np.ndarray:
+        """Scores of sequences: float32 `[N, C]`, the mean of their frames' logits ('ap') or one answer each ('sc').
+
+        Args:
+            skeletons: as for `GaitEncoder.encode`.
+        """
+        wanted, cages = len(skeletons), self.encoder.encode(_filled_up(np.asarray(skeletons, np.float32)))
+        count, each, width = cages.shape
+        if feature_manner(self.encoder.options) == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z
+            units = width // (len(AXES) * len(self.encoder.sources))
+            split = cages.reshape(count, each, -1, units)
+            return logits(self.params, split.swapaxes(1, 2).reshape(count, -1))[:wanted]
+        return logits(self.params, cages.reshape(count * each, width)).reshape(count, each, -1).mean(axis=1)[:wanted]
+
+    def identify(self, skeletons: np.ndarray, top: int = 5) -> list[Answer]:
+        """Who walks in a recording.
+
+        Args:
+            skeletons: its sequences `[N, T, J, 3]`, N at least 1.
+            top: number of answers.
+
+        Returns:
+            The likeliest people, likeliest first.
+        """
+        scores = self.scores(skeletons)
+        mean = scores.mean(axis=0)
+        votes = np.bincount(scores.argmax(axis=1), minlength=len(mean)) / len(scores)
+        order = np.argsort(-mean, kind='stable')[:top]
+        return [Answer(self.people[k], float(mean[k]), float(votes[k])) for k in order]
+
+
+def _filled_up(skeletons: np.ndarray) -> np.ndarray:
+    """Up to 64, or 512, sequences with copies of the first: few shapes are compiled, whatever recordings come."""
+    size = next((size for size in _SIZES if len(skeletons) <= size), len(skeletons))
+    copies = size - len(skeletons) if len(skeletons) else 0
+    return np.concatenate([skeletons, np.repeat(skeletons[:1], copies, axis=0)])
+
+
+def _files(options) -> DatasetFiles | None:
+    """The data set's files, or None where it is not at hand."""
+    try:
+        return find(options.dataset, options.length, options.data_dir, view=options.view)[0]
+    except UserError:
+        return None
+
+
+def _people(files: DatasetFiles | None, classes: int) -> list[str | int]:
+    """Names or labels of the people by class; class numbers where the data set is not at hand, or another one."""
+    labels = sorted(read_ids(files.train.ids)) if files else []
+    if len(labels) != classes:
+        return list(range(classes))
+    record = files.train.folder / 'prepare.json'
+    names = read_json(record).get('people', {}) if record.exists() else {}
+    return [names.get(str(label), label) for label in labels]
+
+
+def save_features(path: str | Path, encoder: GaitEncoder, splits: dict) -> None:
+    """Writes the CAGEs of whole sets into one `.npz`, block by block.
+
+    For each set: `<set>_cages` float32 `[N, T, 768]`, `<set>_labels` int64 `[N]` (−1 for nobody) and, where they are
+    known, `<set>_recordings` int64 `[N]`; sequences in file order.
+
+    Args:
+        path: the file.
+        encoder: makes the CAGEs.
+        splits: the sets by name, each a `sge_la.data.Split`.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with replacing(path) as file, zipfile.ZipFile(file, 'w', allowZip64=True) as archive:
+        for name, split in splits.items():
+            skeletons = split.skeletons
+            shape = (len(skeletons), *encoder.encode(skeletons[:1]).shape[1:])
+            with archive.open(f'{name}_cages.npy', 'w', force_zip64=True) as entry:
+                entry.write(npy_header(shape, np.dtype(np.float32)))
+                for start in range(0, len(skeletons), _BLOCK):
+                    entry.write(encoder.encode(skeletons[start : start + _BLOCK]).tobytes())
+            arrays = {'labels': split.labels, 'recordings': split.recordings}
+            for key, values in arrays.items():
+                if values is not None:
+                    with archive.open(f'{name}_{key}.npy', 'w') as entry:
+                        np.lib.format.write_array(entry, np.ascontiguousarray(values), allow_pickle=False)

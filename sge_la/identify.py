@@ -1,0 +1,143 @@
+"""Names the person of new recordings: `python -m sge_la.identify --RN_dir NAME RECORDING...`.
+
+A recording is a `.csv` or `.npy` file as Datasets/README.md describes for recordings of one's own, or a `.txt` file of
+KGBD. It is cut into sequences, one behind the other, and the mean of their scores tells who walks. The network knows
+the people that it was trained on and nobody else: it names one of them for a stranger too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from sge_la.errors import UserError, run_command
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from sge_la.api import Answer, Recogniser
+    from sge_la.data.skeletons import Skeleton
+
+
+def identify(
+    frames: np.ndarray,
+    run: str | Path | Recogniser,
+    *,
+    models_dir: str | Path = 'Models',
+    data_dir: str | Path = 'Datasets',
+    top: int = 5,
+) -> list[Answer]:
+    """Who walks in a recording.
+
+    Args:
+        frames: `[F, J, 3]`, metres, joints in the order of the training data; at least T frames.
+        run: a loaded `Recogniser`, or name or path of the folder of a trained recognition network.
+        models_dir, data_dir: as `--models_dir` and `--data_dir` of train.py.
+        top: number of answers.
+
+    Returns:
+        The likeliest people, likeliest first: person, score (mean logit), votes (share of sequences).
+
+    Raises:
+        UserError: the run is missing, or the recording does not fit it.
+    """
+    from sge_la.api import Recogniser
+
+    if not isinstance(run, Recogniser):
+        run = Recogniser.load(run, models_dir=models_dir, data_dir=data_dir)
+    return run.identify(_cut(frames, None, run, 'the recording'), top)
+
+
+def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where: str) -> np.ndarray:
+    """The recording's sequences `[N, T, J, 3]`."""
+    import numpy as np
+
+    from sge_la.data.sequences import Cutting, cut
+
+    frames, length, joints = np.asarray(frames, np.float32), run.encoder.length, run.encoder.joints
+    if frames.ndim != 3 or frames.shape[1:] != (joints, 3):
+        raise UserError(
+            f'{where} should have frames [F, {joints}, 3], as the model was trained on, found {list(frames.shape)}: '
+            'check the joints, or choose another model'
+        )
+    sequences = cut([frames], Cutting.whole(length), [numbers]).skeletons
+    if not len(sequences):
+        raise UserError(
+            f'{where} should have {length} frames in a row or more, found {len(frames)} in all: give a longer recording'
+        )
+    return sequences
+
+
+def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a recording: float32 `[F, J, 3]` in the order of `skeleton`, and its frame numbers or None.
+
+    Args:
+        path: a `.csv`, `.npy`, or `.txt` file of KGBD.
+        skeleton: joints that the model was trained on; None: unknown, and only `.npy` can be read.
+
+    Raises:
+        UserError: it is missing, damaged, or does not fit.
+    """
+    from sge_la.data.npy import read_npy
+    from sge_la.data.raw import kgbd, own
+    from sge_la.data.raw.recording import RawRecording
+    from sge_la.data.skeletons import reorder
+
+    raw = RawRecording(path.name, path, '', 0)
+    if path.suffix == '.npy' and skeleton is None:
+        return read_npy(path), None
+    if skeleton is None:
+        raise UserError(
+            f'{path}: the joints that the model was trained on are not known, so that only .npy can be read: give '
+            '--data_dir with its data set'
+        )
+    if path.suffix == '.txt':
+        return reorder(kgbd.read(raw).frames, kgbd.SKELETON, skeleton), None
+    if path.suffix not in ('.csv', '.npy'):
+        raise UserError(f'{path}: a recording should end in .csv, .npy or .txt (KGBD): convert it')
+    recording = own.read(raw, skeleton)
+    return recording.frames, recording.numbers
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog='python -m sge_la.identify', description='Name the person of new recordings.', allow_abbrev=False
+    )
+    parser.add_argument('recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, or .txt of KGBD')
+    parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
+    parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
+    parser.add_argument('--gpu', default='0', help='number of the GPU, -1 for the CPU')
+    parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
+    parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
+    given = parser.parse_args(argv)
+    for path in given.recordings:
+        if not path.is_file():
+            raise UserError(f'{path} should be a recording, and there is no such file: check the path')
+    from sge_la.runtime import quietly, start
+
+    with quietly():
+        from sge_la.api import Recogniser
+    run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)
+    start(given.gpu, run.encoder.options.seed)
+    for path in given.recordings:
+        sequences = _cut(*read_recording(path, run.skeleton), run, str(path))
+        print(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
+        for place, answer in enumerate(run.identify(sequences, given.top), 1):
+            print(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+
+
+class _CallableModule(ModuleType):
+    """Lets `sge_la.identify(...)` be the function whether or not this module has been imported under that name."""
+
+    def __call__(self, *args, **further) -> list[Answer]:
+        return identify(*args, **further)
+
+
+sys.modules[__name__].__class__ = _CallableModule
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))

@@ -1,0 +1,180 @@
+"""Trained models from Python and from `python -m sge_la.identify`, and what evaluate.py writes about a run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import evaluate
+import sge_la
+from sge_la import api, cages
+from sge_la.command_line import parse_evaluate, parse_train
+from sge_la.data import load
+from sge_la.data.skeletons import SKELETONS
+from sge_la.errors import UserError
+from sge_la.identify import main, read_recording
+from sge_la.metrics import sequence_scores
+from sge_la.training import logits
+from tests.conftest import small_flags
+
+RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope='module')
+def places(small_run) -> dict[str, Path]:
+    return {'models_dir': small_run / 'Models', 'data_dir': small_run / 'Datasets'}
+
+
+@pytest.fixture(scope='module')
+def recogniser(places) -> api.Recogniser:
+    return api.Recogniser.load(RUN, **places)
+
+
+@pytest.fixture(scope='module')
+def walking(places):
+    return load('BIWI', 6, places['data_dir'], warn=lambda text: None).tests['Walking']
+
+
+def test_import_is_light():
+    """`import sge_la` brings neither Keras nor NumPy, and knows its names all the same."""
+    code = (
+        "import sys, sge_la; assert not {'keras', 'numpy'} & set(sys.modules); sge_la.identify; print(sge_la.__all__)"
+    )
+    found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert 'GaitEncoder' in found.stdout
+
+
+def test_encode_gives_the_features_of_the_run(small_run, places, walking):
+    """The run's own test features, six rows a sequence, people in order."""
+    kept = np.load(small_run / 'Models' / 'CAGEs_RN_models' / RUN / 'val_X.npy')
+    rows = cages.original_rows(walking.ids, pad=False)
+    found = sge_la.GaitEncoder.load(RUN, **places).encode(walking.skeletons[rows])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.reshape(-1, 768), kept, atol=1e-6)
+
+
+def test_encode_refuses_what_does_not_fit(recogniser):
+    with pytest.raises(UserError, match=r'\[N, 6, 20, 3\] were expected, found \[1, 5, 20, 3\]'):
+        recogniser.encoder.encode(np.zeros((1, 5, 20, 3)))
+    with pytest.raises(UserError, match='finite'):
+        recogniser.encoder.encode(np.full((1, 6, 20, 3), np.nan))
+    assert recogniser.encoder.encode(np.zeros((0, 6, 20, 3))).shape == (0, 6, 768)
+
+
+def test_identify_gives_mean_logits_and_votes(small_run, recogniser, walking):
+    """Twin: the evaluation's own sequence scores of one recording's sequences."""
+    rows = np.flatnonzero(walking.recordings == walking.recordings[0])
+    frames = recogniser.encoder.encode(walking.skeletons[rows]).reshape(-1, 768)
+    answers = logits(recogniser.params, frames)
+    scores = sequence_scores(answers, np.zeros(len(frames), int), 6, drop_incomplete=False).scores
+    found = sge_la.identify(walking.skeletons[rows].reshape(-1, 20, 3), recogniser, top=3)
+    order = np.argsort(-scores.mean(axis=0))[:3]
+    assert [answer.person for answer in found] == [[0, 3, 6, 9][k] for k in order]
+    np.testing.assert_allclose([answer.score for answer in found], scores.mean(axis=0)[order], rtol=1e-4)
+    assert found[0].votes == pytest.approx(np.mean(scores.argmax(axis=1) == order[0]))
+
+
+def test_people_are_class_numbers_without_the_data_set(small_run, tmp_path):
+    found = api.Recogniser.load(RUN, models_dir=small_run / 'Models', data_dir=tmp_path)
+    assert found.people == [0, 1, 2, 3]
+
+
+def test_recordings_are_read_in_the_order_of_the_training_joints(tmp_path):
+    """A KGBD text whose joint k lies at x = k: in another skeleton's order every joint keeps its own x."""
+    from sge_la.data.raw.kgbd import JOINT_NAMES
+
+    lines = [f'{name};{k};0;2' for k, name in enumerate(JOINT_NAMES)]
+    (tmp_path / '1.txt').write_text('\n'.join(lines * 2))
+    target = SKELETONS['kinect_v1']
+    frames, numbers = read_recording(tmp_path / '1.txt', target)
+    assert (frames.shape, numbers) == ((2, 20, 3), None)
+    source = SKELETONS['kgbd']
+    assert frames[0, :, 0].tolist() == [source.index(joint) for joint in target.joints]
+
+
+def test_command_names_people(small_run, places, walking, tmp_path, capsys):
+    np.save(tmp_path / 'walk.npy', walking.skeletons[:2].reshape(-1, 20, 3))
+    flags = ['--RN_dir', RUN, '--gpu', '-1', *(f'--{name}={path}' for name, path in places.items())]
+    main([*flags, '--top', '2', str(tmp_path / 'walk.npy')])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith('walk.npy: 2 sequences of 6 frames')
+    assert [line[:5] for line in lines[1:]] == ['  1. ', '  2. ']
+    with pytest.raises(UserError, match='no such file'):
+        main([*flags, str(tmp_path / 'none.npy')])
+    np.save(tmp_path / 'short.npy', walking.skeletons[0, :5])
+    with pytest.raises(UserError, match='6 frames in a row or more, found 5'):
+        main([*flags, str(tmp_path / 'short.npy')])
+
+
+@pytest.mark.parametrize('source', ['sge_la/api.py', 'README.md'])
+def test_example_runs(source, small_run, walking, tmp_path, monkeypatch, capsys):
+    """The example of the module, and that of the README once it has one, on another run."""
+    text = (ROOT / source).read_text() if (ROOT / source).exists() else ''
+    pattern = r'```python\n(.*?GaitEncoder.*?)```' if source == 'README.md' else r'\n\n(    import numpy.*?)\n"""'
+    found = re.search(pattern, text, re.DOTALL)
+    if not found:
+        pytest.skip(f'{source} has no example of GaitEncoder')
+    code = textwrap.dedent(found[1]).replace('DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', RUN)
+    (tmp_path / 'demo').symlink_to(small_run)
+    np.save(tmp_path / 'walk.npy', walking.skeletons[:2].reshape(-1, 20, 3))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(compile(code, source, 'exec'), names)
+    assert names['cages'].shape == (1, 6, 768)
+    assert 'Answer(person=' in capsys.readouterr().out
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.images, self.links = [], 0, []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ('meta', 'img'):
+            self.open.append(tag)
+        self.images += tag == 'img'
+        self.links += [value for name, value in attrs if name in ('src', 'href')]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    evaluate.main([*small_flags(small_run), '--report', '--save_features', str(tmp_path / 'cages')])
+    folder = small_run / 'Models' / 'CAGEs_RN_models' / RUN
+    drawn = {path.name for path in (folder / 'figures').iterdir()}
+    for name in ('cmc', 'roc', 'confusion', 'attention', 'reconstruction', 'tsne'):
+        assert {f'Walking-{name}.png', f'Walking-{name}.svg'} <= drawn
+    assert {'training.png', 'training.svg'} <= drawn
+    assert any(name.startswith('Walking-match-') for name in drawn)
+    page = _Page()
+    text = (folder / 'report.html').read_text()
+    page.feed(text)
+    assert page.open == []
+    assert page.images == len(drawn) // 2
+    assert all(link.startswith('data:image/png;base64,') for link in page.links)  # nothing from the network
+    for words in ('Test set Walking', 'all sequences', 'vote of each recording', 'Settings', 'Environment'):
+        assert words in text
+    with np.load(tmp_path / 'cages.npz') as found:
+        assert sorted(found) == [
+            f'{name}_{key}' for name in ('Walking', 'train') for key in ('cages', 'labels', 'recordings')
+        ]
+        assert found['train_cages'].shape == (32, 6, 768)
+        np.testing.assert_array_equal(found['Walking_labels'], walking.labels)
+        np.testing.assert_array_equal(found['Walking_recordings'], walking.recordings)
+
+
+def test_pictures_are_of_one_run():
+    with pytest.raises(UserError, match='leave out --runs'):
+        parse_train(['--runs', '2', '--figures'])
+    with pytest.raises(UserError, match='not made for CASIA_B'):
+        parse_evaluate(['--dataset', 'CASIA_B', '--report'])
