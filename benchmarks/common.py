@@ -116,6 +116,8 @@ def start(gpu: str = '0') -> dict[str, Any]:
     Raises:
         UserError: the Keras backend is neither TensorFlow nor JAX, or the machine has other GPUs.
     """
+    with runtime.quietly():
+        _backend()
     device = runtime.start(gpu, 0)
     return {
         'backend': _backend(),

@@ -105,7 +105,14 @@ def encoder_batches(
 
 
 @cache
-def _encoder_step(config: EncoderConfig) -> Callable:
+def encoder_step(config: EncoderConfig) -> Callable:
+    """One update of the encoders of x, y and z: Adam on all terms of the cost.
+
+    Returns:
+        `(state, inputs [B, T, J, 3], targets) -> (state, terms [4, 3])`; the state is (parameters, Adam's two moments,
+        number of updates), the terms are `TERMS` by axis, before the update.
+    """
+
     def step(state, inputs, targets):
         params, first, second, number = state
         number = number + 1
@@ -163,7 +170,7 @@ def fit_encoder(
     batches = encoder_batches(rows, batch_size)
     validation = rows[:128] if validation is None else validation
     validate = _encoder_validation(config)
-    run = backends.current().epoch_runner(_encoder_step(config), lambda r: (pretext.inputs(r), pretext.targets(r)))
+    run = backends.current().epoch_runner(encoder_step(config), lambda r: (pretext.inputs(r), pretext.targets(r)))
     held = (state.params, state.first, state.second, np.float32(state.step))
     for epoch in range(state.epoch + 1, epochs + 1):
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from sge_la.model import gait_encoder, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.gait_encoder import EncoderConfig
 from sge_la.model.gradients import losses_and_gradients
-from sge_la.training import _encoder_step, fresh_state, recognition_step
+from sge_la.training import encoder_step, fresh_state, recognition_step
 
 pytestmark = pytest.mark.reference
 FIRST_CELL = 'rnn/multi_rnn_cell/cell_0/lstm_cell/kernel'
@@ -106,7 +106,7 @@ def test_twenty_steps(encoder, start, batches, attention):
     """
     config = EncoderConfig(6, 20, attention=attention)
     expected = arrays(encoder / f'{attention}_trajectory.npz')
-    step = backends.current().compiled(_encoder_step(config))
+    step = backends.current().compiled(encoder_step(config))
     state = fresh_state(one_axis(config, start))
     held = (state.params, state.first, state.second, np.float32(0))
     dead = fresh_state({'copy': start[FIRST_CELL]})
