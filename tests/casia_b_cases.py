@@ -12,7 +12,7 @@ from sge_la.data.recipes import Settings
 from sge_la.data.sequences import Cutting, cut
 from sge_la.data.write import NewSplit, write_dataset
 
-WALKS = {'nm': 2, 'bg': 1, 'cl': 1}
+WALKS = {'nm': 2, 'bg': 2, 'cl': 1}
 VIEWS = (0, 5)
 
 

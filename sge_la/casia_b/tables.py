@@ -12,7 +12,7 @@ from sge_la.assess import run_evaluation
 from sge_la.casia_b import conditions
 from sge_la.casia_b.conditions import CHANCE, INPUTS, RAW
 from sge_la.casia_b.loading import load_raw, normalised
-from sge_la.casia_b.protocols import CME, CVE, cases
+from sge_la.casia_b.protocols import CME, CVE, cases, is_table
 from sge_la.casia_b.published import table
 from sge_la.console import banner
 from sge_la.data import Dataset
@@ -125,9 +125,17 @@ def _match(options, raw: Dataset, dataset: Dataset, jobs: list[EncoderJob]) -> d
     say('### Normalized Data')
     encoded = conditions.Encoded(dataset, sources, options.seed)
     say('Using CAGEs to match pedestrians')
-    found = {case.probe_type: conditions.run_pair(case, raw, dataset, encoded) for case in cases(options)}
+    found, rank1 = {}, {}
+    for case in cases(options):
+        try:
+            found[case.probe_type] = conditions.run_pair(case, raw, dataset, encoded)
+        except UserError as error:  # of a table, the other pairs are still wanted
+            if not is_table(options):
+                raise
+            say(f'warning: {case.probe_type} has no numbers: {error}\n')
+        rank1[case.probe_type] = found.get(case.probe_type, {}).get('rank1', {})
     _keep(options, found)
-    return _say_table(CME, {probe_type: scores['rank1'] for probe_type, scores in found.items()}, options)
+    return _say_table(CME, rank1, options)
 
 
 def _keep(options, found: dict) -> None:
