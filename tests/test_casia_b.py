@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 
@@ -272,3 +275,22 @@ class TestRunNames:
         )
         assert (found.temperature, found.frozen, found.encoding) == (0.15, 0, 'CAGE')
         assert parse_run_name(encoder).kind == 'encoder' and parse_run_name(encoder).axis == 'x'
+
+
+def test_options_of_a_run_are_taken_back(tmp_path):
+    """`--config` of a run, by both commands: the network's batch is the one that evaluation scores in."""
+    trained = train('--view', '7', '--length', '30', '--norm', '0', '--batch_size', '64')
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps({'options': asdict(trained)}))
+    assert replace(parse_train(['--config', str(path)]), config=None) == trained
+    evaluated = parse_evaluate(['--config', str(path)])
+    assert (evaluated.protocol, evaluated.view, evaluated.norm, evaluated.batch_size) == ('CVE', 7, 0, 640)
+
+
+def test_a_folders_normalisation_cannot_be_contradicted():
+    def of_folder(name, models_dir):
+        return {'dataset': 'CASIA_B', 'norm': 0, 'length': 20, 't': 0.15}
+
+    assert parse_evaluate(['--RN_dir', 'x'], of_folder).norm == 0
+    with pytest.raises(UserError, match='--norm 1 contradicts --RN_dir x'):
+        parse_evaluate(['--RN_dir', 'x', '--norm', '1'], of_folder)
