@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from sge_la import checkpoints, layout, runs, runtime
+from sge_la import checkpoints, layout, runs, runtime, stages
 from sge_la.casia_b.loading import load_for
 from sge_la.console import banner, selection_line
 from sge_la.data import Dataset
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
 from sge_la.options import EvaluateOptions
-from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.recognition_stage import TEST_STEMS, feature_sources
 from sge_la.run_folders import folder_of
 from sge_la.scoring import score_test
@@ -94,7 +94,7 @@ def find_networks(options, folder: Path, dataset: Dataset | None) -> list[tuple[
 
 def _with_checkpoint(folder: Path, prefix: str) -> Path:
     stems = [prefix + layout.CHECKPOINT_STEM, layout.CHECKPOINT_STEM]
-    refuse_unfinished(folder)
+    stages.refuse_unfinished(folder)
     if any(checkpoints.has_checkpoint(folder, stem) for stem in stems):
         return folder
     raise UserError(

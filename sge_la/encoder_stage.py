@@ -287,8 +287,10 @@ def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
     """The trained parameters of an encoder.
 
     Raises:
-        UserError: a checkpoint is missing or does not fit joints, length or kind.
+        UserError: a checkpoint is missing, unfinished, or does not fit joints, length or kind.
     """
+    for folder in job.folders.values():
+        stages.refuse_unfinished(folder)
     if job.labelled:
         return load_labelled(job.folders, job.config.joints, job.config.units)
     return checkpoints.load_encoder(

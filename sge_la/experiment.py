@@ -16,7 +16,7 @@ from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, encoder_jobs
 from sge_la.evaluation import score, summary
 from sge_la.files import make_folder
 from sge_la.options import TrainOptions
-from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features, refuse_unfinished
+from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.recognition_stage import (
     TEST_STEMS,
     EpochChoice,
@@ -62,7 +62,7 @@ def run_training(options: TrainOptions, dataset: Dataset) -> dict:
     results = runs.read_results(folder) or {}
     known = results.get('test_sets', {})
     at_hand = AtHand(dataset, (lambda: feature_sources(options, jobs)) if are_trained(jobs) else None)
-    refuse_unfinished(folder)
+    stages.refuse_unfinished(folder)
     for name, stem in zip(dataset.tests, TEST_STEMS, strict=False):
         test = ProbeSet.of(name, probe_features(folder, stem, name, options, at_hand), dataset)
         known[name] = score_test(folder, options, test, at_hand.sources, known.get(name, {}))

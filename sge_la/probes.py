@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sge_la import checkpoints, layout, runs
+from sge_la import checkpoints, layout
 from sge_la.data import Dataset, Split
 from sge_la.encoder_stage import EncoderJob
 from sge_la.errors import UserError
@@ -114,15 +114,3 @@ def _is_pointer(path: Path) -> bool:
         return False
     with path.open('rb') as file:
         return file.read(20).startswith(b'version https://git')
-
-
-def refuse_unfinished(folder: Path) -> None:
-    """Refuses a folder whose run has not come to its end: its files may be of two runs.
-
-    Raises:
-        UserError: its config.json says so.
-    """
-    if (runs.read_config(folder) or {}).get('finished') is False:
-        raise UserError(
-            f'{folder} holds a run that has not come to its end; run train.py again with the same flags, and it goes on'
-        )

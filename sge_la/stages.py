@@ -70,6 +70,18 @@ def refuse_new_run(folder: Path) -> None:
         )
 
 
+def refuse_unfinished(folder: Path) -> None:
+    """Refuses a folder whose run has not come to its end: its files may be of two runs.
+
+    Raises:
+        UserError: its config.json says so.
+    """
+    if (runs.read_config(folder) or {}).get('finished') is False:
+        raise UserError(
+            f'{folder} holds a run that has not come to its end; run train.py again with the same flags, and it goes on'
+        )
+
+
 def finish(folder: Path) -> None:
     """Marks a run as complete and removes the state that it would have gone on from."""
     config = runs.read_config(folder) or {}

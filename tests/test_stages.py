@@ -1,0 +1,181 @@
+"""How stages begin and end in a folder, which sequences an encoder trains on, and which encoders a run needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from sge_la import checkpoints, runs, stages
+from sge_la.command_line import parse_train
+from sge_la.data import load
+from sge_la.encoder_stage import encoder_jobs, encoder_record, encoder_rows, training_data
+from sge_la.errors import UserError
+from sge_la.recognition_stage import own_tasks
+from sge_la.run_folders import recognition_folder
+from tests.command_line_cases import write_people
+from tests.conftest import tiny_split
+
+RECORD = {'dataset': 'KGBD', 'epochs': 3, 'seed': 0}
+
+
+def begin(folder, record=None, *, overwrite=False) -> str:
+    return stages.begin(folder, record or RECORD, {'options': {'seed': 0}}, overwrite=overwrite)
+
+
+def save_network(folder) -> None:
+    shapes = checkpoints.recognition_shapes(4, 2)
+    checkpoints.save_recognition(folder, {name: np.zeros(shape) for name, shape in shapes.items()})
+
+
+def test_a_run_begins_goes_on_and_ends(tmp_path):
+    assert begin(tmp_path) == stages.FRESH
+    assert begin(tmp_path) == stages.UNFINISHED
+    with pytest.raises(UserError, match='has not come to its end'):
+        stages.refuse_unfinished(tmp_path)
+    save_network(tmp_path)
+    assert begin(tmp_path) == stages.UNFINISHED  # a checkpoint alone does not say that all was written
+    stages.finish(tmp_path)
+    assert begin(tmp_path) == stages.FINISHED
+    stages.refuse_unfinished(tmp_path)
+    config = runs.read_config(tmp_path)
+    assert config['record'] == RECORD and config['options'] == {'seed': 0} and config['finished'] is True
+
+
+def test_a_finished_run_without_its_checkpoint_is_unfinished(tmp_path):
+    begin(tmp_path)
+    stages.finish(tmp_path)
+    assert begin(tmp_path) == stages.UNFINISHED
+
+
+@pytest.mark.parametrize('change', [{'seed': 1}, {'epochs': 4}, {'view': 2}, {'dataset': None}])
+def test_a_finished_run_with_other_options_is_kept(tmp_path, change):
+    begin(tmp_path)
+    save_network(tmp_path)
+    stages.finish(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError) as caught:
+        begin(tmp_path, {**RECORD, **change})
+    [(name, value)] = change.items()
+    there = json.dumps(RECORD.get(name))
+    assert f'{name}: {there} there, {json.dumps(value)} asked' in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert begin(tmp_path, {**RECORD, **change}, overwrite=True) == stages.FRESH
+
+
+def test_somebody_elses_checkpoint_is_kept(tmp_path):
+    save_network(tmp_path)
+    stages.refuse_unfinished(tmp_path)
+    with pytest.raises(UserError, match='says nothing of its options'):
+        begin(tmp_path)
+    assert not (tmp_path / 'config.json').exists()
+    assert begin(tmp_path, overwrite=True) == stages.FRESH
+
+
+# ---- which sequences, which encoders ---------------------------------------------------------------------------------
+
+
+def rows_of(data_dir, flags: str) -> np.ndarray:
+    options = parse_train([*flags.split(), '--data_dir', str(data_dir)])
+    data = training_data(load(options.dataset, 6, data_dir, warn=lambda text: None), options)
+    return encoder_rows(data, options)
+
+
+@pytest.mark.parametrize(('count', 'used'), [(100, 66), (99, 66), (101, 67), (3, 2)])
+def test_biwi_trains_on_the_first_two_thirds(tmp_path, count, used):
+    from sge_la.data.write import write_dataset
+
+    labels = [0] * (count - 1) + [3]
+    write_dataset(tmp_path, 'BIWI', tiny_split(labels, 6, 20, 0), {'Walking': tiny_split([0], 6, 20, 1)})
+    assert rows_of(tmp_path, '--dataset BIWI').tolist() == list(range(used))
+
+
+def test_file_order_and_one_shuffle_for_age(tmp_path):
+    write_people(tmp_path, 'KGBD')
+    assert rows_of(tmp_path, '--dataset KGBD').tolist() == list(range(36))
+    shuffled = rows_of(tmp_path, '--dataset KGBD --encoding AGE')
+    assert sorted(shuffled) == list(range(36)) and shuffled.tolist() != list(range(36))
+    np.testing.assert_array_equal(shuffled, rows_of(tmp_path, '--dataset KGBD --encoding AGE'))
+    assert (shuffled != rows_of(tmp_path, '--dataset KGBD --encoding AGE --seed 1')).any()
+
+
+def test_held_out_sequences_train_nothing(tmp_path):
+    """No frame of a held-out sequence is among those that encoders or network train on."""
+    write_people(tmp_path, 'DEMO', recordings=True)
+    options = parse_train(['--dataset', 'DEMO', '--select', 'val'])
+    data = training_data(load('DEMO', 6, tmp_path, warn=lambda text: None), options)
+    frames = {frame.tobytes() for rows in data.held.values() for row in rows for frame in data.split.skeletons[row]}
+    assert len(frames) == 18 * 6
+    trained = np.concatenate([encoder_rows(data, options), *data.ids.values()])
+    assert not frames & {frame.tobytes() for row in trained for frame in data.split.skeletons[row]}
+
+
+def test_nothing_to_hold_out(tmp_path):
+    write_people(tmp_path, 'DEMO', each=1)
+    with pytest.raises(UserError, match='use --select last'):
+        training_data(load('DEMO', 6, tmp_path, warn=lambda text: None), parse_train(['--select', 'val']))
+
+
+def jobs_of(flags: str) -> list[tuple]:
+    jobs = encoder_jobs(parse_train(flags.split()), 20)
+    return [(job.task, job.config.attention, job.folders['x'].name, job.permute_train_only) for job in jobs]
+
+
+def test_encoders_of_each_model():
+    assert jobs_of('') == [('rev_rec', 'LA', 'BIWI_LA_x_6_0.1_0pre_rev_rec', False)]
+    assert jobs_of('--model sorting') == [('sorting', 'BA', 'BIWI_BA_x_6_0.1_0pre_sorting', False)]
+    assert jobs_of('--model rev_rec_plus') == [
+        ('rev_rec', 'LA', 'BIWI_LA_x_6_0.1_0pre_rev_rec', False),
+        ('prediction', 'BA', 'BIWI_BA_x_6_0.1_0pre_prediction', False),
+        ('sorting', 'BA', 'BIWI_BA_x_6_0.1_0pre_sorting', False),
+    ]
+    usual = ('rev_rec', 'LA', 'BIWI_LA_x_6_0.1_0pre_rev_rec', False)
+    assert jobs_of('--model rev_rec_plus --faithful') == [usual, usual, (*usual[:3], True)]
+    assert jobs_of('--transfer KGBD') == [('rev_rec', 'LA', 'KGBD_LA_x_6_0.5_0pre_rev_rec', False)]
+    assert jobs_of('--transfer KGBD --t 0.2') == [('rev_rec', 'LA', 'KGBD_LA_x_6_0.2_0pre_rev_rec', False)]
+    assert jobs_of('--encoding AGE') == [('rev_rec', 'LA', 'BIWI_LA_x', False)]
+
+
+def test_own_scores_are_of_the_joined_tasks():
+    assert own_tasks(parse_train(['--model', 'rev_rec_plus'])) == ('rev_rec', 'prediction', 'sorting')
+    assert own_tasks(parse_train(['--model', 'rev_rec_plus', '--faithful'])) == ()
+    assert own_tasks(parse_train(['--model', 'sorting'])) == ()
+
+
+@pytest.mark.parametrize(
+    ('name', 'attention', 'reverse', 'contrastive', 'folder'),
+    [
+        ('GE-GD', 'none', False, False, 'BIWI_none_x_ablation-GE-GD'),
+        ('GE-GD-Rev', 'none', True, False, 'BIWI_none_x_ablation-GE-GD-Rev'),
+        ('GE-GD-BAS-AGEs', 'BA', False, False, 'BIWI_BA_x_ablation-GE-GD-BAS'),
+        ('GE-GD-Rev-BAS', 'BA', True, False, 'BIWI_BA_x'),
+        ('GE-GD-Rev-MBAS-AGEs', 'MBA', True, False, 'BIWI_MBA_x_ablation-GE-GD-Rev-MBAS'),
+        ('GE-GD-LAS-AGEs', 'LA', False, False, 'BIWI_LA_x_ablation-GE-GD-LAS'),
+        ('GE-GD-Rev-LAS-AGEs', 'LA', True, False, 'BIWI_LA_x'),
+    ],
+)
+def test_encoders_of_the_ablation(name, attention, reverse, contrastive, folder):
+    [job] = encoder_jobs(parse_train(['--ablation', name]), 20)
+    assert (job.config.attention, job.config.reverse, job.config.contrastive) == (attention, reverse, contrastive)
+    assert job.folders['x'].name == folder and not job.labelled
+    network = recognition_folder(parse_train(['--ablation', name]))
+    assert network.parent.name == 'AGEs_RN_models' and network.name == f'BIWI_{attention}_RN_ap_ablation-{name}'
+
+
+def test_an_encoder_shared_by_two_commands_has_one_record(tmp_path):
+    """The usual encoder of AGE serves the ablation, that of prediction serves plus: equal records, no quarrel."""
+    write_people(tmp_path, 'KGBD')
+    dataset = load('KGBD', 6, tmp_path, warn=lambda text: None)
+
+    def record(flags: str, number: int = 0) -> dict:
+        options = parse_train(['--dataset', 'KGBD', *flags.split()])
+        return encoder_record(options, encoder_jobs(options, 20)[number], training_data(dataset, options))
+
+    assert record('--encoding AGE --attention BA') == record('--ablation GE-GD-Rev-BAS-AGEs')
+    assert record('--ablation GE-GD-MBAS-AGEs') != record('--ablation GE-GD-Rev-MBAS')
+    assert record('--model prediction') == record('--model rev_rec_plus', 1)
+    assert record('') == record('--model rev_rec_plus --faithful') == record('--manner sc --c_reid 1')
+    assert record('') != record('--attention BA')
+    assert json.loads(json.dumps(asdict(parse_train([]))))  # options are what JSON can hold
