@@ -79,5 +79,5 @@ def ablation_row(name: str) -> AblationRow:
         UserError: there is none.
     """
     if name not in ROWS:
-        raise UserError(f"there is no row {name!r} in the ablation: expected one of {', '.join(ROWS)}")
+        raise UserError(f'there is no row {name!r} in the ablation: expected one of {", ".join(ROWS)}')
     return ROWS[name]
