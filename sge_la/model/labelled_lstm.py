@@ -1,7 +1,7 @@
 """A two-layer LSTM trained with labels: the first row (GE) of the IJCAI paper's ablation.
 
 It is the gait encoder without decoder and pretext task. x, y and z have an LSTM each, as everywhere here, and one
-softmax reads the means of their states over time side by side; the paper says nothing of either, so this is our reading.
+softmax reads the means of their states over time side by side; the paper says nothing of either: this is our reading.
 Arrays: A axes, T frames, B sequences, J joints, U units, C identities.
 """
 
