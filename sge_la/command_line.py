@@ -92,8 +92,11 @@ def _read_config(path: str, options: type) -> dict[str, Any]:
     return _as_typed(saved, options, path)
 
 
-# Options of a run that are no wish for the next one.
-_OF_ONE_RUN_ALONE = ('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'report', 'save_features')
+# Options of a run that are no wish for the next one, or say where things lay for whoever made the file.
+_OF_ONE_RUN_ALONE = (
+    *('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'report', 'save_features'),
+    *('data_dir', 'models_dir'),
+)
 
 
 def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:

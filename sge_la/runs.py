@@ -111,7 +111,7 @@ def _are_scores(kind: str, found: Any) -> bool:
         return True
     epoch = found.get('epoch', None if kind == 'last' else 0)
     numbers = [found.get('rank1'), found.get('nauc') or 0, found.get('sequences'), epoch]
-    return all(isinstance(number, (int, float)) for number in numbers)
+    return all(isinstance(number, (int, float)) and abs(number) < 2**53 for number in numbers)
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
