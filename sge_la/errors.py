@@ -8,11 +8,16 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 
 class UserError(Exception):
     """A mistake in the input, told in one sentence: what was expected, what was found, what to do."""
+
+
+class Notice(UserWarning):
+    """Something odd that does no harm: a command says it in one line and goes on."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -34,7 +39,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log holds every line that was said, however the run ends
     try:
-        with _sigterm_raised():
+        with _sigterm_raised(), _notices_as_lines():
             status = main(argv) or 0
             sys.stdout.flush()
         return status
@@ -57,6 +62,23 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         name, status = ('SIGTERM', 143) if isinstance(stop, Terminated) else ('Ctrl-C', 130)
         print(f'stopped by {name}' + (f': {stop}' if stop.args else ''), file=sys.stderr)
         return status
+
+
+@contextlib.contextmanager
+def _notices_as_lines() -> Iterator[None]:
+    """Inside, a `Notice` is one line on stderr, without the place in the code that Python adds to warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('always', Notice)
+        show = warnings.showwarning
+
+        def show_line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+            if issubclass(category, Notice):
+                print(f'warning: {message}', file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_line
+        yield
 
 
 @contextlib.contextmanager

@@ -230,6 +230,20 @@ def test_an_encoder_that_does_not_fit(after, kind):
     assert 'test features are needed' in refused(after.err) if kind == 'missing' else refused(after.err) == error
 
 
+def test_other_variables_are_named_and_ignored(after):
+    """One line on stderr without a place in the code; Adam's moments and its powers are known."""
+    after.evaluate('--dataset KGBD')
+    expected = after.parsed()
+    folder = after.network(NETWORK)
+    tensors = checkpoints.read_checkpoint(folder)
+    known = {'W1/Adam3': tensors['W1'], 'new_train/beta1_power': np.float32(0.9), 'learning_rate': np.float32(0.0005)}
+    checkpoints.write_bundle(folder / 'trained_model.ckpt', {**tensors, **known, 'stranger': np.ones(3, np.float32)})
+    after.evaluate('--dataset KGBD')
+    assert after.parsed() == expected
+    lines = [line for line in after.err.splitlines() if 'identities here' not in line]
+    assert lines == [f'warning: {folder / "trained_model.ckpt"} also holds stranger: ignored']
+
+
 def test_train_flag_0_without_encoders_names_the_folder(commands):
     assert commands.try_train('--dataset KGBD --train_flag 0') == 2
     assert ENCODER.format('x') in refused(commands.err)

@@ -20,7 +20,8 @@ from sge_la.model.gait_encoder import EncoderConfig, initial_params
 from sge_la.probes import ProbeSet
 from sge_la.recognition_stage import Features, feature_sources, original_test_rows
 from sge_la.training import compiled_recogniser
-from tests.command_line_cases import CAGES, Commands, uncompiled
+from tests.checkpoint_cases import genuine
+from tests.command_line_cases import AGES, CAGES, Commands, refused, uncompiled
 from tests.conftest import tiny_split
 
 REV_REC = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
@@ -152,6 +153,41 @@ def test_padding_of_the_published_plus(original):
     rows = np.array([place[sequence] for sequence in original_test_rows(options, ids)])
     expected = np.load(original / 'Models' / CAGES / PLUS / 'val_X_as_index_into_rev_rec_val_X.npz')['idx']
     np.testing.assert_array_equal((rows[:, None] * 6 + np.arange(6)).reshape(-1), expected)
+
+
+@pytest.fixture
+def published(reference, capsys, tmp_path) -> Commands:
+    """A copy of the authors' IJCAI network, as SGE-LA's repository has it: val_X and val_y are Git LFS pointers."""
+    source = genuine(reference, 'models/AGEs_RN_models/BIWI_LA_RN_ap').parent
+    shutil.copytree(source, tmp_path / 'Models' / AGES / source.name, copy_function=shutil.copyfile)
+    for folder in (tmp_path / 'Models').rglob('*'):
+        folder.chmod(0o755)
+    return Commands(capsys, tmp_path / 'Nothing', tmp_path / 'Models')
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize('flags', ['--encoding AGE', '--RN_dir BIWI_LA_RN_ap'])
+def test_the_authors_pointers_are_named(published, flags):
+    assert published.try_evaluate(flags) == 2
+    error = refused(published.err)
+    assert 'val_X.npy is a Git LFS pointer' in error and 'the data set cannot serve' in error
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize('kept', ['all', 'no meta', 'no checkpoint file'])
+def test_the_authors_network_scores_features(published, reference, kept):
+    """64 rows of noise, as features: 10 windows. The reference has what the network answers to them."""
+    folder = published.network('BIWI_LA_RN_ap')
+    X = np.random.RandomState(0).randn(64, 768)
+    labels = np.repeat(np.arange(28), 6)[:64]
+    np.save(folder / 'val_X.npy', X)
+    np.save(folder / 'val_y.npy', np.eye(28, dtype=np.int64)[labels])
+    if kept != 'all':
+        (folder / ('trained_model.ckpt.meta' if kept == 'no meta' else 'checkpoint')).unlink()
+    answers = np.load(reference / 'authors' / 'biwi_recognition.npz')['BIWI_LA_RN_ap/logits']
+    right = answers[:60].reshape(10, 6, 28).mean(axis=1).argmax(axis=1) == labels[:60:6]
+    published.evaluate('--encoding AGE')
+    assert f'\nRank-1 Accuracy: {right.mean()}\nnAUC: ' in published.out and '###' not in published.out
 
 
 # ---- all sequences ---------------------------------------------------------------------------------------------------

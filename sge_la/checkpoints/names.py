@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sge_la.errors import UserError
+from sge_la.errors import Notice, UserError
 
 UNITS = 256
 HIDDEN = 256
@@ -32,7 +32,7 @@ BETA_1, BETA_2 = 0.9, 0.999
 Shapes = dict[str, tuple[int, ...]]
 
 
-class CheckpointWarning(UserWarning):
+class CheckpointWarning(Notice):
     """Something in a checkpoint that was ignored."""
 
 
