@@ -224,8 +224,12 @@ def _people(files: DatasetFiles | None, classes: int) -> list[str | int]:
     if len(labels) != classes:
         return list(range(classes))
     record = files.train.folder / 'prepare.json'
-    names = read_json(record).get('people', {}) if record.exists() else {}
-    return [names.get(str(label), label) for label in labels]
+    content = read_json(record) if record.exists() else None
+    people = content.get('people') if isinstance(content, dict) else None
+    names = people if isinstance(people, dict) else {}
+    # Whoever made the file chose the names, and terminals obey control characters.
+    known = {label: name for label, name in names.items() if isinstance(name, str) and name.isprintable()}
+    return [known.get(str(label), label) for label in labels]
 
 
 def save_features(path: str | Path, encoder: GaitEncoder, splits: dict) -> None:

@@ -21,6 +21,7 @@ from sge_la.checkpoints.npz import read_npz, write_npz
 from sge_la.errors import UserError
 from sge_la.files import os_errors, read_json, regular_size, sync_folder, write_json, write_text
 from sge_la.locks import RunLock, claim
+from sge_la.results import not_scores
 
 __all__ = [
     'RunLock',
@@ -91,27 +92,9 @@ def read_results(folder: Path | str) -> dict[str, Any] | None:
     """
     path = Path(folder) / RESULTS
     results = _read_object(path)
-    sets = (results or {}).get('test_sets', {})
-    if not isinstance(sets, dict) or not all(isinstance(kinds, dict) for kinds in sets.values()):
-        raise UserError(f'{path}: test_sets should hold the scores of each test set; repair or delete the file')
-    for name, kinds in sets.items():
-        bad = [kind for kind, found in kinds.items() if not _are_scores(kind, found)]
-        if bad:
-            raise UserError(f'{path}: {bad[0]} of {name} holds no scores as this program writes them; delete the file')
+    if results is not None and (bad := not_scores(results.get('test_sets', {}))):
+        raise UserError(f'{path}: {bad} should hold scores as this program writes them, and does not; delete the file')
     return results
-
-
-def _are_scores(kind: str, found: Any) -> bool:
-    """Whether a part of results.json holds what is read back from it; only what was chosen may lack scores."""
-    if kind == 'tasks':
-        return isinstance(found, dict) and all(_are_scores('', one) for one in found.values())
-    if not isinstance(found, dict) or found.get('select', 'test') not in ('test', 'last', 'val'):
-        return False
-    if kind == 'selected' and 'rank1' not in found:
-        return True
-    epoch = found.get('epoch', None if kind == 'last' else 0)
-    numbers = [found.get('rank1'), found.get('nauc') or 0, found.get('sequences'), epoch]
-    return all(isinstance(number, (int, float)) and abs(number) < 2**53 for number in numbers)
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterable[str]) -> list[str]:

@@ -75,6 +75,7 @@ SCORES = {'rank1': 0.5, 'nauc': None, 'sequences': 3}
         {},
         {'selected': {'epoch': 3, 'select': 'val'}, 'last': {**SCORES, 'epoch': 4}},
         {'selected': SCORES, 'all_sequences': {**SCORES, 'nauc': 0.5}, 'tasks': {'sorting': SCORES}},
+        {'all_sequences': {**SCORES, 'rank_n': [0.5, 1], 'intervals': {'rank1': [0.1, None]}}},
     ],
 )
 def test_results_come_back(tmp_path, kinds):
@@ -94,11 +95,15 @@ def test_results_come_back(tmp_path, kinds):
         {'Still': {'selected': {**SCORES, 'rank1': 'x'}}},
         {'Still': {'all_sequences': {'rank1': 1}}},
         {'Still': {'tasks': {'sorting': {}}}},
+        {'Still': {'tasks': []}},
+        {'Still': {'all_sequences': {**SCORES, 'rank_n': 'x'}}},
+        {'Still': {'all_sequences': {**SCORES, 'intervals': {'rank1': [1]}}}},
+        {'Still': {'all_sequences': {**SCORES, 'rank1': 10**400}}},
     ],
 )
 def test_results_that_are_none_are_refused(tmp_path, test_sets):
     runs.write_results(tmp_path, {'test_sets': test_sets})
-    with pytest.raises(UserError, match=r'results\.json.* delete the file'):
+    with pytest.raises(UserError, match=r'results\.json: .* should hold scores .* delete the file'):
         runs.read_results(tmp_path)
 
 
