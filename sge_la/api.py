@@ -26,11 +26,11 @@ from sge_la.data.npy import read_ids
 from sge_la.data.skeletons import Skeleton, for_dataset
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
+from sge_la.feature_files import feature_manner, feature_sources
 from sge_la.features import FeatureSource, feature_shape, fill_features
 from sge_la.files import npy_header, read_json, replacing
 from sge_la.layout import AXES, DatasetFiles
 from sge_la.options import EvaluateOptions
-from sge_la.recognition_stage import feature_manner, feature_sources
 from sge_la.run_folders import as_trained, named_folder, options_of_folder
 from sge_la.scoring import checkpoint_stem
 from sge_la.training import logits

@@ -12,9 +12,9 @@ from sge_la.console import banner, selection_line
 from sge_la.data import Dataset
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
+from sge_la.feature_files import TEST_STEMS, feature_sources
 from sge_la.options import EvaluateOptions
 from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
-from sge_la.recognition_stage import TEST_STEMS, feature_sources
 from sge_la.run_folders import folder_of
 from sge_la.scoring import score_test
 

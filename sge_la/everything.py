@@ -9,8 +9,8 @@ import numpy as np
 
 from sge_la import cages, metrics
 from sge_la.evaluation import Scored, score
+from sge_la.feature_files import feature_manner, original_test_rows
 from sge_la.probes import ProbeSet, Sources, encode_rows
-from sge_la.recognition_stage import feature_manner, original_test_rows
 from sge_la.training import logits
 
 SEQUENCES_AT_ONCE = 2048

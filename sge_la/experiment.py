@@ -14,20 +14,19 @@ from sge_la.console import banner, selection_line
 from sge_la.data import Dataset
 from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, encoder_jobs, train_encoder, training_data
 from sge_la.evaluation import score, summary
-from sge_la.files import make_folder
-from sge_la.options import TrainOptions
-from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
-from sge_la.recognition_stage import (
+from sge_la.feature_files import (
     TEST_STEMS,
-    EpochChoice,
     feature_manner,
     feature_record,
     feature_sources,
     own_tasks,
     prepare_features,
     read_features,
-    train_recognition,
 )
+from sge_la.files import make_folder
+from sge_la.options import TrainOptions
+from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
+from sge_la.recognition_stage import EpochChoice, train_recognition
 from sge_la.run_folders import recognition_folder
 from sge_la.scoring import score_test
 from sge_la.training import TrainingState

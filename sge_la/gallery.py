@@ -20,9 +20,9 @@ from sge_la.data import Split
 from sge_la.data.datasets import find, load, present_tests
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
+from sge_la.feature_files import feature_manner, feature_sources
 from sge_la.features import FeatureSource, feature_shape, fill_features
 from sge_la.matching import MatchResult, match, pool_recordings
-from sge_la.recognition_stage import feature_manner, feature_sources
 from sge_la.run_folders import recognition_folder
 from sge_la.statistics import Interval, bootstrap_match
 

@@ -17,6 +17,7 @@ from sge_la.data import Dataset, Split
 from sge_la.encoder_stage import EncoderJob, encoder_jobs, load_job
 from sge_la.errors import UserError
 from sge_la.evaluation import Scored, score
+from sge_la.feature_files import Features, feature_manner
 from sge_la.features import FeatureSource
 from sge_la.gallery import sequence_features
 from sge_la.layout import AXES
@@ -24,7 +25,6 @@ from sge_la.matching import nearest
 from sge_la.model.gait_encoder import axis_major, decode_frames, encode
 from sge_la.options import PLUS, EvaluateOptions
 from sge_la.probes import AtHand, are_trained, probe_features
-from sge_la.recognition_stage import Features, feature_manner
 from sge_la.report import write_report
 from sge_la.run_folders import folder_of
 from sge_la.scoring import checkpoint_stem

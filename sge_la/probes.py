@@ -13,8 +13,8 @@ from sge_la import checkpoints, layout
 from sge_la.data import Dataset, Split
 from sge_la.encoder_stage import EncoderJob
 from sge_la.errors import UserError
+from sge_la.feature_files import Features, feature_manner, original_test_rows, read_features
 from sge_la.features import FeatureSource, feature_shape, fill_features, row_labels
-from sge_la.recognition_stage import Features, feature_manner, original_test_rows, read_features
 
 say = tqdm.write
 Sources = Callable[[], list[FeatureSource]] | None

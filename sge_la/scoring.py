@@ -11,8 +11,8 @@ from sge_la import checkpoints, layout, metrics
 from sge_la.casia_b import protocols
 from sge_la.evaluation import Scored, collapse_warning, one_line, score, summary
 from sge_la.everything import Groups, score_everything
+from sge_la.feature_files import feature_manner, of_task, own_tasks
 from sge_la.probes import ProbeSet, Sources
-from sge_la.recognition_stage import feature_manner, of_task, own_tasks
 from sge_la.statistics import bootstrap_evaluation, recording_votes
 from sge_la.training import compiled_recogniser
 

@@ -10,9 +10,9 @@ from sge_la.command_line import parse_train
 from sge_la.data import Split
 from sge_la.encoder_stage import TrainingData, encoder_jobs
 from sge_la.errors import UserError
+from sge_la.feature_files import own_tasks
 from sge_la.metrics import evaluate_scores, original_lines, sequence_scores
 from sge_la.model import recognition
-from sge_la.recognition_stage import own_tasks
 
 
 def options(*flags: str):

@@ -14,11 +14,11 @@ from sge_la.command_line import parse_evaluate
 from sge_la.data import load
 from sge_la.encoder_stage import encoder_jobs
 from sge_la.everything import score_everything
+from sge_la.feature_files import Features, feature_sources, original_test_rows
 from sge_la.features import FeatureSource, fill_features
 from sge_la.model import recognition
 from sge_la.model.gait_encoder import EncoderConfig, initial_params
 from sge_la.probes import ProbeSet
-from sge_la.recognition_stage import Features, feature_sources, original_test_rows
 from sge_la.training import compiled_recogniser
 from tests.checkpoint_cases import genuine
 from tests.command_line_cases import AGES, CAGES, Commands, refused, uncompiled

@@ -13,7 +13,7 @@ from sge_la.command_line import parse_train
 from sge_la.data import load
 from sge_la.encoder_stage import encoder_jobs, encoder_record, encoder_rows, training_data
 from sge_la.errors import UserError
-from sge_la.recognition_stage import own_tasks
+from sge_la.feature_files import own_tasks
 from sge_la.run_folders import recognition_folder
 from tests.command_line_cases import write_people
 from tests.conftest import tiny_split

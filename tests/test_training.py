@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from sge_la.errors import UserError
+from sge_la.feature_files import Features
 from sge_la.labelled_stage import fit_labelled
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.gait_encoder import EncoderConfig, axis_major, initial_params
 from sge_la.pretext import pretext
-from sge_la.recognition_stage import EpochChoice, Features, sequence_accuracy
+from sge_la.recognition_stage import EpochChoice, sequence_accuracy
 from sge_la.training import NotFinite, TrainingState, encoder_batches, fit_encoder, fit_recognition, fresh_state, logits
 from tests.command_line_cases import uncompiled
 

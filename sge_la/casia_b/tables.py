@@ -19,9 +19,9 @@ from sge_la.data import Dataset
 from sge_la.encoder_stage import EncoderJob, encoder_jobs
 from sge_la.errors import UserError
 from sge_la.experiment import run_training, train_encoders
+from sge_la.feature_files import feature_sources
 from sge_la.files import make_folder
 from sge_la.matching import match
-from sge_la.recognition_stage import feature_sources
 from sge_la.repeats import run_repeats
 from sge_la.run_folders import folder_of, recognition_folder
 

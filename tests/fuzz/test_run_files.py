@@ -83,7 +83,7 @@ def test_configurations_of_named_folders(tmp_path, fuzz_cases):
 
 
 def test_feature_files(tmp_path, fuzz_cases):
-    from sge_la.recognition_stage import read_features
+    from sge_la.feature_files import read_features
 
     rng = np.random.default_rng(0)
     arrays = {'X': rng.normal(size=(6, 4)).astype(np.float32), 'y': np.eye(3, dtype=np.uint8)[[0, 0, 1, 1, 2, 2]]}
