@@ -19,6 +19,7 @@ from tests.conftest import tiny_split
 
 PEOPLE = (0, 3, 6)
 EACH, TEST_EACH = 12, 8  # 36 training sequences (BIWI's encoders see 24) and 24 test sequences, 144 frames
+USUAL = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec'
 CAGES, AGES, ENCODERS = 'CAGEs_RN_models', 'AGEs_RN_models', 'Gait_Encoding_models'
 
 
@@ -41,6 +42,10 @@ def write_people(
         for number, test in enumerate(names)
     }
     write_dataset(data_dir, name, training, tests, layout=layout, view=view)
+
+
+def encoders_of(name: str) -> set[str]:
+    return {name.format(axis) for axis in 'xyz'}
 
 
 @contextlib.contextmanager
