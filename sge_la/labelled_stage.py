@@ -1,9 +1,10 @@
-"""Training the ablation's first row, an encoder with labels, and its run folders."""
+"""Training encoders with labels (the ablation's first row, and baselines), scoring them, and reading run folders."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from sge_la.model.adam import adam_step
 from sge_la.model.gait_encoder import axis_major
 from sge_la.training import LEARNING_RATE, NotFinite, TrainingState, encoder_batches
 
+_SCORED_AT_ONCE = 2048
+
 
 def _step(state, inputs, labels):
     params, first, second, number = state
@@ -31,7 +34,7 @@ def _step(state, inputs, labels):
 def fit_labelled(
     skeletons: np.ndarray, labels: np.ndarray, rows: np.ndarray, state: TrainingState, *, epochs: int, batch_size: int
 ) -> Iterator[TrainingState]:
-    """Trains the two-layer LSTM with labels; yields the state after every epoch.
+    """Trains an LSTM with labels; yields the state after every epoch.
 
     Args:
         skeletons: float32 `[N, T, J, 3]`.
@@ -61,6 +64,29 @@ def fit_labelled(
         line['seconds'] = round(time.perf_counter() - began, 3)
         state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
         yield state
+
+
+def labelled_scores(params: Mapping[str, np.ndarray], skeletons: np.ndarray) -> np.ndarray:
+    """The answers of the network with its own softmax, before it, in blocks of bounded memory.
+
+    Args:
+        skeletons: float32 `[N, T, J, 3]`.
+
+    Returns:
+        float32 `[N, C]`.
+    """
+    compiled, block = _compiled_logits(), min(_SCORED_AT_ONCE, len(skeletons))
+    params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
+    out = np.empty((len(skeletons), params[labelled_lstm.BIAS].shape[1]), np.float32)
+    for start in range(0, len(skeletons), max(block, 1)):
+        start = min(start, len(skeletons) - block)  # the last block overlaps, so that one compiled shape serves all
+        out[start : start + block] = ops.convert_to_numpy(compiled(params, skeletons[start : start + block]))
+    return out
+
+
+@cache
+def _compiled_logits() -> Callable:
+    return backends.current().compiled(lambda params, inputs: labelled_lstm.logits(params, axis_major(inputs)))
 
 
 def load_labelled(folders: Mapping[str, Path], joints: int, units: int) -> dict[str, np.ndarray]:

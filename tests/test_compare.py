@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from sge_la import baselines, compare
-from sge_la.compare import Row, adaboost_row, chosen_settings, described, neighbour_row, table, trained_row
+from sge_la import baselines, compare, comparison
+from sge_la.compare import Kept, Row, measured_row, table, trained_row
+from sge_la.comparison import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, chosen_settings, methods
 from sge_la.data import load
+from sge_la.errors import UserError
+from sge_la.metrics import evaluate_scores
+from sge_la.paper_table import COLUMNS, PAPER, published
 from tests.conftest import small_flags
 
 
 @pytest.fixture
-def dataset(write_tiny):
+def sets(write_tiny) -> Sets:
     data_dir = write_tiny('BIWI', people=3, each=12, recordings=True)
-    return load('BIWI', 6, data_dir, warn=lambda text: None)
+    dataset = load('BIWI', 6, data_dir, warn=lambda text: None)
+    return Sets(dataset, dataset.train, dataset.tests['Walking'])
 
 
-@pytest.mark.parametrize('method', list(compare.NEIGHBOURS))
-def test_neighbours_agree_with_scikit_learn(dataset, method):
-    train, test = dataset.train, dataset.tests['Walking']
-    found = neighbour_row(method, train, test, dataset).found[0]['rank1']
-    vectors, classes, probes, labels = described(train, test, dataset, compare.NEIGHBOURS[method])
-    twin = KNeighborsClassifier(1).fit(vectors, classes).score(probes, labels)
-    assert found == pytest.approx(twin)
+def rank1(scores, sets: Sets) -> float:
+    return evaluate_scores(scores, sets.labels()).rank1
+
+
+@pytest.mark.parametrize('name', list(NEIGHBOURS))
+def test_neighbours_agree_with_scikit_learn(sets, name):
+    scores, _ = methods(1)[name].measure(sets, 0)
+    vectors, classes, probes = sets.described(NEIGHBOURS[name])
+    twin = KNeighborsClassifier(1).fit(vectors, classes).score(probes, sets.labels())
+    assert rank1(scores, sets) == pytest.approx(twin)
     np.testing.assert_allclose(vectors.mean(axis=0), 0, atol=1e-4)  # standardised by training vectors
 
 
-def test_settings_do_not_depend_on_the_test_set(dataset, monkeypatch):
+def test_settings_do_not_depend_on_the_test_set(sets, monkeypatch):
     """Every vector that the choice of settings sees is a training vector."""
-    train, test = dataset.train, dataset.tests['Walking']
-    vectors, *_ = described(train, test, dataset, 'D16')
+    vectors, *_ = sets.described('D16')
     seen = []
     real = baselines.adaboost_scores
 
@@ -42,21 +50,86 @@ def test_settings_do_not_depend_on_the_test_set(dataset, monkeypatch):
         return real(one, labels, other, *args, **further)
 
     monkeypatch.setattr(baselines, 'adaboost_scores', noting)
-    row = adaboost_row(train, test, dataset, [0, 1])
-    *choice, first, second = seen
+    _, note = methods(1)[ADABOOST].measure(sets, 0)
+    *choice, last = seen
     known = {vector.tobytes() for vector in vectors}
     assert choice
     assert all(vector.tobytes() in known for sides in choice for side in sides for vector in side)
-    assert len(first[1]) == len(second[1]) == len(test.skeletons)
-    assert len(row.found) == 2
-    assert 'by cross-validation on training recordings' in row.note
+    assert len(last[1]) == len(sets.test.skeletons)
+    assert 'by cross-validation on training recordings' in note
+
+
+@pytest.mark.parametrize('layers', LSTM_LAYERS.values())
+def test_lstm_learns_people_and_says_its_epochs(sets, layers):
+    """Twelve sequences of each of three people who stand apart by decimetres."""
+    scores, note = comparison.lstm(sets, 0, layers=layers, epochs=40)
+    assert scores.shape == (6, 3) and note == 'the last of 40 epochs'
+    assert rank1(scores, sets) > 0.8
+    again, _ = comparison.lstm(sets, 0, layers=layers, epochs=40)
+    np.testing.assert_array_equal(scores, again)
+
+
+def test_nobodys_sequences_are_left_out(write_tiny):
+    data_dir = write_tiny('BIWI', people=3, each=12)
+    dataset = load('BIWI', 6, data_dir, warn=lambda text: None)
+    ids = {person: rows[:-1] for person, rows in dataset.train.ids.items()}
+    split = replace(dataset.train, ids=ids)
+    skeletons, classes = Sets(dataset, split, dataset.tests['Walking']).side(split)
+    assert len(skeletons) == len(classes) == 33 and classes.min() == 0
+    np.testing.assert_array_equal(skeletons[:11], split.skeletons[:11])
+
+
+class TestKept:
+    def measured(self, sets: Sets, seeds, path, data='d', epochs=1):
+        calls = []
+
+        def measure(sets, seed):
+            calls.append(seed)
+            return np.eye(3, dtype=np.float32)[(sets.labels() + (seed == 1)) % 3], 'noted'
+
+        method = Method(measure, seeded=True, settings={'epochs': epochs})
+        return measured_row('M', method, sets, seeds, data, Kept(path)), calls
+
+    def test_a_finished_seed_is_not_measured_again(self, sets, tmp_path):
+        path = tmp_path / 'comparison' / 'BIWI.json'
+        first, calls = self.measured(sets, [0], path)
+        assert calls == [0] and first.found[0]['rank1'] == 1 and first.note == 'noted'
+        both, calls = self.measured(sets, [0, 1], path)
+        assert calls == [1] and [found['rank1'] for found in both.found] == [1, 0]
+        again, calls = self.measured(sets, [0, 1], path)
+        assert not calls and again == both
+
+    def test_other_data_or_settings_are_measured_anew(self, sets, tmp_path):
+        path = tmp_path / 'kept.json'
+        for further in ({}, {'data': 'other'}, {'epochs': 2}):
+            assert self.measured(sets, [0], path, **further)[1] == [0]
+
+    @pytest.mark.parametrize(
+        'text', ['{}', '[1]', '[{"record": {}, "scores": {"rank1": "x"}, "seconds": 1, "note": ""}]', '[']
+    )
+    def test_a_file_of_something_else_is_refused(self, tmp_path, text):
+        (tmp_path / 'kept.json').write_text(text)
+        with pytest.raises(UserError, match=r'kept\.json'):
+            Kept(tmp_path / 'kept.json')
+
+
+def test_unknown_joints_are_told(sets, tmp_path):
+    row = measured_row(
+        'D13 + KNN',
+        methods(1)['D13 + KNN'],
+        replace(sets, dataset=replace(sets.dataset, skeleton=None)),
+        [0],
+        '',
+        Kept(tmp_path / 'none'),
+    )
+    assert not row.found and 'skeleton.json is missing' in row.note
 
 
 def test_folds_keep_recordings_whole():
     classes, recordings = np.repeat([0, 1], 6), np.repeat([5, 6, 7, 8, 9, 9], 2)
-    fold = compare._folds(classes, recordings)
+    fold = comparison._folds(classes, recordings)
     assert fold.tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]
-    assert compare._folds(classes, None).tolist() == [0, 0, 0, 1, 1, 1] * 2
+    assert comparison._folds(classes, None).tolist() == [0, 0, 0, 1, 1, 1] * 2
 
 
 def test_choice_with_one_person_takes_the_defaults():
@@ -73,8 +146,10 @@ def test_table_has_the_papers_numbers_and_mean_and_deviation():
 
 
 def test_every_row_of_the_paper_has_five_columns():
-    for rank1, nauc in compare.PAPER.values():
-        assert len(rank1) == len(nauc) == len(compare.COLUMNS)
+    for one in PAPER.values():
+        assert all(len(values) == len(COLUMNS) for values in one)
+    assert published('PoseGait', 'KS20') == (70.5, 94.0)
+    assert published('PoseGait', None) == published('another', 'KS20') == (None, None)
 
 
 def test_a_network_that_is_not_trained_says_how_to(tmp_path):
@@ -85,13 +160,19 @@ def test_a_network_that_is_not_trained_says_how_to(tmp_path):
 
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     flags = small_flags(small_run)[4:]
-    compare.main(['--dataset', 'BIWI', *flags, '--runs', '1', '--output', str(tmp_path / 'rows.json')])
+    flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1']
+    compare.main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
     lines = capsys.readouterr().out.splitlines()
     kept = json.loads((tmp_path / 'rows.json').read_text())['Walking']
     names = [row['method'] for row in kept]
-    assert names[: len(compare.PAPER)] == list(compare.PAPER)
+    assert names[: len(PAPER)] == list(PAPER)
     results = next((small_run / 'Models' / 'CAGEs_RN_models').glob('*rev_rec/results.json'))
     scores = json.loads(results.read_text())['test_sets']['Walking']['all_sequences']
     row = kept[names.index('CAGE Rev.Rec.')]
     assert row['found'] == [{'rank1': scores['rank1'], 'nauc': scores['nauc']}]
+    assert row['note'] == '2 / 2 epochs, best epoch on the test set; time without the encoders'
     assert any(line.startswith('| D13 + KNN | 39.3 | ') for line in lines)
+    [lstm] = [line for line in lines if line.startswith('| Multi-layer LSTM | 36.1 | ')]
+    assert lstm.endswith('| the last of 2 epochs |')
+    compare.main(['--dataset', 'BIWI', *flags])
+    assert capsys.readouterr().out.splitlines() == lines  # nothing was measured again: even the times are equal

@@ -1,8 +1,8 @@
-"""A two-layer LSTM trained with labels: the first row (GE) of the IJCAI paper's ablation.
+"""An LSTM of one or two layers trained with labels: the first row (GE) of the IJCAI paper's ablation, and baselines.
 
-It is the gait encoder without decoder and pretext task. x, y and z have an LSTM each, as everywhere here, and one
-softmax reads the means of their states over time side by side; the paper says nothing of either: this is our reading.
-Arrays: A axes, T frames, B sequences, J joints, U units, C identities.
+With two layers it is the gait encoder without decoder and pretext task. x, y and z have an LSTM each, as everywhere
+here, and one softmax reads the means of their states over time side by side; the paper says nothing of either: this is
+our reading. Arrays: A axes, T frames, B sequences, J joints, U units, C identities.
 """
 
 from __future__ import annotations
@@ -23,29 +23,28 @@ from sge_la.model.lstm import (
 )
 
 KERNEL, BIAS = 'softmax/kernel', 'softmax/bias'
+_LAYERS = ('encoder_0', 'encoder_1')
 
 
-def shapes(joints: int, units: int, classes: int) -> dict[str, tuple[int, ...]]:
+def shapes(joints: int, units: int, classes: int, layers: int = 2) -> dict[str, tuple[int, ...]]:
     """The variables of one axis; the axes' biases of the softmax are added up."""
-    (kernel_0, bias_0), (kernel_1, bias_1) = LINEAR_MAPS['encoder_0'], LINEAR_MAPS['encoder_1']
-    return {
-        kernel_0: (joints + units, 4 * units),
-        bias_0: (4 * units,),
-        kernel_1: (2 * units, 4 * units),
-        bias_1: (4 * units,),
-        KERNEL: (units, classes),
-        BIAS: (classes,),
-    }
+    found = {}
+    for name, width in zip(_LAYERS[:layers], (joints, units), strict=False):
+        kernel, bias = LINEAR_MAPS[name]
+        found |= {kernel: (width + units, 4 * units), bias: (4 * units,)}
+    return {**found, KERNEL: (units, classes), BIAS: (classes,)}
 
 
-def initial_params(joints: int, units: int, classes: int, seed: int, axes: int = 3) -> dict[str, np.ndarray]:
+def initial_params(
+    joints: int, units: int, classes: int, seed: int, axes: int = 3, *, layers: int = 2
+) -> dict[str, np.ndarray]:
     """Starting values: LSTM kernels uniform ±0.1, alike in all axes, as the gait encoder's; the softmax Glorot uniform.
 
     Returns:
         float32 arrays `[A, ...]`.
     """
     params = {}
-    for position, (name, shape) in enumerate(shapes(joints, units, classes).items()):
+    for position, (name, shape) in enumerate(shapes(joints, units, classes, layers).items()):
         values = np.zeros((axes, *shape))
         if name == KERNEL:
             limit = np.sqrt(6 / (axes * units + classes))
@@ -56,18 +55,43 @@ def initial_params(joints: int, units: int, classes: int, seed: int, axes: int =
     return params
 
 
-def encoder_layers(params: dict, inputs) -> tuple[LayerTape, LayerTape]:
+def encoder_layers(params: dict, inputs) -> tuple[LayerTape, ...]:
     """The encoder alone.
 
     Args:
         inputs: `[A, T, B, J]`, metres.
 
     Returns:
-        The tapes of its two layers; the second's `states` are the encoder's states h `[A, T, B, U]`.
+        The tapes of its layers; the last one's `states` are the encoder's states h `[A, T, B, U]`.
     """
-    first, _ = lstm_layer(inputs, *linear_map(params, 'encoder_0'))
-    second, _ = lstm_layer(first.states, *linear_map(params, 'encoder_1'))
-    return first, second
+    tapes, frames = [], inputs
+    for name in _layers(params):
+        tape, _ = lstm_layer(frames, *linear_map(params, name))
+        tapes.append(tape)
+        frames = tape.states
+    return tuple(tapes)
+
+
+def _layers(params: dict) -> list[str]:
+    return [name for name in _LAYERS if LINEAR_MAPS[name][0] in params]
+
+
+def logits(params: dict, inputs):
+    """The answers of the softmax before it: `[B, C]`.
+
+    Args:
+        inputs: `[A, T, B, J]`, metres.
+    """
+    return _logits(params, _means(encoder_layers(params, inputs)))
+
+
+def _means(tapes: tuple[LayerTape, ...]):
+    """The mean of the last layer's states over time: `[A, B, U]`."""
+    return ops.mean(tapes[-1].states, axis=1)
+
+
+def _logits(params: dict, means):
+    return ops.sum(ops.matmul(means, params[KERNEL]) + params[BIAS][:, None], axis=0)
 
 
 def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
@@ -80,26 +104,24 @@ def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
     Returns:
         ((loss, logits `[B, C]`), gradients `[A, ...]` by variable name).
     """
-    first, second = encoder_layers(params, inputs)
-    means = ops.mean(second.states, axis=1)  # [A, B, U]
-    logits = ops.sum(ops.matmul(means, params[KERNEL]) + params[BIAS][:, None], axis=0)
-    batch, classes = logits.shape
-    d_logits = (ops.softmax(logits, axis=-1) - ops.one_hot(labels, classes, dtype=logits.dtype)) / batch
+    tapes = encoder_layers(params, inputs)
+    means, states = _means(tapes), tapes[-1].states
+    answers = _logits(params, means)
+    batch, classes = answers.shape
+    d_logits = (ops.softmax(answers, axis=-1) - ops.one_hot(labels, classes, dtype=answers.dtype)) / batch
     d_logits = ops.broadcast_to(d_logits, (means.shape[0], batch, classes))
     grads = {KERNEL: kernel_gradient(means, d_logits), BIAS: bias_gradient(d_logits)}
-    d_means = ops.matmul(d_logits, transposed(params[KERNEL])) / second.states.shape[1]
-    d_states = ops.broadcast_to(d_means[:, None], second.states.shape)
-    return (cross_entropy(logits, labels), logits), {**grads, **_encoder_gradients(params, first, second, d_states)}
+    d_means = ops.matmul(d_logits, transposed(params[KERNEL])) / states.shape[1]
+    d_states = ops.broadcast_to(d_means[:, None], states.shape)
+    return (cross_entropy(answers, labels), answers), {**grads, **_encoder_gradients(params, tapes, d_states)}
 
 
-def _encoder_gradients(params: dict, first: LayerTape, second: LayerTape, d_states) -> dict:
+def _encoder_gradients(params: dict, tapes: tuple[LayerTape, ...], d_states) -> dict:
     nothing = (ops.zeros_like(d_states[:, 0]),) * 2
-    kernel_0, kernel_1 = linear_map(params, 'encoder_0')[0], linear_map(params, 'encoder_1')[0]
-    dz_1 = lstm_layer_gradient(second, kernel_1, d_states, nothing)
-    d_first = project(dz_1, transposed(kernel_1[:, : first.states.shape[-1]]))
-    dz_0 = lstm_layer_gradient(first, kernel_0, d_first, nothing)
     grads = {}
-    for name, tape, dz in (('encoder_0', first, dz_0), ('encoder_1', second, dz_1)):
-        kernel, bias = LINEAR_MAPS[name]
-        grads |= {kernel: kernel_gradient(tape.operands, dz), bias: bias_gradient(dz)}
+    for name, tape in zip(reversed(_layers(params)), reversed(tapes), strict=True):
+        kernel, _ = linear_map(params, name)
+        dz = lstm_layer_gradient(tape, kernel, d_states, nothing)
+        d_states = project(dz, transposed(kernel[:, : -tape.states.shape[-1]]))  # of the inputs: the layer's below
+        grads |= dict(zip(LINEAR_MAPS[name], (kernel_gradient(tape.operands, dz), bias_gradient(dz)), strict=True))
     return grads
