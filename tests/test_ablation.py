@@ -10,6 +10,7 @@ import pytest
 
 from sge_la import ablation, checkpoints
 from sge_la.ablation_rows import ROWS
+from sge_la.checkpoints import __main__ as checkpoints_command
 from sge_la.errors import UserError, run_command
 from tests.command_line_cases import (
     AGES,
@@ -80,6 +81,19 @@ def test_what_the_encoders_hold(folder):
     assert checkpoints.checkpoint_facts(encoders / 'KGBD_MBA_z_ablation-GE-GD-MBAS').attends
     history = (encoders / 'KGBD_none_x_ablation-GE' / 'history.csv').read_text().splitlines()
     assert history[0] == 'epoch,cross_entropy,accuracy,seconds' and len(history) == 2
+
+
+def test_what_the_checkpoints_command_says_of_a_labelled_encoder(folder, capsys):
+    """J = 20, U = 256, C = 3: (276 + 512 + 2) · 1024 + 257 · 3 values."""
+    encoders = folder / 'Models' / ENCODERS
+    facts = checkpoints.checkpoint_facts(encoders / 'KGBD_none_x_ablation-GE')
+    assert (facts.kind, facts.joints, facts.units, facts.classes) == ('labelled', 20, 256, 3)
+    assert facts.parameters == (276 + 512 + 2) * 1024 + 257 * 3 and facts.has_optimizer and facts.step == 3
+    assert run_command(checkpoints_command.main, [str(encoders / 'KGBD_none_x_ablation-GE')]) == 0
+    out = capsys.readouterr().out
+    assert 'gait encoder of one axis without decoder, trained with labels\n' in out and 'classes     3\n' in out
+    with pytest.raises(UserError, match='holds an encoder that was trained with labels'):
+        checkpoints.load_encoder([encoders / 'KGBD_none_x_ablation-GE'])
 
 
 @pytest.mark.parametrize('name', ['GE', 'GE-GD-MBAS-AGEs'])

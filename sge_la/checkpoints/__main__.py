@@ -50,13 +50,14 @@ def report(prefix: Path) -> list[str]:
         name = parse_run_name(prefix.resolve().parent.name)
         unread = ''
     except UserError:
-        name = RunName(kind=facts.kind, encoding='', dataset='')
+        name = RunName(kind=_named_kind(facts), encoding='', dataset='')
         unread = 'not told by the folder name'
     rows = {'holds': _model(facts, name), 'data set': name.dataset + (f'-{name.test_set}' if name.test_set else '')}
-    if facts.kind == 'encoder':
-        rows |= {'axis': name.axis, 'joints': facts.joints, 'units': facts.units}
+    if facts.kind == 'recognition':
+        rows |= {'manner': name.manner, 'inputs': facts.inputs}
     else:
-        rows |= {'manner': name.manner, 'inputs': facts.inputs, 'classes': facts.classes}
+        rows |= {'axis': name.axis, 'joints': facts.joints, 'units': facts.units}
+    rows['classes'] = facts.classes
     rows |= {'length': _both(facts.length, name.length), 'attention': name.attention, 'temperature': name.temperature}
     rows |= {'task': name.task, 'view': name.view, 'suffix': name.suffix.lstrip('_')}
     if prefix.name[:2] in ('A_', 'B_'):
@@ -70,10 +71,17 @@ def report(prefix: Path) -> list[str]:
 
 
 def _model(facts: CheckpointFacts, name: RunName) -> str:
-    warning = '' if name.kind == facts.kind else f' (its folder is named like that of a {name.kind} model)'
+    warning = '' if name.kind == _named_kind(facts) else f' (its folder is named like that of a {name.kind} model)'
     if facts.kind == 'recognition':
         return f'recognition network{f" on {name.encoding}s" if name.encoding else ""}{warning}'
+    if facts.kind == 'labelled':
+        return f'gait encoder of one axis without decoder, trained with labels{warning}'
     return f'gait encoder of one axis, {"CAGE" if facts.contrastive else "AGE (no contrast head)"}{warning}'
+
+
+def _named_kind(facts: CheckpointFacts) -> str:
+    """The kind that a folder's name can tell."""
+    return 'recognition' if facts.kind == 'recognition' else 'encoder'
 
 
 def _both(found: int | None, named: int | None) -> str | int | None:

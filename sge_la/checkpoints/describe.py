@@ -16,8 +16,10 @@ from sge_la.checkpoints.names import (
     OUTPUT_KERNEL,
     RECOGNITION_POWERS,
     RECOGNITION_SLOTS,
+    SOFTMAX_KERNEL,
     Shapes,
     encoder_shapes,
+    labelled_shapes,
     recognition_shapes,
     some_shapes,
     steps_of,
@@ -30,14 +32,14 @@ class CheckpointFacts:
     """What the variables of a checkpoint tell about its model; None where they do not tell.
 
     Attributes:
-        kind: 'encoder' (one axis) or 'recognition'.
+        kind: 'encoder' (one axis), 'labelled' (an encoder of one axis that was trained with labels) or 'recognition'.
         joints: J of an encoder.
         length: T of an encoder; only the contrast head tells it.
         units: U of an encoder, or the width of a recognition network's hidden layer.
         contrastive: whether an encoder has the contrast head (CAGE) or not (AGE).
         attends: whether an encoder has the attention mechanism.
         inputs: D, values of a feature row of a recognition network.
-        classes: C of a recognition network.
+        classes: C of a recognition network, or of the softmax of an encoder that was trained with labels.
         parameters: values in the model's variables, without the optimizer's and the dead ones.
         has_optimizer: whether all of Adam's moments are there.
         step: updates that were made; None where that cannot be told.
@@ -70,6 +72,12 @@ def describe(tensors: Mapping[str, np.ndarray], where: object = 'the checkpoint'
     matrix = {name: shape for name, shape in shapes.items() if len(shape) == 2}
     if ENCODER_KERNEL in matrix and OUTPUT_KERNEL in matrix:
         facts, expected = _encoder_facts(shapes, matrix)
+        endings, powers = ENCODER_SLOTS, ENCODER_POWERS
+    elif ENCODER_KERNEL in matrix and SOFTMAX_KERNEL in matrix:
+        units, classes = matrix[SOFTMAX_KERNEL]
+        joints = matrix[ENCODER_KERNEL][0] - units
+        facts = {'kind': 'labelled', 'joints': joints, 'units': units, 'classes': classes}
+        expected = labelled_shapes(joints, classes, units)
         endings, powers = ENCODER_SLOTS, ENCODER_POWERS
     elif 'W1' in matrix and 'W' in matrix:
         inputs, units = matrix['W1']

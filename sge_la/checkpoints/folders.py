@@ -100,7 +100,10 @@ def load_encoder(
         if None in (joints, length, units):
             facts = describe(tensors, where)
             if facts.kind != 'encoder':
-                raise UserError(f'{where} should hold a gait encoder and holds a recognition network; check the folder')
+                what = (
+                    'an encoder that was trained with labels' if facts.kind == 'labelled' else 'a recognition network'
+                )
+                raise UserError(f'{where} should hold a gait encoder and holds {what}; check the folder')
             # Without a contrast head the length does not show, and any will do.
             joints, length, units = joints or facts.joints, length or facts.length or 1, units or facts.units
         options = {'contrastive': contrastive, 'attends': attends, 'where': where}

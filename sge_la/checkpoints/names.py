@@ -19,6 +19,8 @@ _DECODER_CELL = _DECODER + 'multi_rnn_cell/cell_{}/lstm_cell/{}'
 ENCODER_KERNEL = _ENCODER.format(0, 'kernel')
 MEMORY_KERNEL = 'memory_layer/kernel'
 OUTPUT_KERNEL = 'decode/decoder/dense/kernel'
+# Of an encoder without decoder that was trained with labels, which the original does not have.
+SOFTMAX_KERNEL = 'softmax/kernel'
 # Trained by the L2 term alone, read by nothing: copies of the encoder's first kernel and of its second bias.
 DEAD = ('lstm_weights_layer_1', 'lstm_weights_layer_2')
 RATES = ('learning_rate', 'learning_rate_1')
@@ -87,6 +89,17 @@ def encoder_shapes(
     if contrastive:
         shapes |= {'W1': (length * units, units), 'b1': (units,), 'W': (units, units), 'Variable': (units,)}
     return shapes
+
+
+def labelled_shapes(joints: int, classes: int, units: int = UNITS) -> Shapes:
+    """The variables of one axis' encoder that was trained with labels, and of its softmax.
+
+    Args:
+        joints, units: as in `encoder_shapes`.
+        classes: C.
+    """
+    encoder = [item for item in encoder_shapes(joints, 1, units).items() if item[0].startswith('rnn/')]
+    return {**dict(encoder), SOFTMAX_KERNEL: (units, classes), 'softmax/bias': (classes,)}
 
 
 def recognition_shapes(inputs: int, classes: int, hidden: int = HIDDEN) -> Shapes:

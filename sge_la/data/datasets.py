@@ -230,6 +230,9 @@ def find(
     raise UserError(_missing(name, length, Path(data_dir), candidates))
 
 
+_WITH_READER = ('BIWI', 'IAS', 'KGBD', 'KS20', 'CASIA_B', 'DEMO')
+
+
 def present_tests(files: DatasetFiles) -> tuple[str, ...]:
     """The test sets of which some file is there, and those that are scored when nothing is said."""
     scored = default_tests(files)
@@ -276,9 +279,11 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     folder = '' if data_dir == Path('Datasets') else f' --data_dir {data_dir}'
     prepared = 'CASIA_B' if protocol else name
     command = f'python -m sge_la.data.prepare {prepared}{raw}{protocol} --length {length}{folder}'
+    # Whatever has no reader is prepared like recordings of one's own, the paper's KinectReID too.
+    table = '' if prepared in _WITH_READER else ' (FOLDER with a recordings.csv, as for recordings of your own)'
     return (
         f'the data set {name} with sequences of {length} frames was looked for in {data_dir}, as {places} (and its '
-        f'y, z, ids and test files), and is not there{hint}; make it with "{command}", or fetch it as '
+        f'y, z, ids and test files), and is not there{hint}; make it with "{command}"{table}, or fetch it as '
         'Datasets/README.md says'
     )
 

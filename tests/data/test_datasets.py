@@ -1,5 +1,6 @@
 """Tests of loading data sets: every layout, and every kind of bad input in one sentence."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -10,12 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sge_la.data import Split, load
+from sge_la.data import Split, load, prepare
 from sge_la.data.datasets import available_lengths
+from sge_la.data.recipes import RECIPES
 from sge_la.data.skeletons import SKELETONS
 from sge_la.data.write import NewSplit, write_dataset, write_ids
 from sge_la.errors import UserError
 from sge_la.layout import dataset_files
+from sge_la.options import DATASETS
 
 
 @pytest.fixture
@@ -239,6 +242,16 @@ def test_a_missing_demo_names_its_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r'"python -m sge_la\.data\.prepare DEMO --length 6"'):
         load('DEMO')
+
+
+@pytest.mark.parametrize('name', [*DATASETS, 'Mine'])
+def test_the_command_for_a_missing_data_set_is_one_that_exists(name, tmp_path):
+    """Who has no reader needs a table of recordings, and is told so."""
+    with pytest.raises(UserError) as caught:
+        load(name, 6, tmp_path)
+    command = re.search(r'make it with "python -m sge_la\.data\.prepare (.*?)"', str(caught.value))[1].split()
+    assert ('recordings.csv' in str(caught.value)) == (command[0] not in RECIPES)
+    prepare.parser().parse_args(command)
 
 
 def test_missing_files_are_named(write_tiny):
