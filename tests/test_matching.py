@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, coverage_error
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from sge_la.errors import UserError
@@ -137,6 +137,27 @@ class TestMatch:
             order = np.lexsort((is_right, squared[i]))
             expected = average_precision_score(is_right[order], -np.arange(200.0))
             assert precision == pytest.approx(expected, abs=1e-12)
+
+    def test_ranks_and_penalties_agree_with_sklearn_with_ties(self):
+        """sklearn's coverage error is how deep one must go for all right entries, behind wrong ones that are tied."""
+        random = np.random.default_rng(5)
+        gallery_labels, probe_labels = random.integers(0, 9, 300), random.integers(0, 12, 60)  # 9 to 11: no entry
+        gallery, probe = random.integers(0, 4, (300, 3)), random.integers(0, 4, (60, 3))
+        result = match(probe, gallery, probe_labels, gallery_labels, num_ranks=20)
+        assert 0 < result.num_skipped == (probe_labels >= 9).sum()
+        scores = -((probe[:, None] - gallery) ** 2).sum(-1)
+        first_ranks = []
+        for i, penalty in zip(result.probes, result.inverse_negative_penalty, strict=True):
+            is_right = gallery_labels == probe_labels[i]
+            assert penalty == pytest.approx(is_right.sum() / coverage_error([is_right], [scores[i]]))
+            nearest_alone = np.append(scores[i][~is_right], scores[i][is_right].max())
+            first_ranks.append(
+                coverage_error([np.arange(len(nearest_alone)) == len(nearest_alone) - 1], [nearest_alone])
+            )
+        np.testing.assert_array_equal(result.first_rank, first_ranks)
+        expected = [np.mean([first <= n for first in first_ranks]) for n in range(1, 21)]
+        np.testing.assert_allclose(result.rank_n, expected, rtol=1e-14)
+        assert result.mean_inp == pytest.approx(result.inverse_negative_penalty.mean())
 
     def test_order_of_the_gallery_does_not_matter(self):
         random = np.random.default_rng(5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
 from sge_la.errors import UserError
 from sge_la.metrics import (
@@ -242,6 +242,19 @@ class TestRankN:
         expected = [np.mean([rank < n for rank in ranks]) for n in range(1, scores.shape[1] + 1)]
         np.testing.assert_allclose(rank_n(scores, labels), expected, rtol=1e-15)
         np.testing.assert_array_equal(label_ranks(scores, labels) == 0, scores.argmax(axis=1) == labels)
+
+    def test_sklearn_on_random_cases_with_ties_and_missing_classes(self):
+        """A hair less for every further class puts tied classes in order."""
+        random = np.random.default_rng(6)
+        labels = random.integers(0, 10, 500) * 2  # odd classes have no sequence
+        scores = random.normal(size=(500, 21)).round(1)
+        assert (np.diff(np.sort(scores, axis=1)) == 0).any()
+        ordered = scores - 1e-6 * np.arange(21)
+        found = rank_n(scores, labels)
+        for n in range(1, 21):
+            expected = top_k_accuracy_score(labels, ordered, k=n, labels=np.arange(21))
+            assert found[n - 1] == pytest.approx(expected, abs=1e-12)
+        assert found[20] == 1
 
     def test_no_sequence(self):
         assert np.isnan(rank_n(np.zeros((0, 3)), np.zeros(0, int))).all()
