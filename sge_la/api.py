@@ -97,7 +97,7 @@ class GaitEncoder:
     @property
     def joints(self) -> int:
         """J."""
-        return self.sources[0].config.joints
+        return self.sources[0].joints
 
     def encode(self, skeletons: np.ndarray) -> np.ndarray:
         """CAGEs (or AGEs) of sequences.

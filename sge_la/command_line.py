@@ -14,6 +14,7 @@ from typing import Any
 from sge_la.ablation_rows import ablation_row
 from sge_la.casia_b import protocols
 from sge_la.errors import UserError
+from sge_la.modern.settle import settle
 from sge_la.options import AGE_EPOCHS, BATCH_SIZE, KS20_VIEWS, PLUS, EvaluateOptions, TrainOptions, facts
 
 
@@ -126,7 +127,7 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
 _FIXED_BY_FOLDER = (
     *('dataset', 'attention', 'manner', 'length', 't', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'select'),
-    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type'),
+    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without'),
 )
 
 
@@ -150,6 +151,7 @@ def resolve(options, typed: frozenset[str] = frozenset()):
     Returns:
         Options without None where a value is needed.
     """
+    options = settle(options, typed, facts(options.dataset).rn_rate)
     options = protocols.resolve(options, typed)
     _refuse_nonsense(options, typed)
     row = ablation_row(options.ablation) if options.ablation else None

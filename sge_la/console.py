@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sge_la.casia_b import protocols
+from sge_la.modern.recipe import MODERN
 from sge_la.options import PLUS
 
 
@@ -16,6 +17,7 @@ def banner(options, environment: dict) -> str:
         'Tempearture': options.t,
         'Pretext Task': options.model,
         **protocols.banner_lines(options),
+        **({'Recipe': recipe_words(options)} if options.recipe == MODERN else {}),
         'GPU': options.gpu,
         'Encoding': options.encoding,
     }
@@ -33,3 +35,8 @@ def selection_line(select: str) -> str:
         'last': 'Epoch chosen: the last one',
         'val': 'Epoch chosen: best on held-out training sequences',
     }[select]
+
+
+def recipe_words(options) -> str:
+    """The recipe and what is left out of it."""
+    return options.recipe + (f' without {options.without.replace("+", ", ")}' if options.without else '')

@@ -24,6 +24,8 @@ from sge_la.feature_files import (
     read_features,
 )
 from sge_la.files import make_folder
+from sge_la.modern.recipe import MODERN
+from sge_la.modern.stage import train_modern
 from sge_la.options import TrainOptions
 from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.recognition_stage import EpochChoice, train_recognition
@@ -35,7 +37,7 @@ say = tqdm.write
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
-    'figures',
+    *('figures', 'recipe', 'without'),
 )
 
 
@@ -51,7 +53,9 @@ def run_training(options: TrainOptions, dataset: Dataset) -> dict:
     """
     environment, data, jobs = train_encoders(options, dataset)
     folder = recognition_folder(options)
-    if options.train_flag != 2:
+    if options.train_flag != 2 and options.recipe == MODERN:
+        train_modern(options, dataset, data, jobs[0], folder, environment)
+    elif options.train_flag != 2:
         with claimed(folder):
             _train_recognition(options, dataset, data, jobs, folder, environment)
     say(f'Dataset: {options.dataset}')
@@ -84,7 +88,7 @@ def train_encoders(options: TrainOptions, dataset: Dataset) -> tuple[dict, Train
     jobs = encoder_jobs(options, dataset.joints)
     if options.resume:
         stages.refuse_new_run(jobs[0].folders['x'] if options.train_flag == 1 else recognition_folder(options))
-    if options.train_flag == 1:
+    if options.train_flag == 1 and options.recipe != MODERN:  # which trains them with the network
         for job in {str(job.folders['x']): job for job in jobs}.values():
             train_encoder(options, job, data, environment)
     return environment, data, jobs

@@ -18,6 +18,8 @@ from sge_la.encoder_stage import EncoderJob, TrainingData, fingerprint, load_job
 from sge_la.errors import UserError
 from sge_la.features import FeatureSource, by_source, one_hot, row_labels, write_feature_file
 from sge_la.files import os_errors, read_json, save_npy, write_json
+from sge_la.modern.recipe import MODERN
+from sge_la.modern.sources import load_source
 from sge_la.options import PLUS, TASKS, changed_by_faithful
 
 say = tqdm.write
@@ -37,6 +39,8 @@ def feature_sources(options, jobs: list[EncoderJob]) -> list[FeatureSource]:
     kind = 'contrast' if options.frozen or options.c_reid else 'context'
     if options.ablation:
         kind = ablation_row(options.ablation).features
+    if options.recipe == MODERN:
+        return [load_source(job) for job in jobs]
     loaded: dict[Path, dict] = {}
     sources = []
     for job in jobs:
@@ -82,9 +86,9 @@ def write_features(options, dataset: Dataset, data: TrainingData, sources: list[
     save_npy(folder / 'train_y.npy', one_hot(row_classes[order], len(dataset.identities)))
     if data.held:
         held = cages.all_rows(data.held)
-        _write_test(folder, SELECTION_STEM, options, dataset, sources, data.split, held)
+        write_test_features(folder, SELECTION_STEM, options, dataset, sources, data.split, held)
     for stem, split in zip(TEST_STEMS, dataset.tests.values(), strict=False):
-        _write_test(folder, stem, options, dataset, sources, split, original_test_rows(options, split.ids))
+        write_test_features(folder, stem, options, dataset, sources, split, original_test_rows(options, split.ids))
 
 
 def original_test_rows(options, ids: dict[int, np.ndarray]) -> np.ndarray:
@@ -95,7 +99,8 @@ def original_test_rows(options, ids: dict[int, np.ndarray]) -> np.ndarray:
     return cages.original_rows(ids, pad=options.faithful and options.model == PLUS)
 
 
-def _write_test(folder, stem, options, dataset, sources, split, rows) -> None:
+def write_test_features(folder, stem, options, dataset, sources, split, rows) -> None:
+    """Writes the features of test sequences, or of others that are scored, and their labels."""
     manner = feature_manner(options)
     classes = row_labels(dataset.classes(split)[rows], sources, manner)
     write_feature_file(folder / f'{stem}_X.npy', sources, split.skeletons, rows, manner, seed=options.seed, test=True)

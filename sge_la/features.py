@@ -35,6 +35,11 @@ class FeatureSource:
     permute_test: bool = True
     shared_order: bool = True
 
+    @property
+    def joints(self) -> int:
+        """J of the skeletons that it takes."""
+        return self.config.joints
+
     def view(self, skeletons: np.ndarray, seed: int, *, test: bool) -> Pretext:
         """The sequences as this encoder is to see them. Orders are drawn anew, not those of training."""
         task = self.task if self.permute_test or not test else 'rev_rec'

@@ -16,6 +16,7 @@ from typing import Any
 from sge_la.ablation_rows import ablation_row
 from sge_la.casia_b import protocols
 from sge_la.layout import CONDITION_MATCHING
+from sge_la.modern.recipe import MODERN, ORIGINAL, piece
 
 TASKS = ('rev_rec', 'prediction', 'sorting')
 PLUS = 'rev_rec_plus'
@@ -177,6 +178,14 @@ class CommonOptions:
     encoding: str = flag(
         'CAGE', 'CAGE (T-PAMI 2021) or AGE (IJCAI 2020, without the contrastive loss)', choices=('CAGE', 'AGE')
     )
+    recipe: str = flag(
+        ORIGINAL,
+        'original: as the papers train; modern: the same method, trained as one would today (see README)',
+        choices=(ORIGINAL, MODERN),
+    )
+    without: str | None = flag(
+        None, "pieces of the modern recipe to leave out, joined by '+', such as sizes+decay", type=piece
+    )
     faithful: bool = flag(False, 'repeat what the original really does where we differ (see README)', type=bool)
     select: str = flag(
         'test',
@@ -272,6 +281,8 @@ class EvaluateOptions(CommonOptions):
 
 def encoder_suffix(options, task: str) -> str:
     """What the encoder folders' names need beyond the original's: options that change the encoder but do not show."""
+    if options.recipe == MODERN:  # encoders and network are one training, whatever changes either
+        return f'{recognition_suffix(options)}-{options.manner}'
     parts = []
     if options.ablation and (encoder := ablation_row(options.ablation).encoder):
         parts.append(f'ablation-{encoder}')
@@ -301,6 +312,8 @@ def changed_by_faithful(options) -> bool:
 def recognition_suffix(options) -> str:
     """What the recognition network's folder name needs beyond the original's."""
     parts = []
+    if options.recipe == MODERN:
+        parts += [f'recipe-{MODERN}', *([f'without-{options.without}'] if options.without else [])]
     if options.ablation:
         parts.append(f'ablation-{options.ablation}')
     if options.transfer:
@@ -321,7 +334,7 @@ def recognition_suffix(options) -> str:
 def options_of_suffix(suffix: str) -> dict[str, Any]:
     """The options that a suffix of a recognition network's folder tells, the reverse of `recognition_suffix`."""
     found: dict[str, Any] = {}
-    named = r'_(ablation|transfer|select|probe|seed)-([^_]+)'
+    named = r'_(ablation|transfer|select|probe|seed|recipe|without)-([^_]+)'
     found |= {match[1]: match[2] for match in re.finditer(named, suffix)}
     if re.search(r'_c_reid(?=_|$)', suffix):
         found['c_reid'] = 1

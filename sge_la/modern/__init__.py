@@ -1,0 +1,1 @@
+"""`--recipe modern`: the paper's method, trained as one would today."""

@@ -1,0 +1,114 @@
+"""The recognition network of the modern recipe: the original's two layers, trained on whole sequences.
+
+`ap` averages the logits of a sequence's frames, as scoring does, and `sc` joins its frames; either way one answer a
+sequence is compared with its name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from keras import ops
+
+from sge_la.model.recognition import HIDDEN
+
+# Its parameters stand beside the encoders', whose contrast head has the same names in the original.
+PREFIX = 'recognition/'
+NAMES = ('W1', 'b1', 'W', 'Variable')
+
+
+def initial_head(width: int, classes: int, seed: int) -> dict[str, np.ndarray]:
+    """He's starting values for the hidden layer, Glorot's for the logits; biases 0."""
+    rng = np.random.default_rng([seed, width, classes])
+    limit = np.sqrt(6 / (HIDDEN + classes))
+    values = {
+        'W1': rng.normal(0, np.sqrt(2 / width), (width, HIDDEN)),
+        'b1': np.zeros(HIDDEN),
+        'W': rng.uniform(-limit, limit, (HIDDEN, classes)),
+        'Variable': np.zeros(classes),
+    }
+    return {PREFIX + name: value.astype(np.float32) for name, value in values.items()}
+
+
+def head_params(params: dict) -> dict:
+    """The recognition network's own parameters under the original's names."""
+    return {name: params[PREFIX + name] for name in NAMES}
+
+
+def rows_of(contexts, manner: str):
+    """Context vectors `[A, T, B, U]` to rows `[B, T, A·U]` ('ap') or `[B, 1, A·T·U]` ('sc')."""
+    axes, length, batch, units = contexts.shape
+    if manner == 'ap':
+        return ops.reshape(ops.transpose(contexts, (2, 1, 0, 3)), (batch, length, axes * units))
+    return ops.reshape(ops.transpose(contexts, (2, 0, 1, 3)), (batch, 1, axes * length * units))
+
+
+def contexts_of(rows, manner: str, axes: int, length: int):
+    """The reverse of `rows_of`."""
+    batch = rows.shape[0]
+    if manner == 'ap':
+        return ops.transpose(ops.reshape(rows, (batch, length, axes, -1)), (2, 1, 0, 3))
+    return ops.transpose(ops.reshape(rows, (batch, axes, length, -1)), (1, 2, 0, 3))
+
+
+def kept(shape: tuple[int, ...], step, salt: int, rate: float):
+    """A dropout mask: 0 with probability `rate`, else 1 / (1 - rate); the same on every backend.
+
+    Each value's number, update and salt go through an integer hash, since the backends' own generators differ.
+    """
+    numbers = ops.reshape(ops.cast(ops.arange(int(np.prod(shape)), dtype='int32'), 'uint32'), shape)
+    value = numbers * _word(2) + ops.cast(step, 'uint32') * _word(0x9E3779B1) + _word(salt * 0x85EBCA77 % 2**32)
+    for shift, factor in ((16, 0x21F0AAAD), (15, 0x735A2D97), (15, 1)):
+        value = ops.bitwise_xor(value, ops.right_shift(value, _word(shift))) * _word(factor)
+    uniform = ops.cast(ops.right_shift(value, _word(8)), 'float32') / 2**24
+    return ops.cast(uniform >= rate, 'float32') / (1 - rate)
+
+
+def _word(value: int):
+    return ops.convert_to_tensor(np.uint32(value))
+
+
+def forward(params: dict, rows, masks=None):
+    """Logits of sequences, and what the gradient needs.
+
+    Args:
+        params: of `head_params`.
+        rows: `[B, R, D]`.
+        masks: dropout masks of rows and hidden layer, or None.
+
+    Returns:
+        (logits `[B, C]`, rows as dropped, hidden layer before and after its mask).
+    """
+    dropped = rows if masks is None else rows * masks[0]
+    hidden = ops.relu(ops.matmul(dropped, params['W1']) + params['b1'])
+    kept_hidden = hidden if masks is None else hidden * masks[1]
+    # The last layer is linear, so the mean over rows may be taken before it.
+    return ops.matmul(ops.mean(kept_hidden, axis=1), params['W']) + params['Variable'], dropped, hidden, kept_hidden
+
+
+def backward(params: dict, taped, masks, d_logits):
+    """Gradients of the head's parameters, with their prefix, and of the rows `[B, R, D]`.
+
+    Args:
+        params: of `head_params`.
+        taped: what `forward` gave behind the logits.
+        masks: those of `forward`.
+        d_logits: `[B, C]`.
+    """
+    dropped, hidden, kept_hidden = taped
+    batch, each, width = dropped.shape
+    d_hidden = ops.matmul(d_logits, ops.transpose(params['W'])) / each
+    d_hidden = ops.repeat(ops.expand_dims(d_hidden, 1), each, axis=1)
+    if masks is not None:
+        d_hidden = d_hidden * masks[1]
+    dz = ops.where(hidden > 0, d_hidden, 0.0)
+    flat = ops.reshape(dz, (batch * each, -1))
+    grads = {
+        'W1': ops.matmul(ops.transpose(ops.reshape(dropped, (batch * each, width))), flat),
+        'b1': ops.sum(flat, axis=0),
+        'W': ops.matmul(ops.transpose(ops.mean(kept_hidden, axis=1)), d_logits),
+        'Variable': ops.sum(d_logits, axis=0),
+    }
+    d_rows = ops.reshape(ops.matmul(flat, ops.transpose(params['W1'])), dropped.shape)
+    if masks is not None:
+        d_rows = d_rows * masks[0]
+    return {PREFIX + name: grad for name, grad in grads.items()}, d_rows

@@ -1,0 +1,350 @@
+"""Pieces of the modern recipe: inputs, rates and updates, losses, the recognition network, and their gradients."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from sge_la.data.skeletons import Skeleton
+from sge_la.errors import UserError
+from sge_la.model import recognition
+from sge_la.model.gait_encoder import EncoderConfig
+from sge_la.modern import head, training
+from sge_la.modern.gradients import TERMS, cost_and_gradients
+from sge_la.modern.inputs import FILE, Inputs, InputView
+from sge_la.modern.losses import paired_contrastive_loss, smoothed_cross_entropy
+from sge_la.modern.optimise import adamw_step, clipped, learning_rate
+from sge_la.modern.recipe import PIECES, Recipe
+from sge_la.training import fresh_state
+
+CHAIN = Skeleton('chain', ('a', 'b', 'c'), (-1, 0, 1), ())
+
+
+def walks(count: int = 6, length: int = 4, joints: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(1, 0.5, (count, length, joints, 3)).astype(np.float32)
+
+
+def fitted(skeletons: np.ndarray, skeleton=CHAIN, *, centred: bool = True, standardised: bool = False) -> Inputs:
+    return Inputs.fit(skeletons, np.arange(len(skeletons)), skeleton, centred=centred, standardised=standardised)
+
+
+def test_centring_takes_the_place_and_keeps_the_height():
+    """Joints at x = 1 and 3 in both frames: the mean is 2; y stays 5 and 7; z is 4 everywhere."""
+    frame = np.array([[1, 5, 4], [3, 7, 4]], np.float32)
+    found = fitted(np.stack([frame, frame])[None], None).of(np.stack([frame, frame])[None])
+    assert found[0].tolist() == [[[-1, 5, 0], [1, 7, 0]]] * 2
+
+
+def test_walking_elsewhere_is_the_same_walk():
+    skeletons = walks()
+    made = fitted(skeletons, standardised=True)
+    assert np.allclose(made.of(skeletons + np.float32([3, 0, -2])), made.of(skeletons), atol=1e-5)
+
+
+def test_bone_lengths_by_hand():
+    """Bones b-a and c-b: from (0,0,0) to (3,4,0) it is 5, from there to (3,4,12) it is 12; the same for x, y and z."""
+    frame = np.array([[0, 0, 0], [3, 4, 0], [3, 4, 12]], np.float32)
+    found = fitted(frame[None, None], centred=False).of(frame[None, None])
+    assert found.shape == (1, 1, 5, 3)
+    assert found[0, 0, 3:].tolist() == [[5] * 3, [12] * 3]
+
+
+def test_a_rotation_and_a_mirror_keep_bone_lengths():
+    skeletons, made = walks(), fitted(walks())
+    c, s = math.cos(0.7), math.sin(0.7)
+    turned = skeletons @ np.float32([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+    assert np.allclose(made.lengths(turned), made.lengths(skeletons), atol=1e-5)
+    assert np.allclose(made.lengths(skeletons * np.float32([-1, 1, 1])), made.lengths(skeletons), atol=1e-6)
+    assert not np.allclose(made.of(turned)[:, :, :3], made.of(skeletons)[:, :, :3], atol=1e-2)
+
+
+def test_standardisation_by_hand():
+    """One joint, y = 1, 3 in two sequences of one frame: mean 2, deviation 1; x hardly varies: 1 mm at least."""
+    skeletons = np.array([[[[0, 1, 0]]], [[[0, 3, 0]]]], np.float32)
+    made = fitted(skeletons, None, standardised=True)
+    assert made.mean.tolist() == [[0, 2, 0]] and np.allclose(made.deviation, [[1e-3, 1, 1e-3]])
+    assert made.of(skeletons)[:, 0, 0, 1].tolist() == [-1, 1]
+
+
+def test_training_inputs_have_mean_0_and_deviation_1_over_the_rows_that_train():
+    skeletons, rows = walks(40), np.arange(0, 40, 2)
+    made = Inputs.fit(skeletons, rows, CHAIN, centred=True, standardised=True)
+    found = made.of(skeletons[rows])
+    assert np.allclose(found.mean(axis=(0, 1)), 0, atol=1e-5) and np.allclose(found.std(axis=(0, 1)), 1, atol=1e-4)
+    skeletons[1::2] += 100  # held-out sequences have no say
+    assert np.array_equal(Inputs.fit(skeletons, rows, CHAIN, centred=True, standardised=True).mean, made.mean)
+
+
+def test_the_view_gives_inputs_and_their_reverse():
+    skeletons = walks()
+    view = InputView(fitted(skeletons), skeletons)
+    rows = np.array([4, 1])
+    assert np.array_equal(view.targets(rows), view.inputs(rows)[:, ::-1])
+    assert np.array_equal(view.inputs(slice(None))[rows], view.inputs(rows))
+
+
+def test_inputs_are_kept_bit_for_bit(tmp_path):
+    made = fitted(walks(), standardised=True)
+    made.save(tmp_path)
+    again = Inputs.load(tmp_path)
+    assert np.array_equal(again.mean, made.mean) and np.array_equal(again.deviation, made.deviation)
+    assert (again.joints, again.centred, again.bones) == (3, True, ((1, 0), (2, 1)))
+    assert np.array_equal(again.of(walks(seed=1)), made.of(walks(seed=1)))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'joints': 'three'},
+        {'bones': [[1, 7]]},
+        {'bones': [[1]]},
+        {'bones': 5},
+        {'mean': [[0, 0, 0]]},
+        {'mean': 'x'},
+        {'deviation': [[0, 1, 1]] * 5},
+        {'deviation': [[float('nan'), 1, 1]] * 5},
+        {'centred': 1},
+    ],
+    ids=lambda change: f'{next(iter(change))}',
+)
+def test_damaged_inputs_are_refused(tmp_path, change):
+    fitted(walks(), standardised=True).save(tmp_path)
+    content = json.loads((tmp_path / FILE).read_text()) | change
+    (tmp_path / FILE).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r'inputs\.json'):
+        Inputs.load(tmp_path)
+
+
+def test_other_joints_are_refused():
+    with pytest.raises(UserError, match='3 joints were expected'):
+        fitted(walks()).of(walks(joints=4))
+
+
+def test_the_rate_by_hand():
+    """100 updates, 10 of them warm-up: a tenth at first, all of it at the tenth, then half a cosine over 91 parts."""
+    assert learning_rate(1, 100, 0.5, 50) == pytest.approx(0.05)
+    assert learning_rate(10, 100, 0.5, 50) == 0.5
+    assert learning_rate(55, 100, 0.5, 50) == pytest.approx(0.25 * (1 + math.cos(math.pi * 45 / 91)))
+    assert 0 < learning_rate(100, 100, 0.5, 50) < 0.001
+    assert learning_rate(1, 1000, 0.5, 50) == pytest.approx(0.01)
+    assert learning_rate(3, 100, 0.5, 50, schedule=False) == 0.5
+    assert learning_rate(1, 1, 0.5, 50) == 0.5
+
+
+def test_adamw_by_hand():
+    """First step: both moments are corrected to g and g², so that Adam's step is the sign: 2 - 0.1 (1 + 0.5 · 2)."""
+    params = {'kernel': ops.convert_to_tensor([2.0]), 'bias': ops.convert_to_tensor([2.0])}
+    zero = {name: ops.zeros((1,)) for name in params}
+    grads = {name: ops.convert_to_tensor([4.0]) for name in params}
+    found, first, second = adamw_step(params, zero, zero, grads, 1.0, 0.1, 0.5, frozenset({'kernel'}))
+    assert np.allclose(found['kernel'], 2 - 0.1 * (1 + 0.5 * 2)) and np.allclose(found['bias'], 1.9)
+    assert np.allclose(first['bias'], 0.4) and np.allclose(second['bias'], 0.016)
+    # Second step with gradient 0: moments 0.36 and 0.015984, corrected by 0.19 and 0.001999.
+    found, *_ = adamw_step(found, first, second, zero, 2.0, 0.1, 0.0, frozenset())
+    assert np.allclose(found['bias'], 1.9 - 0.1 * (0.36 / 0.19) / math.sqrt(0.015984 / 0.001999), atol=1e-6)
+
+
+def test_long_gradients_are_shortened_together():
+    """Lengths 3 and 4 make 5: bounded by 1 they become 0.6 and 0.8; bounded by 10 they stay."""
+    grads = {'a': ops.convert_to_tensor([3.0]), 'b': ops.convert_to_tensor([[4.0]])}
+    short, same = clipped(grads, 1.0), clipped(grads, 10.0)
+    assert np.allclose(short['a'], 0.6) and np.allclose(short['b'], 0.8)
+    assert np.allclose(same['a'], 3) and np.allclose(same['b'], 4)
+
+
+def test_smoothed_labels_by_hand():
+    """Two classes, logits 0: the loss is log 2 whatever the labels; gradient ½ − 0.95 and ½ − 0.05, over 2 rows."""
+    loss, grads = smoothed_cross_entropy(ops.zeros((2, 2)), np.array([0, 1]), 0.1)
+    assert float(loss) == pytest.approx(math.log(2))
+    assert np.allclose(grads, [[-0.225, 0.225], [0.225, -0.225]])
+    logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    labels = np.array([3, 0, 1])
+    log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    plain = -log_shares[np.arange(3), labels].mean()
+    loss, _ = smoothed_cross_entropy(ops.convert_to_tensor(logits), labels, 0.2)
+    assert float(loss) == pytest.approx(0.8 * plain - 0.2 * log_shares.mean(), rel=1e-5)
+
+
+def loop_contrast(vectors: np.ndarray, temperature: float) -> float:
+    """Twin of one axis: row by row."""
+    rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    total = 0.0
+    for i in range(len(rows)):
+        partner = i + 1 if i % 2 == 0 else i - 1
+        others = [math.exp(rows[i] @ rows[k] / temperature) for k in range(len(rows)) if k != i]
+        total -= math.log(math.exp(rows[i] @ rows[partner] / temperature) / sum(others))
+    return total / len(rows)
+
+
+def test_paired_contrast_equals_a_loop_and_its_gradient_finite_differences():
+    vectors = np.random.default_rng(0).normal(size=(2, 6, 5))
+    loss, grads = paired_contrastive_loss(ops.convert_to_tensor(vectors.astype(np.float32)), 0.3)
+    assert np.allclose(loss, [loop_contrast(axis, 0.3) for axis in vectors], rtol=1e-5)
+    for place in [(0, 0, 0), (0, 5, 4), (1, 2, 3)]:
+        change = np.zeros_like(vectors)
+        change[place] = 1e-5
+        slope = (
+            loop_contrast((vectors + change)[place[0]], 0.3) - loop_contrast((vectors - change)[place[0]], 0.3)
+        ) / 2e-5
+        assert float(ops.convert_to_numpy(grads)[place]) == pytest.approx(slope, abs=1e-5)
+
+
+def test_a_lone_pair_has_no_contrast():
+    loss, grads = paired_contrastive_loss(ops.convert_to_tensor(np.float32([[[1, 0], [0, 1]]])), 0.1)
+    assert np.allclose(loss, 0, atol=1e-6) and np.allclose(grads, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize('manner, each', [('ap', 4), ('sc', 1)])
+def test_rows_go_there_and_back(manner, each):
+    contexts = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype(np.float32)
+    rows = head.rows_of(ops.convert_to_tensor(contexts), manner)
+    assert tuple(rows.shape) == (5, each, 3 * 4 * 2 // each)
+    assert np.array_equal(head.contexts_of(rows, manner, 3, 4), contexts)
+
+
+def test_the_head_answers_as_the_scored_network_does():
+    """The mean of a sequence's logits, as `--manner ap` scores them."""
+    params = head.head_params(head.initial_head(8, 3, 0))
+    rows = np.random.default_rng(0).normal(size=(5, 4, 8)).astype(np.float32)
+    logits = ops.convert_to_numpy(recognition.recognise(params, rows.reshape(20, 8))).reshape(5, 4, 3).mean(axis=1)
+    assert np.allclose(head.forward(params, ops.convert_to_tensor(rows))[0], logits, atol=1e-5)
+
+
+def test_dropout_masks():
+    """A quarter is dropped; the same mask for the same update, another one for another update or layer."""
+    mask = ops.convert_to_numpy(head.kept((40, 5, 100), np.float32(7), 1, 0.25))
+    assert set(np.unique(mask).tolist()) == {0.0, np.float32(4 / 3)}
+    assert abs((mask == 0).mean() - 0.25) < 0.01  # 20,000 draws have a standard deviation of 0.003
+    assert abs((mask == 0).mean(axis=(0, 1)) - 0.25).max() < 0.15
+    assert np.array_equal(mask, head.kept((40, 5, 100), np.float32(7), 1, 0.25))
+    for other in (head.kept((40, 5, 100), np.float32(8), 1, 0.25), head.kept((40, 5, 100), np.float32(7), 2, 0.25)):
+        both = ((mask == 0) & (ops.convert_to_numpy(other) == 0)).mean()
+        assert abs(both - 0.0625) < 0.01  # independent
+
+
+CONFIG = EncoderConfig(4, 3, units=5, temperature=0.4)
+
+
+def automatic(config, recipe, manner, params, inputs, labels):
+    """Gradients by the backend's own automatic differentiation."""
+
+    def cost(params):
+        terms, _ = cost_and_gradients(config, recipe, manner, params, inputs, labels, np.float32(3))
+        return terms[0] + recipe.pretext * 3 * (terms[2] + terms[3] + terms[4])
+
+    if keras.backend.backend() == 'jax':
+        import jax
+
+        return jax.grad(cost)(params)
+    import tensorflow as tf
+
+    params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+    with tf.GradientTape() as tape:
+        tape.watch(params)
+        total = cost(params)
+    return tape.gradient(total, params, unconnected_gradients='zero')
+
+
+@pytest.mark.parametrize('manner', ['ap', 'sc'])
+@pytest.mark.parametrize('without', [None, 'pretext', 'pairs', 'dropout+smoothed'])
+@pytest.mark.parametrize('attention', ['LA', 'BA'])
+def test_gradients_equal_automatic_differentiation(manner, without, attention):
+    config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without), pretext=0.7)
+    params = training.initial_params(config, manner, 3, 0)
+    inputs = np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32)
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    arguments = ops.convert_to_tensor(inputs), labels
+    terms, grads = cost_and_gradients(config, recipe, manner, params, *arguments, np.float32(3))
+    assert len(terms) == len(TERMS) and np.isfinite(terms).all()
+    expected = automatic(config, recipe, manner, params, *arguments)
+    for name in params:
+        assert np.allclose(grads[name], expected[name], atol=2e-5), name
+    used = [name for name in params if name.startswith(head.PREFIX)]
+    assert all(np.abs(grads[name]).max() > 0 for name in used)
+
+
+def test_without_tuned_the_names_change_no_encoder():
+    """Without the pretext task too, nothing is left for the encoders to learn from."""
+    params = training.initial_params(CONFIG, 'ap', 3, 0)
+    inputs = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32))
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    for without, still in (('pretext+tuned', True), ('pretext', False)):
+        _, grads = cost_and_gradients(CONFIG, Recipe.of(without), 'ap', params, inputs, labels, np.float32(1))
+        kernel = np.abs(grads['rnn/multi_rnn_cell/cell_0/lstm_cell/kernel']).max()
+        assert (kernel == 0) == still
+        assert np.abs(grads[head.PREFIX + 'W1']).max() > 0
+
+
+def test_batches_pair_neighbours_of_one_recording():
+    """Recordings of 7, 8 and 2 sequences; sequence 9 is held out, so that 8 and 10 are neighbours."""
+    recordings = np.repeat([4, 2, 9], [7, 8, 2])
+    rows = np.setdiff1d(np.arange(17), [9])
+    places = {row: place for place, row in enumerate(rows)}
+    seen = set()
+    for epoch in range(20):
+        batches = training.paired_batches(rows, recordings, 4, np.random.default_rng([0, epoch]))
+        assert batches.shape[1] == 4 and len(np.unique(batches)) == batches.size
+        for first, second in batches.reshape(-1, 2):
+            assert recordings[first] == recordings[second] and places[second] - places[first] == 1
+        seen |= set(batches.reshape(-1).tolist())
+    assert seen == set(rows.tolist())
+
+
+def test_too_few_sequences_are_refused():
+    with pytest.raises(UserError, match='--batch_size 4 or less'):
+        training.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
+
+
+def small_run(epochs: int, state=None, without=None, rate=1e-3):
+    skeletons, labels = walks(24, joints=3), np.repeat([0, 1, 2], 8)
+    skeletons += labels[:, None, None, None]
+    state = state or fresh_state(training.initial_params(CONFIG, 'ap', 3, 0))
+    settings = {'epochs': 3, 'batch_size': 8, 'seed': 1}
+    found = training.fit(
+        CONFIG,
+        replace(Recipe.of(without), rate=rate),
+        'ap',
+        lambda rows: skeletons[rows],
+        labels,
+        np.arange(24),
+        labels,
+        state,
+        **settings,
+    )
+    for state in found:
+        if state.epoch == epochs:
+            return state
+    raise AssertionError
+
+
+def test_going_on_equals_never_having_stopped():
+    stopped = small_run(1)
+    arrays = stopped.arrays()
+    again = replace(stopped, **arrays)
+    done, undisturbed = small_run(3, again), small_run(3)
+    assert [line['rate'] for line in done.history] == [line['rate'] for line in undisturbed.history]
+    for part in ('params', 'first', 'second'):
+        for name, value in undisturbed.arrays()[part].items():
+            assert np.array_equal(done.arrays()[part][name], value), name
+
+
+def test_training_lowers_the_losses():
+    history = small_run(3, without='dropout+schedule', rate=1e-2).history
+    assert history[-1]['train_loss'] < history[0]['train_loss']
+    assert history[-1]['reconstruction'] < history[0]['reconstruction']
+
+
+def test_every_piece_can_be_left_out():
+    """Each of those that the training itself knows gives another network."""
+    whole = small_run(1).arrays()['params']
+    for name in PIECES:
+        if name in ('centred', 'sizes', 'standardised'):
+            continue  # pieces of the inputs
+        other = small_run(1, without=name).arrays()['params']
+        assert any(not np.array_equal(whole[key], other[key]) for key in whole), name
