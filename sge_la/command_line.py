@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:
         UserError: a value that is unknown or impossible, or a combination that means nothing.
     """
     options, typed = _parse(TrainOptions, 'train.py', 'Train gait encoders and a recognition network.', argv)
+    if options.tensorboard and find_spec('tensorboard') is None:
+        raise UserError(
+            "--tensorboard needs the package tensorboard, which is not installed: pip install 'sge-la[tensorboard]', "
+            'or leave the flag out'
+        )
     return resolve(options, typed)
 
 
@@ -95,7 +101,7 @@ def _read_config(path: str, options: type) -> dict[str, Any]:
 
 # Options of a run that are no wish for the next one, or say where things lay for whoever made the file.
 _OF_ONE_RUN_ALONE = (
-    *('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'report', 'save_features'),
+    *('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'tensorboard', 'report', 'save_features'),
     *('data_dir', 'models_dir'),
 )
 

@@ -16,6 +16,7 @@ from sge_la.casia_b import protocols
 from sge_la.data import Dataset, Split
 from sge_la.data.holdout import hold_out
 from sge_la.errors import UserError
+from sge_la.events import epoch_logs, log_finished
 from sge_la.files import save_npy
 from sge_la.labelled_stage import fit_labelled, load_labelled
 from sge_la.layout import AXES
@@ -182,6 +183,7 @@ def train_encoder(options: TrainOptions, job: EncoderJob, data: TrainingData, en
         found = [stages.begin(folder, record, more, overwrite=options.overwrite) for folder in job.folders.values()]
         if all(status == stages.FINISHED for status in found):
             say(f'Gait encoders are trained already: {home.name} and its y and z')
+            log_finished(options.tensorboard, job.folders)
             return
         state = _fit(options, job, data, home)
         _save_encoder(job, state)
@@ -213,9 +215,11 @@ def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path)
     else:
         found = _fit_pretext(options, job, data, rows, state)
     steps = len(rows) // options.batch_size
-    with stages.naming_last_state(home, '--epochs'):
+    logs = epoch_logs(options.tensorboard, job.folders, state.history)
+    with stages.naming_last_state(home, '--epochs'), logs as log:
         for state in found:
             say(_encoder_line(state.history[-1], options.epochs, steps))
+            log(state.history[-1])
             if state.epoch < options.epochs:
                 stages.save(home, state)
     return state

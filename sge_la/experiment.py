@@ -14,6 +14,7 @@ from sge_la.console import banner, selection_line
 from sge_la.data import Dataset
 from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, encoder_jobs, train_encoder, training_data
 from sge_la.evaluation import score, summary
+from sge_la.events import log_finished
 from sge_la.feature_files import (
     TEST_STEMS,
     feature_manner,
@@ -37,7 +38,7 @@ say = tqdm.write
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
-    *('figures', 'recipe', 'without'),
+    *('figures', 'tensorboard', 'recipe', 'without'),
 )
 
 
@@ -106,6 +107,7 @@ def _train_recognition(
         began, home = time.perf_counter(), make_folder(folder / task)
         if stages.begin(home, {**record, 'task': task}, more, overwrite=options.overwrite) == stages.FINISHED:
             say(f'The recognition network is trained already: {home.relative_to(folder.parent)}')
+            log_finished(options.tensorboard, {'': home})
             continue
         prepare_features(options, dataset, data, sources, folder)
         encoded = time.perf_counter()
@@ -120,7 +122,7 @@ def _train_recognition(
 
 
 def _first_results(options, folder, names: list[str], state: TrainingState, choice: EpochChoice, task: str) -> dict:
-    """The last epoch's scores and which epoch was chosen, which no later evaluation could find out."""
+    """Which epoch was chosen, and scores of others, which no later evaluation could find out."""
     found = {}
     for name, stem in zip(names, TEST_STEMS, strict=False):
         features = read_features(folder, stem, task)
@@ -133,9 +135,10 @@ def _first_results(options, folder, names: list[str], state: TrainingState, choi
             batch_size=options.rn_batch_size,
             fill_batch=protocols.fills_batch(options),
         )
-        best = choice.single.get(name, choice.joint)
+        best, last = choice.single.get(name, choice.joint), {**summary(scored.evaluation), 'epoch': state.epoch}
         found[name] = {
             'selected': {'epoch': best.epoch, 'select': options.select},
-            'last': {**summary(scored.evaluation), 'epoch': state.epoch},
+            'last': last,
+            'epochs': {**choice.scores.found[name], 'last': last},
         }
     return found

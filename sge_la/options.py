@@ -239,6 +239,7 @@ class TrainOptions(CommonOptions):
         False, 'go on with a run, never start one (the same command without it does either)', type=bool, group='machine'
     )
     figures: bool = flag(False, 'draw what the run has to show, as PNG and SVG beside results.json', type=bool)
+    tensorboard: bool = flag(False, "write TensorBoard's event files of both stages into their run folders", type=bool)
     overwrite: bool = flag(False, 'replace a run that was made with other options', type=bool, group='machine')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
 

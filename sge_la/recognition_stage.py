@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from tqdm import tqdm
 from sge_la import checkpoints, layout, metrics, runs, stages
 from sge_la.casia_b import protocols
 from sge_la.encoder_stage import say_resumed
+from sge_la.epochs import EpochScores
+from sge_la.evaluation import summary
+from sge_la.events import epoch_logs
 from sge_la.feature_files import SELECTION_STEM, TEST_STEMS, Features, feature_manner, read_features
 from sge_la.files import save_npy
 from sge_la.model import recognition
@@ -41,12 +43,14 @@ class Best:
         self.params = state.arrays()['params']
 
 
-def sequence_accuracy(
-    scores: np.ndarray, features: Features, length: int, manner: str, batch_size: int, *, fill_batch: bool = False
-) -> float:
-    """Rank-1 over sequences under the original's rules on incomplete batches."""
-    settings = {'manner': manner, 'batch_size': batch_size, 'fill_batch': fill_batch}
-    found = metrics.sequence_scores(scores, features.labels, length, **settings)
+def _sequences(answers: np.ndarray, features: Features, options) -> metrics.SequenceScores:
+    """Scores of the test sequences under the original's rules on incomplete batches."""
+    settings = {'batch_size': options.rn_batch_size, 'fill_batch': protocols.fills_batch(options)}
+    return metrics.sequence_scores(answers, features.labels, options.length, manner=feature_manner(options), **settings)
+
+
+def sequence_accuracy(found: metrics.SequenceScores) -> float:
+    """Rank-1 over sequences."""
     return float(np.mean(found.scores.argmax(axis=1) == found.labels))
 
 
@@ -56,12 +60,17 @@ class EpochChoice:
     'test': the original's rule: best on the test set, later epochs win ties. IAS keeps three checkpoints: `A_` and
     `B_` when that test set gains, and a joint one when one of them and their sum gain. 'val': best on held-out
     training sequences. 'last': the last epoch.
+
+    Attributes:
+        joint, single: the checkpoints.
+        scores: of the epochs that either rule would choose.
     """
 
     def __init__(self, select: str, names: list[str]):
         self.select = select
         self.joint = Best(layout.CHECKPOINT_STEM)
         self.single = {name: Best(f'{name}_{layout.CHECKPOINT_STEM}') for name in names} if len(names) > 1 else {}
+        self.scores = EpochScores()
 
     def offer(self, accuracies: dict[str, float], held: float | None, state: TrainingState) -> None:
         """Looks at a finished epoch: accuracies on the test sets, and on the held-out sequences."""
@@ -88,13 +97,15 @@ class EpochChoice:
     def kept(self) -> tuple[dict[str, dict], dict]:
         """What an unfinished run must keep: weights by part, and scores and epochs."""
         parts = {f'best_{best.stem}': best.params for best in self.all() if best.epoch}
-        return parts, {'best': {best.stem: [best.score, best.epoch] for best in self.all()}}
+        best = {best.stem: [best.score, best.epoch] for best in self.all()}
+        return parts, {'best': best, 'scores': self.scores.found}
 
     def restore(self, state: runs.RunState) -> None:
         """Takes back what `kept` gave."""
         for best in self.all():
             best.score, best.epoch = state.meta['best'][best.stem]
             best.params = state.parts.get(f'best_{best.stem}', {})
+        self.scores.found = state.meta.get('scores', {})
 
 
 def train_recognition(
@@ -117,7 +128,6 @@ def train_recognition(
     tests = {name: read_features(folder, stem, task) for name, stem in zip(names, TEST_STEMS, strict=False)}
     held = read_features(folder, SELECTION_STEM, task) if num_held else None
     folder = folder / task
-    manner = feature_manner(options)
     state, choice = (
         fresh_state(recognition.initial_params(train.X.shape[1], classes, options.seed)),
         EpochChoice(options.select, names),
@@ -130,42 +140,50 @@ def train_recognition(
     steps = len(train.X) // options.rn_batch_size
     settings = {'epochs': options.rn_epochs, 'batch_size': options.rn_batch_size, 'rate': options.rn_rate}
     epochs = fit_recognition(train.X, train.labels, state, **settings, progress='recognition')
-    with stages.naming_last_state(folder, '--rn_epochs'):
+    logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
+    with stages.naming_last_state(folder, '--rn_epochs'), logs as log:
         for state in epochs:
             line = state.history[-1]
-            line |= _scores_of(state, tests, compiled, options, manner)
-            held_accuracy = None
+            answers = {name: logits(state.params, features.X, compiled) for name, features in tests.items()}
+            line |= _scores_of(state, tests, answers, options)
             if held is not None:
-                answers = logits(state.params, held.X, compiled)
-                found = metrics.sequence_scores(
-                    answers, held.labels, options.length, manner=manner, drop_incomplete=False
-                )
-                held_accuracy = float(np.mean(found.scores.argmax(axis=1) == found.labels))
-                line['selection_accuracy'] = held_accuracy
-            choice.offer({name: line[f'accuracy_{name}'] for name in names}, held_accuracy, state)
+                line['selection_accuracy'] = _held_accuracy(logits(state.params, held.X, compiled), held, options)
+            _offer(choice, line, state, {name: (answers[name], tests[name]) for name in names}, options)
             say(_epoch_line(line, options.rn_epochs, steps, names, state.history))
+            log(line)
             if state.epoch < options.rn_epochs:
                 stages.save(folder, state, *choice.kept())
     _save(folder, state, choice, names)
     return state, choice
 
 
-def _scores_of(state, tests: dict[str, Features], compiled: Callable, options, manner: str) -> dict[str, float]:
+def _scores_of(state, tests: dict[str, Features], answers: dict[str, np.ndarray], options) -> dict[str, float]:
     line = {}
     for name, features in tests.items():
-        answers = logits(state.params, features.X, compiled)
-        line[f'accuracy_{name}'] = sequence_accuracy(
-            answers,
-            features,
-            options.length,
-            manner,
-            options.rn_batch_size,
-            fill_batch=protocols.fills_batch(options),
-        )
-        line[f'loss_{name}'] = loss = _cross_entropy(answers, features.labels)
+        found = _sequences(answers[name], features, options)
+        line[f'accuracy_{name}'] = sequence_accuracy(found)
+        line[f'loss_{name}'] = loss = _cross_entropy(answers[name], features.labels)
         if not np.isfinite(loss):
             raise NotFinite(state.epoch, state.step // state.epoch, '', f'cross-entropy loss on {name}')
     return line
+
+
+def _held_accuracy(answers: np.ndarray, held: Features, options) -> float:
+    settings = {'manner': feature_manner(options), 'drop_incomplete': False}
+    return sequence_accuracy(metrics.sequence_scores(answers, held.labels, options.length, **settings))
+
+
+def _offer(choice: EpochChoice, line: dict, state: TrainingState, tests: dict[str, tuple], options) -> None:
+    """Lets an epoch be chosen, and keeps its scores where either rule would choose it."""
+    held = line.get('selection_accuracy')
+    choice.offer({name: line[f'accuracy_{name}'] for name in tests}, held, state)
+    for name, (answers, features) in tests.items():
+
+        def scores(answers=answers, features=features) -> dict:
+            found = _sequences(answers, features, options)
+            return summary(metrics.evaluate_scores(found.scores, found.labels))
+
+        choice.scores.offer(name, state.epoch, line[f'accuracy_{name}'], held, scores)
 
 
 def _cross_entropy(answers: np.ndarray, labels: np.ndarray) -> float:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sge_la import runs
+from sge_la import epochs, runs
 from sge_la.files import os_errors, write_text
 
 NAME = 'report.html'
@@ -102,9 +102,13 @@ def _scores(found: Mapping) -> Iterable[str]:
         rows.append((title, scores.get('epoch', ''), *shares, interval, nauc, scores.get('sequences', '')))
     header = ('', 'epoch', 'Rank-1', 'Rank-5', 'Rank-10', '95 % interval of Rank-1', 'nAUC', 'scored')
     yield from _table(header, rows)
+    if epochs.side_by_side(found):
+        yield from _table(('epoch chosen by', 'epoch', 'Rank-1', 'nAUC'), epochs.columns(found))
     notes = []
     if select := found.get('selected', {}).get('select'):
         notes.append(f'Epoch chosen: {_SELECTED[select]}.')
+    if 'val' not in epochs.side_by_side(found):
+        notes.append(f'Held-out data: {epochs.NOTHING_HELD}.')
     if 'resampled' in found.get('all_sequences', {}):
         notes.append(f'Intervals resample {found["all_sequences"]["resampled"]}.')
     if chance := found.get('selected', {}).get('chance'):

@@ -20,13 +20,15 @@ def not_scores(test_sets: Any) -> str:
         if not isinstance(kinds, dict):
             return name
         for kind, found in kinds.items():
-            if not (_are_by_task(found) if kind == 'tasks' else _are_scores(kind, found)):
+            if not (_are_by_name(kind, found) if kind in ('tasks', 'epochs') else _are_scores(kind, found)):
                 return f'{name}, {kind},'
     return ''
 
 
-def _are_by_task(found: Any) -> bool:
-    return isinstance(found, dict) and all(_are_scores('', scores) for scores in found.values())
+def _are_by_name(kind: str, found: Any) -> bool:
+    """Scores of each task, or of each epoch by the rule that chose it."""
+    kind = 'last' if kind == 'epochs' else ''
+    return isinstance(found, dict) and all(_are_scores(kind, scores) for scores in found.values())
 
 
 def _are_scores(kind: str, found: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sge_la import checkpoints, layout, metrics
+from sge_la import checkpoints, epochs, layout, metrics
 from sge_la.casia_b import protocols
 from sge_la.evaluation import Scored, collapse_warning, one_line, score, summary
 from sge_la.everything import Groups, score_everything
@@ -36,8 +36,8 @@ def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: d
         known: what results.json says of this test set: the last epoch's scores, the chosen epoch; {} without one.
 
     Returns:
-        `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote` and `last`: Rank-1, nAUC,
-        Rank-n, sequences.
+        `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote`, `last` and `epochs` (by
+        the rule that would choose them, see `sge_la.epochs`): Rank-1, nAUC, Rank-n, sequences.
     """
     manner, compiled = feature_manner(options), compiled_recogniser()
     params = checkpoints.load_recognition(
@@ -71,6 +71,9 @@ def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: d
     if 'last' in known:
         found['last'] = known['last']
         say(one_line('Last epoch', known['last'], f'epoch {known["last"]["epoch"]}'))
+    found |= {'epochs': known['epochs']} if 'epochs' in known else {}
+    for line in epochs.lines(found):
+        say(line)
     if tasks := _own_scores(folder, options, test, settings):
         found['tasks'] = tasks
     classes = scored.evaluation.num_classes

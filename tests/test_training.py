@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sge_la.errors import UserError
-from sge_la.feature_files import Features
 from sge_la.labelled_stage import fit_labelled
+from sge_la.metrics import sequence_scores
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.gait_encoder import EncoderConfig, axis_major, initial_params
 from sge_la.pretext import pretext
@@ -195,20 +195,21 @@ def test_last_and_held_out_choices_ask_no_test_set():
 def test_sequence_accuracy_counts_whole_windows():
     """7 rows in windows of 2 with batches of 4: rows 0 to 3 are scored, two windows, one of them right."""
     scores = np.array([[1, 0], [1, 0], [0, 1], [0, 3], [9, 0], [9, 0], [9, 0]], np.float32)
-    features = Features(np.zeros((7, 1)), np.array([0, 0, 0, 0, 0, 0, 0]), 2)
-    assert sequence_accuracy(scores, features, 2, 'ap', 4) == 0.5
+    found = sequence_scores(scores, np.zeros(7, int), 2, manner='ap', batch_size=4)
+    assert sequence_accuracy(found) == 0.5
 
 
 # ---- the ablation's encoder that is trained with labels --------------------------------------------------------------
 
 
-def test_labelled_gradients_equal_automatic_differentiation():
+@pytest.mark.parametrize('layers', [1, 2])
+def test_labelled_gradients_equal_automatic_differentiation(layers):
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
     params = {
         name: tf.constant(value + 0.1 * rng.standard_normal(value.shape).astype(np.float32))
-        for name, value in labelled_lstm.initial_params(2, 4, 3, seed=0).items()
+        for name, value in labelled_lstm.initial_params(2, 4, 3, seed=0, layers=layers).items()
     }
     inputs = tf.constant(rng.normal(size=(3, 3, 5, 2)).astype(np.float32))  # [A, T, B, J]
     labels = np.array([0, 2, 1, 1, 0])
