@@ -57,7 +57,12 @@ def feature_shape(config: EncoderConfig, manner: str, kind: str = 'context') -> 
 
 @cache
 def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') -> Callable:
-    """Compiles `(params, inputs [B, T, J, 3]) -> features [B, rows, values]`, once for each configuration.
+    """`features_of`, compiled once for each configuration."""
+    return backends.current().compiled(features_of(config, manner, kind))
+
+
+def features_of(config: EncoderConfig, manner: str, kind: str = 'context') -> Callable:
+    """The function `(params, inputs [B, T, J, 3]) -> features [B, rows, values]` of an encoder.
 
     Args:
         config: the encoder's.
@@ -79,9 +84,9 @@ def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') 
                 else encode(config, params, inputs).contexts
             )
             found = ops.transpose(found, (2, 1, 0, 3) if manner == 'ap' else (2, 0, 1, 3))  # from [A, T, B, U]
-        return ops.reshape(found, (inputs.shape[2], rows, values))
+        return ops.reshape(found, (-1, rows, values))
 
-    return backends.current().compiled(features)
+    return features
 
 
 def write_features(

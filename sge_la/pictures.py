@@ -198,7 +198,7 @@ def _matches(options, dataset: Dataset, name: str, sources, rows, vectors) -> di
             mark = 'right' if people[entry] == person else 'WRONG'
             text = f'{place}. {mark}\nperson {people[entry]}\ndistance {distance:.2f}'
             lines[text] = train.skeletons[entries[entry]]
-        title = f'Nearest training sequences of a probe of {name}; the first is {word}'
+        title = f'Nearest training sequences of one of test set {name}; the first is {word}'
         drawn[f'{name}-match-{word}'] = figures.strips(lines, dataset.skeleton, title)
     return drawn
 

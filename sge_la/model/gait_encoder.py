@@ -241,7 +241,7 @@ class Head(NamedTuple):
 def contrast_head(params: dict, encoded: Encoded) -> Head:
     """The contrast head: `v = relu(flatten(CAGE) W1 + b1) W + b`."""
     (kernel_0, bias_0), (kernel_1, bias_1) = linear_map(params, 'head_0'), linear_map(params, 'head_1')
-    axes, length, batch, units = encoded.contexts.shape
-    flattened = ops.reshape(ops.swapaxes(encoded.contexts, 1, 2), (axes, batch, length * units))
+    axes, length, _, units = encoded.contexts.shape
+    flattened = ops.reshape(ops.swapaxes(encoded.contexts, 1, 2), (axes, -1, length * units))
     hidden = ops.relu(ops.matmul(flattened, kernel_0) + bias_0[:, None])
     return Head(flattened, hidden, ops.matmul(hidden, kernel_1) + bias_1[:, None])

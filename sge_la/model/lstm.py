@@ -63,9 +63,9 @@ def project(frames, kernel):
     A product of T·B rows runs at the machine's full rate, one of B rows does not; whatever does not depend on the
     step before is therefore multiplied here, outside the recurrence.
     """
-    axes, length, batch, width = frames.shape
-    rows = ops.reshape(frames, (axes, length * batch, width))
-    return ops.reshape(ops.matmul(rows, kernel), (axes, length, batch, kernel.shape[-1]))
+    axes, length, _, width = frames.shape  # -1 for the batch: exported models take any number of sequences
+    rows = ops.reshape(frames, (axes, -1, width))
+    return ops.reshape(ops.matmul(rows, kernel), (axes, length, -1, kernel.shape[-1]))
 
 
 def kernel_gradient(operands, dz):
@@ -148,7 +148,7 @@ def lstm_layer(frames, kernel, bias):
         cell, state, _ = carry
         return lstm_cell(frame[0] + ops.matmul(state, state_kernel), cell)
 
-    zero = ops.zeros((kernel.shape[0], frames.shape[2], kernel.shape[2] // 4), kernel.dtype)
+    zero = ops.zeros_like(z_inputs[:, 0, :, : kernel.shape[2] // 4])
     (cell, state, _), (cells, states, gates) = recur(
         step, (zero, zero, ops.zeros_like(z_inputs[:, 0])), (z_inputs,), keep=(0, 1, 2)
     )

@@ -1,0 +1,61 @@
+"""Writes functions of arrays as TensorFlow SavedModels or ONNX files, and runs what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+Answers = Callable[[np.ndarray], dict[str, np.ndarray]]
+# Of 2020: every runtime that is in use reads it, and it has all operations that are needed.
+_ONNX_OPSET = 13
+
+
+def save(function: Callable, shape: tuple[int | None, ...], folder: Path) -> Answers:
+    """Saves a function of one float32 array, with the constants that it uses, as a SavedModel.
+
+    Args:
+        function: `skeletons -> {name: array}`.
+        shape: of its argument, which is called `skeletons`; None for an axis of any length.
+        folder: of the SavedModel; made.
+
+    Returns:
+        What was written, from and to NumPy arrays.
+    """
+    module = tf.Module()
+    module.answer = _traced(function, shape)
+    tf.saved_model.save(module, str(folder), signatures={'serving_default': module.answer.get_concrete_function()})
+    answer = tf.saved_model.load(str(folder)).signatures['serving_default']
+
+    def run(skeletons: np.ndarray) -> dict[str, np.ndarray]:
+        found = answer(skeletons=tf.constant(skeletons, tf.float32))
+        return {name: value.numpy() for name, value in found.items()}
+
+    return run
+
+
+def onnx_model(function: Callable, shape: tuple[int | None, ...]) -> tuple[bytes, Answers]:
+    """The same as an ONNX model.
+
+    Returns:
+        The file's content, and what ONNX Runtime makes of it.
+    """
+    import onnxruntime
+    import tf2onnx
+
+    traced = _traced(function, shape)
+    model, _ = tf2onnx.convert.from_function(traced, input_signature=traced.input_signature, opset=_ONNX_OPSET)
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(skeletons: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {'skeletons': skeletons}), strict=True))
+
+    return content, run
+
+
+def _traced(function: Callable, shape: tuple[int | None, ...]):
+    return tf.function(function, input_signature=[tf.TensorSpec(shape, tf.float32, name='skeletons')], autograph=False)

@@ -1,0 +1,189 @@
+"""Exports a trained run for use without this code: `python -m sge_la.export --RN_dir NAME --output PLACE`.
+
+The model takes `skeletons`, float32 `[N, T, J, 3]` in metres, any N, and gives `cages`, float32 `[N, T, 768]` (one row
+for runs with `--frozen 1` or `--c_reid 1`), and `logits`, float32 `[N, C]`, as `GaitEncoder.encode` and
+`Recogniser.scores` do. It is a TensorFlow SavedModel or, with `--format onnx`, an ONNX file. What was written is run
+and compared with our own answers before it gets its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sge_la.errors import UserError, run_command
+
+if TYPE_CHECKING:
+    from sge_la.api import Recogniser
+
+FORMATS = ('saved_model', 'onnx')
+# Sums of hundreds of products in another order, relative to the largest answer.
+_TOLERANCE = 1e-4
+
+
+def export(
+    run: str | Path,
+    output: str | Path,
+    *,
+    format: str = 'saved_model',
+    models_dir: str | Path = 'Models',
+    data_dir: str | Path = 'Datasets',
+) -> float:
+    """Writes a run as a model of its own, whole or not at all.
+
+    Args:
+        run: name, or path, of the folder of a recognition network.
+        output: the SavedModel's folder, or the ONNX file; must not exist.
+        format: one of `FORMATS`.
+        models_dir, data_dir: as of train.py.
+
+    Returns:
+        The largest difference between its answers and ours, relative to the largest answer.
+
+    Raises:
+        UserError: the run is missing or cannot be exported, the place is taken, or the answers differ.
+    """
+    import keras
+    import numpy as np
+
+    output = Path(output)
+    check_wish(output, format)
+    if keras.backend.backend() != 'tensorflow':
+        raise UserError(
+            f'models are exported through TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}: set it to '
+            'tensorflow for this command; a run that was trained on another backend is exported just as well'
+        )
+    from sge_la.api import Recogniser
+    from sge_la.backends import saved_model
+    from sge_la.files import make_folder, os_errors, replacing
+
+    recogniser = Recogniser.load(run, models_dir=models_dir, data_dir=data_dir)
+    shape = (None, recogniser.encoder.length, recogniser.encoder.joints, 3)
+    make_folder(output.parent)
+    if format == 'onnx':
+        content, answers = saved_model.onnx_model(answer_of(recogniser), shape)
+        difference = _checked(answers, recogniser, np.random.default_rng(0))
+        with replacing(output) as file:
+            file.write(content)
+        return difference
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.name}.') as beside:
+        with os_errors(output, 'write'):
+            answers = saved_model.save(answer_of(recogniser), shape, Path(beside) / 'model')
+        difference = _checked(answers, recogniser, np.random.default_rng(0))
+        with os_errors(output, 'write'):
+            os.replace(Path(beside) / 'model', output)
+    return difference
+
+
+def check_wish(output: Path, format: str) -> None:
+    """Refuses what cannot be had, before anything is loaded.
+
+    Raises:
+        UserError: the place is taken, a file's name does not fit, or packages are missing.
+    """
+    if output.exists():
+        raise UserError(f'--output {output} exists already: choose another place')
+    if format == 'onnx':
+        if output.suffix != '.onnx':
+            raise UserError(f"--output {output}: with --format onnx a file's name that ends in .onnx was expected")
+        if missing := [name for name in ('tf2onnx', 'onnxruntime') if find_spec(name) is None]:
+            raise UserError(
+                f'--format onnx needs {" and ".join(missing)}, not installed here: '
+                "pip install 'sge-la[onnx]', or leave the flag out"
+            )
+
+
+def answer_of(recogniser: Recogniser) -> Callable:
+    """The function `skeletons [N, T, J, 3] -> {'cages': ..., 'logits': ...}` of a run, in Keras operations.
+
+    Raises:
+        UserError: an encoder sees sequences in a random order of frames, which is no function of them.
+    """
+    from keras import ops
+
+    from sge_la.cages import features_of
+    from sge_la.feature_files import feature_manner
+    from sge_la.features import feature_shape
+    from sge_la.layout import AXES
+    from sge_la.model.recognition import recognise
+
+    options, sources = recogniser.encoder.options, recogniser.encoder.sources
+    if any(source.task == 'sorting' for source in sources):
+        raise UserError(
+            f'runs of {options.model} shuffle the frames of every sequence, which no exported model can repeat: '
+            'choose a run of rev_rec or prediction'
+        )
+    rows, width = feature_shape(sources, 'ap')
+    joins_frames = feature_manner(options) == 'sc' and rows > 1
+    functions = [features_of(source.config, 'ap', source.kind) for source in sources]
+    num_classes = len(recogniser.people)
+    units = width // len(AXES) // len(sources)
+
+    def answer(skeletons):
+        # Made tensors once, each parameter is stored once, however often it is used.
+        params = [{name: ops.convert_to_tensor(value) for name, value in source.params.items()} for source in sources]
+        parts = [function(of_source, skeletons) for function, of_source in zip(functions, params, strict=True)]
+        parts = [ops.reshape(part, (-1, rows, len(AXES), 1, units)) for part in parts]
+        by_axis = ops.concatenate(parts, axis=3)  # the x of every encoder, then the y, then the z
+        cages = ops.reshape(by_axis, (-1, rows, width))
+        if joins_frames:  # all frames of x, then of y, then of z
+            joined = ops.reshape(ops.transpose(by_axis, (0, 2, 3, 1, 4)), (-1, rows * width))
+            return {'cages': cages, 'logits': recognise(recogniser.params, joined)}
+        frames = recognise(recogniser.params, ops.reshape(cages, (-1, width)))
+        return {'cages': cages, 'logits': ops.mean(ops.reshape(frames, (-1, rows, num_classes)), axis=1)}
+
+    return answer
+
+
+def _checked(answers: Callable, recogniser: Recogniser, random) -> float:
+    """Compares answers on one and on several sequences with our own."""
+    import numpy as np
+
+    worst = 0.0
+    for count in (1, 3):
+        shape = (count, recogniser.encoder.length, recogniser.encoder.joints, 3)
+        walks = random.normal(0, 1, shape).astype(np.float32)
+        found = answers(walks)
+        expected = {'cages': recogniser.encoder.encode(walks), 'logits': recogniser.scores(walks)}
+        for name, values in expected.items():
+            difference = np.abs(found[name] - values).max() / max(1.0, np.abs(values).max())
+            worst = max(worst, float(difference)) if found[name].shape == values.shape else float('inf')
+    if not worst <= _TOLERANCE:
+        raise UserError(
+            f'the exported model should give the answers of the run, and differs by {worst:g} of the largest: it was '
+            'not written; please report this with the versions of TensorFlow and Keras'
+        )
+    return worst
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog='python -m sge_la.export',
+        description='Export a trained run as a TensorFlow SavedModel or an ONNX file.',
+        allow_abbrev=False,
+    )
+    parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
+    parser.add_argument('--output', required=True, type=Path, help='folder of the SavedModel, or file.onnx; new')
+    parser.add_argument('--format', default='saved_model', choices=FORMATS, help='default saved_model')
+    parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
+    parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
+    given = parser.parse_args(argv)
+    check_wish(given.output, given.format)
+    from sge_la.runtime import quietly, start
+
+    with quietly():
+        from sge_la import api  # noqa: F401 - the backend starts here
+    start('-1', 0)
+    places = {'models_dir': given.models_dir, 'data_dir': given.data_dir}
+    difference = export(given.RN_dir, given.output, format=given.format, **places)
+    print(f'Written: {given.output}; its answers differ from ours by {difference:.0e} of the largest at most')
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))

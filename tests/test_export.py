@@ -1,0 +1,140 @@
+"""Exported models give the answers of the run, in a process that knows nothing of this code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from sge_la import export
+from sge_la.api import Recogniser
+from sge_la.errors import UserError, run_command
+from tests.command_line_cases import refused
+from tests.conftest import small_flags
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != 'tensorflow', reason='models are exported by TensorFlow')
+
+RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
+_LOAD = {
+    'saved_model': """
+        import tensorflow as tf
+        answer = tf.saved_model.load(place).signatures['serving_default']
+        run = lambda walks: {name: value.numpy() for name, value in answer(skeletons=tf.constant(walks)).items()}
+    """,
+    'onnx': """
+        import onnxruntime
+        session = onnxruntime.InferenceSession(place)
+        names = [output.name for output in session.get_outputs()]
+        run = lambda walks: dict(zip(names, session.run(names, {'skeletons': walks})))
+    """,
+}
+_ANSWER = """
+        import sys
+        import numpy as np
+        assert 'sge_la' not in sys.modules
+        walks = np.load('walks.npy')
+        np.savez('found.npz', few=run(walks[:1])['logits'], **run(walks))
+"""
+
+
+def in_another_process(folder: Path, place: Path, format: str) -> dict[str, np.ndarray]:
+    """Answers of an exported model to `walks.npy` in a folder, and its logits of the first walk alone as `few`."""
+    lines = [f'place = {str(place)!r}', *(_LOAD[format] + _ANSWER).splitlines()]
+    (folder / 'use.py').write_text('\n'.join(line.strip() for line in lines))
+    done = subprocess.run([sys.executable, 'use.py'], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(np.load(folder / 'found.npz'))
+
+
+def need(format: str) -> None:
+    if format == 'onnx':
+        for name in ('tf2onnx', 'onnxruntime'):
+            pytest.importorskip(name, reason="the extra [onnx] is not installed: pip install 'sge-la[onnx]'")
+
+
+@pytest.fixture(scope='module')
+def places(small_run) -> dict[str, Path]:
+    return {'models_dir': small_run / 'Models', 'data_dir': small_run / 'Datasets'}
+
+
+@pytest.fixture(scope='module')
+def flags(places) -> list[str]:
+    return ['--RN_dir', RUN, *(f'--{name}={path}' for name, path in places.items())]
+
+
+@pytest.mark.parametrize('format', export.FORMATS)
+def test_answers_of_another_process_are_alike(places, flags, tmp_path, capsys, format):
+    need(format)
+    place = tmp_path / 'there' / 'model.onnx'
+    assert run_command(export.main, [*flags, '--format', format, '--output', str(place)]) == 0
+    assert 'its answers differ from ours by' in capsys.readouterr().out
+    assert [path.name for path in place.parent.iterdir()] == ['model.onnx']  # nothing beside it stays
+    walks = np.random.default_rng(1).normal(size=(70, 6, 20, 3)).astype(np.float32)  # 1 and 70: any number
+    np.save(tmp_path / 'walks.npy', walks)
+    found, run = in_another_process(tmp_path, place, format), Recogniser.load(RUN, **places)
+    np.testing.assert_allclose(found['cages'], run.encoder.encode(walks), atol=1e-5)
+    expected = run.scores(walks)
+    np.testing.assert_allclose(found['logits'], expected, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(found['few'], found['logits'][:1], atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [['--manner', 'sc'], ['--frozen', '1'], ['--encoding', 'AGE'], ['--ablation', 'GE'], ['--model', 'prediction']],
+    ids=' '.join,
+)
+def test_kinds_of_runs(small_run, tmp_path, kind):
+    """Joined frames, vectors of the contrast head, models without one, states of an encoder without decoder."""
+    import train
+
+    train.main([*small_flags(small_run), *kind, '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1'])
+    [run] = tmp_path.glob('*_RN_models/*')
+    walks = np.random.default_rng(2).normal(size=(5, 6, 20, 3)).astype(np.float32)
+    recogniser = Recogniser.load(run, models_dir=tmp_path, data_dir=small_run / 'Datasets')
+    found = {name: np.asarray(value) for name, value in export.answer_of(recogniser)(walks).items()}
+    np.testing.assert_allclose(found['cages'], recogniser.encoder.encode(walks), atol=1e-5)
+    expected = recogniser.scores(walks)
+    np.testing.assert_allclose(found['logits'], expected, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+def test_shuffled_frames_cannot_be_exported(small_run, tmp_path):
+    import train
+
+    flags = ['--model', 'sorting', '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1']
+    train.main([*small_flags(small_run), *flags])
+    [run] = tmp_path.glob('*_RN_models/*')
+    with pytest.raises(UserError, match='shuffle the frames'):
+        export.export(run, tmp_path / 'new', models_dir=tmp_path)
+    assert not (tmp_path / 'new').exists()
+
+
+def test_other_answers_are_not_written(places, tmp_path, monkeypatch):
+    """A network whose last bias is off by a hundredth."""
+    real = export.answer_of
+
+    def wrong(recogniser):
+        answer = real(recogniser)
+        return lambda walks: {name: value * 1.01 for name, value in answer(walks).items()}
+
+    monkeypatch.setattr(export, 'answer_of', wrong)
+    with pytest.raises(UserError, match='it was not written'):
+        export.export(RUN, tmp_path / 'new', **places)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wishes_that_cannot_be_had_are_told_at_once(flags, tmp_path, monkeypatch, capsys):
+    """Before TensorFlow is started; each in one sentence."""
+    monkeypatch.setattr(export, 'find_spec', lambda name: None)
+    (tmp_path / 'there').mkdir()
+    for further, words in (
+        (['--output', str(tmp_path / 'there')], 'exists already'),
+        (['--output', str(tmp_path / 'model'), '--format', 'onnx'], 'ends in .onnx'),
+        (['--output', str(tmp_path / 'model.onnx'), '--format', 'onnx'], 'tf2onnx and onnxruntime, not installed'),
+    ):
+        assert run_command(export.main, [*flags, *further]) == 2
+        assert words in refused(capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ['there']
