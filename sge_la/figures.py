@@ -87,6 +87,7 @@ def training_curves(
     _plain(axes[1, 0], title='Recognition network: loss', xlabel='epoch', ylabel='cross-entropy (nats)')
     _plain(axes[1, 1], title='Recognition network: accuracy', xlabel='epoch', ylabel='share right', ylim=(0, 1.02))
     for axis in axes.flat:
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.lines:
             axis.legend(fontsize=8)
     return figure
@@ -100,7 +101,8 @@ def _names(history: Sequence[Mapping], prefix: str) -> list[str]:
 def _line(axis, history: Sequence[Mapping], column: str, label: str, **style) -> None:
     points = [(row['epoch'], row[column]) for row in history if column in row]
     if points:
-        axis.plot(*zip(*points, strict=True), label=label, linewidth=1.6, **style)
+        marker = 'o' if len(points) == 1 else None  # a line of one point cannot be seen
+        axis.plot(*zip(*points, strict=True), label=label, linewidth=1.6, marker=marker, **style)
 
 
 def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None) -> Figure:

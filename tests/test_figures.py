@@ -57,6 +57,13 @@ def test_all_are_written_as_png_and_svg(tmp_path):
     assert len(list((tmp_path / 'figures').iterdir())) == 2 * len(written)  # nothing half-written stays
 
 
+def test_a_single_epoch_can_be_seen():
+    figure = figures.training_curves(ENCODER[:1], RECOGNITION[:1], {'A': 1})
+    assert all(line.get_marker() == 'o' for axis in figure.axes for line in axis.lines if len(line.get_xdata()) == 1)
+    lines = figures.training_curves(ENCODER, RECOGNITION).axes[0].lines
+    assert lines and all(line.get_marker() == 'None' for line in lines)
+
+
 def test_equal_figures_give_equal_files(tmp_path):
     for name in ('one', 'other'):
         figures.save(tmp_path / name, {'roc': figures.roc(SCORES, LABELS, 0.5)})
