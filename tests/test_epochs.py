@@ -8,7 +8,14 @@ import pytest
 
 from sge_la import epochs, runs
 from sge_la.epochs import EpochScores, lines, side_by_side
+from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags
+
+
+@pytest.fixture(scope='module', autouse=True)
+def fast():
+    with uncompiled():
+        yield
 
 
 def offered(accuracies: list[float], held: list[float] | None = None) -> dict:

@@ -12,10 +12,16 @@ from sge_la import command_line, runs
 from sge_la.command_line import parse_train
 from sge_la.errors import UserError, run_command
 from sge_la.events import EventLog, epoch_logs
-from tests.command_line_cases import refused
+from tests.command_line_cases import refused, uncompiled
 from tests.conftest import small_flags
 
 pytest.importorskip('tensorboard', reason="the extra [tensorboard] is not installed: pip install 'sge-la[tensorboard]'")
+
+
+@pytest.fixture(scope='module', autouse=True)
+def fast():
+    with uncompiled():
+        yield
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -13,7 +13,7 @@ import pytest
 from sge_la import export
 from sge_la.api import Recogniser
 from sge_la.errors import UserError, run_command
-from tests.command_line_cases import refused
+from tests.command_line_cases import refused, uncompiled
 from tests.conftest import small_flags
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != 'tensorflow', reason='models are exported by TensorFlow')
@@ -91,7 +91,8 @@ def test_kinds_of_runs(small_run, tmp_path, kind):
     """Joined frames, vectors of the contrast head, models without one, states of an encoder without decoder."""
     import train
 
-    train.main([*small_flags(small_run), *kind, '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1'])
+    with uncompiled():
+        train.main([*small_flags(small_run), *kind, '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1'])
     [run] = tmp_path.glob('*_RN_models/*')
     walks = np.random.default_rng(2).normal(size=(5, 6, 20, 3)).astype(np.float32)
     recogniser = Recogniser.load(run, models_dir=tmp_path, data_dir=small_run / 'Datasets')
@@ -105,7 +106,8 @@ def test_shuffled_frames_cannot_be_exported(small_run, tmp_path):
     import train
 
     flags = ['--model', 'sorting', '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1']
-    train.main([*small_flags(small_run), *flags])
+    with uncompiled():
+        train.main([*small_flags(small_run), *flags])
     [run] = tmp_path.glob('*_RN_models/*')
     with pytest.raises(UserError, match='shuffle the frames'):
         export.export(run, tmp_path / 'new', models_dir=tmp_path)
