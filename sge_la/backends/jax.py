@@ -13,6 +13,11 @@ def compiled(function: Callable) -> Callable:
     return jax.jit(function)
 
 
+def fused(function: Callable) -> Callable:
+    """The function itself: JAX compiles whole steps."""
+    return function
+
+
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch: the data lies on the device and the whole epoch is one dispatch.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import contextvars
+import functools
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -10,7 +13,42 @@ import tensorflow as tf
 
 
 def compiled(function: Callable) -> Callable:
-    """Compiles a function of arrays with XLA."""
+    """Compiles a function of arrays: with XLA on a GPU; on a CPU only the parts that are marked as `fused`.
+
+    TensorFlow's own matrix products are faster on a CPU than XLA's, and compiling a few small pieces takes a second
+    or two where the whole of an unrolled step takes ten, or minutes.
+    """
+    if tf.config.get_visible_devices('GPU'):
+        return tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def traced(*args):
+        with _fusing():
+            return function(*args)
+
+    return tf.function(traced, autograph=False)
+
+
+_FUSING = contextvars.ContextVar('fusing', default=False)
+
+
+@contextlib.contextmanager
+def _fusing() -> Iterator[None]:
+    """Inside, `fused` functions are compiled."""
+    token = _FUSING.set(True)
+    try:
+        yield
+    finally:
+        _FUSING.reset(token)
+
+
+def fused(function: Callable) -> Callable:
+    """A piece of a function that is being compiled, as `sge_la.backends.fused` describes it."""
+    return _compiled_piece(function) if _FUSING.get() else function
+
+
+@cache
+def _compiled_piece(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 

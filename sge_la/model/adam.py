@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from sge_la.backends import fused
+
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -16,6 +18,7 @@ def zero_moments(params: dict) -> dict:
     return {name: ops.zeros(value.shape, value.dtype) for name, value in params.items()}
 
 
+@fused
 def adam_step(params: dict, first: dict, second: dict, grads: dict, step, rate: float, *, l2: float = 0.0, clip=None):
     """One update of every parameter.
 

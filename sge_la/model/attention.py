@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from sge_la.backends import fused
+
 
 def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
     """How much each input frame should matter to each decoded frame (paper: l_t(j), sigma = D / 2 with D = T).
@@ -25,6 +27,7 @@ def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
     return np.exp(-(distance**2) / (2 * (length / 2) ** 2)).astype(np.float32)
 
 
+@fused
 def attend(query, keys, values, mask):
     """Attention weights and context vector of one decoder step (paper: a_t and c_t).
 
@@ -44,6 +47,7 @@ def attend(query, keys, values, mask):
     return ops.sum(ops.expand_dims(weights, -1) * values, axis=1), weights
 
 
+@fused
 def attend_gradient(alignment, keys, values, d_context, d_alignment):
     """The gradient of `attend` with respect to scores and query; those of keys and values follow from the scores'.
 

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from sge_la.model.attention import attend, locality_mask
-from sge_la.model.lstm import LayerTape, before, lstm_cell, lstm_layer, project, recur
+from sge_la.model.lstm import LayerTape, before, by_time, lstm_cell, lstm_layer, project, recur, stacked
 
 _ENCODER = 'rnn/multi_rnn_cell/cell_{}/lstm_cell/{}'
 _DECODER = 'decode/decoder/Attention_Wrapper/'
@@ -181,22 +181,25 @@ def _decode(config, params, keys, states, last):
     attention_kernel = linear_map(params, 'attention')[0]
 
     def step(carry, frame):
-        cell_0, state_0, _, cell_1, state_1, _, attention, _, _ = carry
-        z = ops.matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0) + bias_0
-        cell_0, state_0, gates_0 = lstm_cell(z, cell_0)
-        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1) + bias_1
-        cell_1, state_1, gates_1 = lstm_cell(z, cell_1)
+        if carry is None:  # no attention vector yet
+            (cell_0, state_0), (cell_1, state_1) = last
+            z = ops.matmul(state_0, kernel_0[:, config.units :])
+        else:
+            cell_0, state_0, _, cell_1, state_1, _, attention, _, _ = carry
+            z = ops.matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
+        cell_0, state_0, gates_0 = lstm_cell(cell_0, z, bias_0)
+        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
+        cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
         context, alignment = attend(state_1, keys, states, frame[0])
         attention = ops.matmul(ops.concatenate([state_1, context], axis=-1), attention_kernel)
         return cell_0, state_0, gates_0, cell_1, state_1, gates_1, attention, context, alignment
 
-    (cell_0, state_0), (cell_1, state_1) = last
-    nothing = ops.zeros_like(state_1)
-    gates = ops.tile(nothing, (1, 1, 4))
-    carry = (cell_0, state_0, gates, cell_1, state_1, gates, nothing, nothing, keys[..., 0])
-    _, kept = recur(step, carry, (step_masks(config),), keep=tuple(range(9)))
-    cells_0, states_0, gates_0, cells_1, states_1, gates_1, attention, contexts, alignments = kept
-    operands_0 = ops.concatenate([before(nothing, attention), before(state_0, states_0)], axis=-1)
+    (_, state_0), (_, state_1) = last
+    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(9)))
+    cells_0, states_0, gates_0, cells_1, states_1, gates_1, *attended = kept
+    states_0, states_1 = stacked(states_0), stacked(states_1)
+    attention, contexts, alignments = map(stacked, attended)
+    operands_0 = ops.concatenate([before(ops.zeros_like(state_1), attention), before(state_0, states_0)], axis=-1)
     operands_1 = ops.concatenate([states_0, before(state_1, states_1)], axis=-1)
     tapes = LayerTape(operands_0, gates_0, cells_0, states_0), LayerTape(operands_1, gates_1, cells_1, states_1)
     return tapes, last, keys, contexts, alignments, attention
@@ -208,17 +211,19 @@ def _decode_plainly(config, params, states, last):
     kernel_0, bias_0, bias_1 = kernel_0[:, config.joints :], bias_0[:, None], bias_1[:, None]
 
     def step(carry, _):
-        cell_0, state_0, _, cell_1, state_1, _ = carry
-        cell_0, state_0, gates_0 = lstm_cell(ops.matmul(state_0, kernel_0) + bias_0, cell_0)
-        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1) + bias_1
-        cell_1, state_1, gates_1 = lstm_cell(z, cell_1)
+        if carry is None:
+            (cell_0, state_0), (cell_1, state_1) = last
+        else:
+            cell_0, state_0, _, cell_1, state_1, _ = carry
+        cell_0, state_0, gates_0 = lstm_cell(cell_0, ops.matmul(state_0, kernel_0), bias_0)
+        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
+        cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
         return cell_0, state_0, gates_0, cell_1, state_1, gates_1
 
-    (cell_0, state_0), (cell_1, state_1) = last
-    gates = ops.tile(ops.zeros_like(state_1), (1, 1, 4))
-    carry = (cell_0, state_0, gates, cell_1, state_1, gates)
-    _, kept = recur(step, carry, (step_masks(config),), keep=tuple(range(6)))
+    (_, state_0), (_, state_1) = last
+    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(6)))
     cells_0, states_0, gates_0, cells_1, states_1, gates_1 = kept
+    states_0, states_1 = stacked(states_0), stacked(states_1)
     operands = ops.concatenate([states_0, before(state_1, states_1)], axis=-1)
     first = LayerTape(before(state_0, states_0), gates_0, cells_0, states_0)
     return (first, LayerTape(operands, gates_1, cells_1, states_1)), last, None, None, None, states_1

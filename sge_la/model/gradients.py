@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from keras import ops
 
+from sge_la.backends import fused
 from sge_la.model.attention import attend_gradient, locality_mask
 from sge_la.model.gait_encoder import (
     LINEAR_MAPS,
@@ -22,13 +23,15 @@ from sge_la.model.gait_encoder import (
 )
 from sge_la.model.losses import consecutive_contrastive_loss, locality_loss, reconstruction_loss
 from sge_la.model.lstm import (
-    before,
     bias_gradient,
+    by_time,
+    delayed,
     kernel_gradient,
     lstm_cell_gradient,
     lstm_layer_gradient,
     project,
     recur,
+    stacked,
     transposed,
 )
 
@@ -126,36 +129,35 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
     """
     units, keys, states = config.units, encoded.keys, encoded.states
     attention_kernel = transposed(linear_map(params, 'attention')[0])
-    kernel_0 = transposed(linear_map(params, 'decoder_0')[0][:, config.joints :])
+    kernel_0 = linear_map(params, 'decoder_0')[0][:, config.joints :]
     kernel_1 = transposed(linear_map(params, 'decoder_1')[0])
+    (start_0, _), (start_1, _) = encoded.last
+    nothing = ops.zeros_like(start_0)
 
     def step(carry, frame):
-        d_attention, d_cell_0, d_state_0, d_cell_1, d_state_1, *_ = carry
-        gates_0, before_0, cell_0, gates_1, before_1, cell_1, alignment, d_output, d_context, d_alignment = frame
-        d_attention = d_attention + d_output
+        gates_0, before_0, cell_0, gates_1, before_1, cell_1, alignment, d_attention, d_context, d_alignment = frame
+        d_cell_0, d_cell_1, later_0, later_1 = nothing, nothing, None, None
+        if carry is not None:
+            dz_0, d_cell_0, _, d_cell_1, later_1, *_ = carry
+            later_0 = ops.matmul(dz_0, transposed(kernel_0))
+            d_attention = d_attention + later_0[..., :units]
         d_joined = ops.matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
-        d_state_1 = d_state_1 + d_joined[..., :units] + d_query
-        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_state_1, d_cell_1)
+        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_joined, d_query, later=later_1)
         d_joined = ops.matmul(dz_1, kernel_1)
-        d_state_1 = d_joined[..., units:]
-        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_state_0 + d_joined[..., :units], d_cell_0)
-        d_joined = ops.matmul(dz_0, kernel_0)
-        back = d_joined[..., :units], d_cell_0, d_joined[..., units:], d_cell_1, d_state_1
-        return *back, d_attention, dz_0, dz_1, d_context, d_scores
+        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, later=later_0)
+        return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
     tape_0, tape_1 = encoded.decoder
-    (start_0, _), (start_1, _) = encoded.last
     frames = (
-        *(tape_0.gates, before(start_0, tape_0.cells), tape_0.cells),
-        *(tape_1.gates, before(start_1, tape_1.cells), tape_1.cells),
-        *(encoded.alignments, d_attention, d_contexts, d_alignments),
+        *(tape_0.gates, delayed(start_0, tape_0.cells), tape_0.cells),
+        *(tape_1.gates, delayed(start_1, tape_1.cells), tape_1.cells),
+        *map(by_time, (encoded.alignments, d_attention, d_contexts, d_alignments)),
     )
-    nothing, gates = ops.zeros_like(start_0), ops.zeros_like(tape_0.gates[:, 0])
-    carry = (*(nothing,) * 6, gates, gates, nothing, ops.zeros_like(encoded.alignments[:, 0]))
-    last, kept = recur(step, carry, frames, keep=(5, 6, 7, 8, 9), reverse=True)
-    d_attention, dz_0, dz_1, d_contexts, d_scores = kept
+    (dz_0, d_cell_0, _, d_cell_1, d_joined, *_), kept = recur(step, frames, keep=(0, 2, 5, 6, 7), reverse=True)
+    d_state_0 = ops.matmul(dz_0, transposed(kernel_0[:, units:]))
+    dz_0, dz_1, d_attention, d_contexts, d_scores = map(stacked, kept)
     _keep(grads, 'attention', ops.concatenate([tape_1.states, encoded.contexts], axis=-1), d_attention)
     _keep(grads, 'decoder_0', tape_0.operands, dz_0, missing_rows=config.joints)
     _keep(grads, 'decoder_1', tape_1.operands, dz_1)
@@ -163,10 +165,10 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
     _keep(grads, 'memory', states, d_keys)
     d_states = _summed_over_steps(encoded.alignments, d_contexts)
     d_states = d_states + project(d_keys, transposed(linear_map(params, 'memory')[0]))
-    _, d_cell_0, d_state_0, d_cell_1, d_state_1, *_ = last
-    return d_states, ((d_cell_0, d_state_0), (d_cell_1, d_state_1))
+    return d_states, ((d_cell_0, d_state_0), (d_cell_1, d_joined[..., units:]))
 
 
+@fused
 def _summed_over_steps(weights, vectors):
     """`Σ_t weights[t, j] vectors[t]` for each input frame j: `[A, T, T, B]` and `[A, T, B, U]` to `[A, T, B, U]`."""
     return ops.einsum('atjb,atbu->ajbu', weights, vectors)
@@ -177,36 +179,34 @@ def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads
     units = config.units
     kernel_0 = transposed(linear_map(params, 'decoder_0')[0][:, config.joints :])
     kernel_1 = transposed(linear_map(params, 'decoder_1')[0])
+    (start_0, _), (start_1, _) = encoded.last
+    nothing = ops.zeros_like(start_0)
 
     def step(carry, frame):
-        d_cell_0, d_state_0, d_cell_1, d_state_1, _, _ = carry
         gates_0, before_0, cell_0, gates_1, before_1, cell_1, d_output = frame
-        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_state_1 + d_output, d_cell_1)
+        d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing,) * 6
+        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_output, later=later)
         d_joined = ops.matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_state_0 + d_joined[..., :units], d_cell_0)
-        return d_cell_0, ops.matmul(dz_0, kernel_0), d_cell_1, d_joined[..., units:], dz_0, dz_1
+        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, d_state_0)
+        return d_cell_0, ops.matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
 
     tape_0, tape_1 = encoded.decoder
-    (start_0, _), (start_1, _) = encoded.last
     frames = (
-        *(tape_0.gates, before(start_0, tape_0.cells), tape_0.cells),
-        *(tape_1.gates, before(start_1, tape_1.cells), tape_1.cells),
-        d_attention,
+        *(tape_0.gates, delayed(start_0, tape_0.cells), tape_0.cells),
+        *(tape_1.gates, delayed(start_1, tape_1.cells), tape_1.cells),
+        by_time(d_attention),
     )
-    nothing, gates = ops.zeros_like(start_0), ops.zeros_like(tape_0.gates[:, 0])
-    last, (dz_0, dz_1) = recur(step, (*(nothing,) * 4, gates, gates), frames, keep=(4, 5), reverse=True)
+    last, kept = recur(step, frames, keep=(4, 5), reverse=True)
+    dz_0, dz_1 = map(stacked, kept)
     _keep(grads, 'decoder_0', tape_0.operands, dz_0, missing_rows=config.joints)
     _keep(grads, 'decoder_1', tape_1.operands, dz_1)
-    return ops.zeros_like(encoded.states), ((last[0], last[1]), (last[2], last[3]))
+    return ops.zeros_like(encoded.states), ((last[0], last[1]), (last[2], last[3][..., units:]))
 
 
 def _encoder_gradient(params, encoded: Encoded, d_states, d_last, grads: dict) -> None:
     """Goes back through the encoder's two layers."""
     tape_0, tape_1 = encoded.layers
-    kernel_1 = linear_map(params, 'encoder_1')[0]
-    dz_1 = lstm_layer_gradient(tape_1, kernel_1, d_states, d_last[1])
+    dz_1, d_first = lstm_layer_gradient(tape_1, linear_map(params, 'encoder_1')[0], d_states, d_last[1])
     _keep(grads, 'encoder_1', tape_1.operands, dz_1)
-    d_first = project(dz_1, transposed(kernel_1[:, : tape_0.states.shape[-1]]))
-    kernel_0 = linear_map(params, 'encoder_0')[0]
-    dz_0 = lstm_layer_gradient(tape_0, kernel_0, d_first, d_last[0])
+    dz_0, _ = lstm_layer_gradient(tape_0, linear_map(params, 'encoder_0')[0], d_first, d_last[0], lowest=True)
     _keep(grads, 'encoder_0', tape_0.operands, dz_0)

@@ -18,7 +18,6 @@ from sge_la.model.lstm import (
     kernel_gradient,
     lstm_layer,
     lstm_layer_gradient,
-    project,
     transposed,
 )
 
@@ -120,8 +119,8 @@ def _encoder_gradients(params: dict, tapes: tuple[LayerTape, ...], d_states) -> 
     nothing = (ops.zeros_like(d_states[:, 0]),) * 2
     grads = {}
     for name, tape in zip(reversed(_layers(params)), reversed(tapes), strict=True):
-        kernel, _ = linear_map(params, name)
-        dz = lstm_layer_gradient(tape, kernel, d_states, nothing)
-        d_states = project(dz, transposed(kernel[:, : -tape.states.shape[-1]]))  # of the inputs: the layer's below
+        dz, d_states = lstm_layer_gradient(
+            tape, linear_map(params, name)[0], d_states, nothing, lowest=name == _LAYERS[0]
+        )
         grads |= dict(zip(LINEAR_MAPS[name], (kernel_gradient(tape.operands, dz), bias_gradient(dz)), strict=True))
     return grads

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from keras import ops
 
+from sge_la.backends import fused
 
+
+@fused
 def reconstruction_loss(outputs, targets):
     """Half the squared error, summed over frames, sequences and joints (paper: L_R; a sum, as the original has it).
 
@@ -19,6 +22,7 @@ def reconstruction_loss(outputs, targets):
     return 0.5 * ops.sum(ops.square(outputs - targets), axis=(1, 2, 3))
 
 
+@fused
 def locality_loss(alignments, mask):
     """Pulls attention towards neighbouring frames (paper: L_A, between a and the masked a).
 
@@ -47,25 +51,43 @@ def consecutive_contrastive_loss(vectors, temperature: float):
     Returns:
         The mean over the rows `[A]`, and its gradient with respect to the vectors.
     """
-    pairs = vectors.shape[1] - 1
-    count = 2 * pairs
+    rows, directions, lengths = _contrasted_rows(vectors)
+    loss, d_similarity = _nt_xent(ops.matmul(rows, ops.swapaxes(rows, 1, 2)), temperature)
+    return loss, _contrast_gradient(ops.matmul(d_similarity, rows), directions, lengths)
+
+
+@fused
+def _contrasted_rows(vectors):
+    """The rows of unit length, and each vector's direction and length."""
     # TensorFlow 1's l2_normalize, which the original calls, floors the squared length at 1e-12.
     lengths = ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), 1e-12))
     directions = vectors / lengths
-    rows = ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1)
-    itself = ops.eye(count, dtype=rows.dtype)
-    partner = ops.roll(itself, pairs, axis=0)
-    similarity = ops.matmul(rows, ops.swapaxes(rows, 1, 2)) / temperature
+    return ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1), directions, lengths
+
+
+@fused
+def _nt_xent(products, temperature):
+    """The loss from the rows' inner products `[A, 2 (B - 1), 2 (B - 1)]`, and its gradient, symmetric halves added."""
+    count = products.shape[-1]
+    itself = ops.eye(count, dtype=products.dtype)
+    partner = ops.roll(itself, count // 2, axis=0)
+    similarity = products / temperature
     negatives = similarity - 1e9 * itself
     normaliser = ops.logsumexp(negatives, axis=-1, keepdims=True)
     loss = ops.mean(normaliser[..., 0] - ops.sum(similarity * partner, axis=-1), axis=1)
     d_similarity = (ops.exp(negatives - normaliser) - partner) / (count * temperature)
-    d_rows = ops.matmul(d_similarity + ops.swapaxes(d_similarity, 1, 2), rows)
+    return loss, d_similarity + ops.swapaxes(d_similarity, 1, 2)
+
+
+@fused
+def _contrast_gradient(d_rows, directions, lengths):
+    """From the gradient of the rows to that of the vectors."""
+    pairs = directions.shape[1] - 1
     nothing = ops.zeros_like(d_rows[:, :1])
     d_directions = ops.concatenate([nothing, d_rows[:, :pairs]], axis=1)
     d_directions = d_directions + ops.concatenate([d_rows[:, pairs:], nothing], axis=1)
     along = ops.sum(d_directions * directions, axis=-1, keepdims=True)
-    return loss, (d_directions - along * directions) / lengths
+    return (d_directions - along * directions) / lengths
 
 
 def l2_loss(params: dict, weight: float):

@@ -10,41 +10,70 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 from keras import ops
+
+from sge_la.backends import fused
 
 FORGET_BIAS = 1.0
 # Loops up to this many frames are unrolled: that runs fastest, but compile time grows with every frame.
 LONGEST_UNROLLED = 12
 
 
-def recur(step: Callable, carry: tuple, frames: tuple, keep: tuple[int, ...], *, reverse: bool = False):
+def recur(step: Callable, frames: tuple, keep: tuple[int, ...], *, reverse: bool = False):
     """Applies `step(carry, frame) -> carry` to every frame.
 
+    Sequences are held by time here: as a tuple of T arrays `[A, ...]` where the loop is unrolled, since stacking what
+    is taken apart again costs as much as computing it; as one array `[T, A, ...]` where it is a scan.
+
     Args:
-        step: one step.
-        carry: a tuple of arrays, all that is handed from step to step.
-        frames: a tuple of arrays `[A, T, ...]`; a frame is a tuple of their slices `[A, ...]`.
+        step: one step. The carry is a tuple of arrays, all that is handed from step to step; it is None at the first
+            frame, which nothing precedes, so that no product with zeros is computed.
+        frames: sequences by time (`by_time`); a frame is a tuple of their arrays of one time.
         keep: which parts of the carry are wanted after every step.
         reverse: from the last frame to the first; what is kept stays in the frames' order.
 
     Returns:
-        The last carry, and the wanted parts after each step, stacked to `[A, T, ...]`.
+        The last carry, and the wanted parts after each step, by time.
     """
-    if frames[0].shape[1] > LONGEST_UNROLLED:
-        # Keras' scan on TensorFlow wants outputs of the carry's own structure, so all of it is collected.
-        def both(carry, frame):
+    if isinstance(frames[0], tuple):
+        steps, carry = [], None
+        for frame in list(zip(*frames, strict=True))[:: -1 if reverse else 1]:
             carry = step(carry, frame)
-            return carry, carry
+            steps.append([carry[part] for part in keep])
+        return carry, tuple(tuple(part) for part in zip(*steps[:: -1 if reverse else 1], strict=True))
+    first, others = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
+    start = step(None, tuple(frame[first] for frame in frames))
 
-        by_time = tuple(ops.swapaxes(frame, 0, 1) for frame in frames)
-        carry, outputs = ops.scan(both, carry, by_time, reverse=reverse)
-        return carry, tuple(ops.swapaxes(outputs[part], 0, 1) for part in keep)
-    order = slice(None, None, -1 if reverse else 1)
-    steps = []
-    for frame in list(zip(*(ops.unstack(frame, axis=1) for frame in frames), strict=True))[order]:
+    # Keras' scan on TensorFlow wants outputs of the carry's own structure, so all of it is collected.
+    def both(carry, frame):
         carry = step(carry, frame)
-        steps.append([carry[part] for part in keep])
-    return carry, tuple(ops.stack(output[order], axis=1) for output in zip(*steps, strict=True))
+        return carry, carry
+
+    carry, outputs = ops.scan(both, start, tuple(frame[others] for frame in frames), reverse=reverse)
+    order = slice(None, None, -1 if reverse else 1)
+    return carry, tuple(
+        ops.concatenate([ops.expand_dims(start[part], 0), outputs[part]][order], axis=0) for part in keep
+    )
+
+
+def by_time(frames):
+    """A sequence `[A, T, ...]` as `recur` takes it."""
+    if frames.shape[1] > LONGEST_UNROLLED:
+        return ops.swapaxes(frames, 0, 1)
+    return tuple(ops.unstack(frames, axis=1))
+
+
+def stacked(frames):
+    """A sequence by time as one array `[A, T, ...]`."""
+    return ops.stack(frames, axis=1) if isinstance(frames, tuple) else ops.swapaxes(frames, 0, 1)
+
+
+def delayed(initial, frames):
+    """What is there before each frame, by time: `initial` `[A, B, U]`, then all of `frames` but the last."""
+    if isinstance(frames, tuple):
+        return (initial, *frames[:-1])
+    return ops.concatenate([ops.expand_dims(initial, 0), frames[:-1]], axis=0)
 
 
 def before(initial, states):
@@ -80,48 +109,73 @@ def kernel_gradient(operands, dz):
     return ops.matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (axes, -1, dz.shape[-1])))
 
 
+@fused
 def bias_gradient(dz):
     """The gradient of a bias `[A, M]` from that of the pre-activations `[A, ..., M]`."""
     return ops.sum(ops.reshape(dz, (dz.shape[0], -1, dz.shape[-1])), axis=1)
 
 
-def lstm_cell(z, cell):
-    """One LSTM step after its product.
+@fused
+def lstm_cell(cell, *parts):
+    """One LSTM step after its products.
 
     Args:
-        z: pre-activations `[A, B, 4U]`, gates i, j, f, o side by side.
         cell: the cell's previous state c `[A, B, U]`.
+        parts: products and bias, whose sum are the pre-activations `[A, B, 4U]`, gates i, j, f, o side by side.
 
     Returns:
         The new c and h, each `[A, B, U]`, and the activated gates `[A, B, 4U]`.
     """
-    i, j, f, o = ops.split(z, 4, axis=-1)
-    i, j, f, o = ops.sigmoid(i), ops.tanh(j), ops.sigmoid(f + FORGET_BIAS), ops.sigmoid(o)
+    slope, shift, _ = _gate_columns(cell.shape[-1])
+    # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates, which stay side by side.
+    gates = slope * ops.tanh(slope * sum(parts[1:], parts[0]) + shift) + (1 - slope)
+    i, j, f, o = ops.split(gates, 4, axis=-1)
     cell = f * cell + i * j
-    return cell, o * ops.tanh(cell), ops.concatenate([i, j, f, o], axis=-1)
+    return cell, o * ops.tanh(cell), gates
 
 
-def lstm_cell_gradient(gates, cell_before, cell, d_state, d_cell):
+def _gate_columns(units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By column of i, j, f, o: tanh's slope, its argument's shift, and 1 where the gate is a tanh, else 0."""
+    slope, shift, is_tanh = np.array([[0.5, 1, 0.5, 0.5], [0, 0, FORGET_BIAS / 2, 0], [0, 1, 0, 0]], np.float32)
+    return tuple(np.repeat(values, units) for values in (slope, shift, is_tanh))
+
+
+@fused
+def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, later=None):
     """The gradient of `lstm_cell`.
+
+    Gradients of a joined operand come as they are: slicing them here costs nothing.
 
     Args:
         gates: activated gates `[A, B, 4U]`.
         cell_before, cell: c before and after the step `[A, B, U]`.
-        d_state, d_cell: gradients of the new h and c.
+        d_cell: gradient of the new c.
+        d_states: what adds up to the gradient of the new h: the first U columns of each `[A, B, ≥ U]`.
+        later: the last U columns of `[A, B, ≥ U]` are added as well, if given: what comes from the next step.
 
     Returns:
-        Gradients of z `[A, B, 4U]` and of the previous c `[A, B, U]`.
+        Gradients of the pre-activations `[A, B, 4U]` and of the previous c `[A, B, U]`.
     """
+    units = cell.shape[-1]
     i, j, f, o = ops.split(gates, 4, axis=-1)
     tanh = ops.tanh(cell)
+    d_state = sum(part[..., :units] for part in d_states)
+    if later is not None:
+        d_state = d_state + later[..., -units:]
     d_cell = d_cell + d_state * o * (1 - tanh * tanh)
-    di, dj = d_cell * j * i * (1 - i), d_cell * i * (1 - j * j)
-    df, do = d_cell * cell_before * f * (1 - f), d_state * tanh * o * (1 - o)
-    return ops.concatenate([di, dj, df, do], axis=-1), d_cell * f
+    d_gates = ops.concatenate([d_cell * j, d_cell * i, d_cell * cell_before, d_state * tanh], axis=-1)
+    is_tanh = _gate_columns(units)[2]
+    return d_gates * (gates + is_tanh) * (1 - gates), d_cell * f  # tanh' = (1 + tanh)(1 - tanh)
 
 
 class LayerTape(NamedTuple):
-    """What a layer's gradient needs: operands `[A, T, B, K + U]`, gates `[A, T, B, 4U]`, c and h `[A, T, B, U]`."""
+    """What a layer's gradient needs.
+
+    Attributes:
+        operands: what the kernel was multiplied with `[A, T, B, K + U]`.
+        gates, cells: activated gates and c, by time as `recur` has them: `[A, B, 4U]` and `[A, B, U]` each.
+        states: h `[A, T, B, U]`.
+    """
 
     operands: object
     gates: object
@@ -140,23 +194,22 @@ def lstm_layer(frames, kernel, bias):
     Returns:
         The layer's tape, whose `states` are its outputs, and the last (c, h).
     """
-    width = frames.shape[-1]
-    state_kernel = kernel[:, width:]
-    z_inputs = project(frames, kernel[:, :width]) + bias[:, None, None]
+    width, bias = frames.shape[-1], bias[:, None]
+    zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, kernel.shape[2] // 4))
 
     def step(carry, frame):
-        cell, state, _ = carry
-        return lstm_cell(frame[0] + ops.matmul(state, state_kernel), cell)
+        if carry is None:
+            operand = ops.concatenate([*frame, zero], axis=-1)
+            return *lstm_cell(zero, ops.matmul(*frame, kernel[:, :width]), bias), operand
+        cell, state, *_ = carry
+        operand = ops.concatenate([*frame, state], axis=-1)
+        return *lstm_cell(cell, ops.matmul(operand, kernel), bias), operand
 
-    zero = ops.zeros_like(z_inputs[:, 0, :, : kernel.shape[2] // 4])
-    (cell, state, _), (cells, states, gates) = recur(
-        step, (zero, zero, ops.zeros_like(z_inputs[:, 0])), (z_inputs,), keep=(0, 1, 2)
-    )
-    operands = ops.concatenate([frames, before(zero, states)], axis=-1)
-    return LayerTape(operands, gates, cells, states), (cell, state)
+    (cell, state, *_), (cells, states, gates, operands) = recur(step, (by_time(frames),), keep=(0, 1, 2, 3))
+    return LayerTape(stacked(operands), gates, cells, stacked(states)), (cell, state)
 
 
-def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last):
+def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bool = False):
     """The gradient of `lstm_layer`.
 
     Args:
@@ -164,20 +217,23 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last):
         kernel: `[A, K + U, 4U]`.
         d_states: gradient of all states `[A, T, B, U]`.
         d_last: gradients of the last c and h, besides what `d_states` has.
+        lowest: the gradient of the frames is not wanted.
 
     Returns:
-        dz `[A, T, B, 4U]`, from which those of kernel, bias and inputs follow.
+        dz `[A, T, B, 4U]`, from which those of kernel and bias follow, and the gradient of the frames
+        `[A, T, B, K]` or None.
     """
-    units = tape.states.shape[-1]
-    state_kernel = transposed(kernel[:, -units:])
-    cells_before = before(ops.zeros_like(tape.cells[:, 0]), tape.cells)
+    width = tape.operands.shape[-1] - tape.states.shape[-1]
+    kernel = transposed(kernel[:, width:] if lowest else kernel)
+    d_last_cell, d_last_state = d_last
 
     def step(carry, frame):
-        d_cell, d_state, _ = carry
         gates, cell_before, cell, d_output = frame
-        dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, d_state + d_output, d_cell)
-        return d_cell, ops.matmul(dz, state_kernel), dz
+        d_cell, later = (d_last_cell, d_last_state) if carry is None else (carry[1], carry[2])
+        dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, d_cell, d_output, later=later)
+        return dz, d_cell, ops.matmul(dz, kernel)
 
-    carry = (*d_last, ops.zeros_like(tape.gates[:, 0]))
-    _, (dz,) = recur(step, carry, (tape.gates, cells_before, tape.cells, d_states), keep=(2,), reverse=True)
-    return dz
+    cells_before = delayed(ops.zeros_like(d_last_cell), tape.cells)
+    frames = (tape.gates, cells_before, tape.cells, by_time(d_states))
+    _, (dz, d_operands) = recur(step, frames, keep=(0, 2), reverse=True)
+    return stacked(dz), None if lowest else stacked(d_operands)[..., :width]
