@@ -28,7 +28,7 @@ LEARNING_RATE = 5e-4
 CLIP = 5.0
 TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')
 # Steps of the recognition network in one call: a step takes a fraction of a millisecond, a call almost as much.
-RECOGNITION_DISPATCH = 8
+RECOGNITION_DISPATCH = 16
 
 
 @dataclass

@@ -58,12 +58,13 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     Args:
         step: `(state, inputs, targets) -> (state, terms)`, all arrays.
         pair: `(rows) -> (inputs, targets)` as NumPy arrays; `rows` is a slice or int64 `[B]`.
-        steps_a_dispatch: batches that one call of the compiled function works through.
+        steps_a_dispatch: batches that one call of the compiled function works through. Steps that are small enough
+            for several are compiled whole: between their small products, starting the next piece takes longest.
 
     Returns:
         `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is called after n more steps.
     """
-    dispatch = _several(step)
+    dispatch = _several(step, steps_a_dispatch > 1)
 
     def run(state, batches, tick):
         state, collected = tf.nest.map_structure(tf.convert_to_tensor, state), []
@@ -79,7 +80,7 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
 
 
 @cache
-def _several(step: Callable) -> Callable:
+def _several(step: Callable, whole: bool) -> Callable:
     """Several batches in one compiled function; kept, since compiling takes longer than many an epoch."""
 
     def several(state, inputs, targets):
@@ -89,7 +90,7 @@ def _several(step: Callable) -> Callable:
             terms.append(found)
         return state, tf.stack(terms)
 
-    return compiled(several)
+    return tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several)
 
 
 def _groups(batches: np.ndarray, size: int):
