@@ -40,6 +40,14 @@ class FeatureSource:
         """J of the skeletons that it takes."""
         return self.config.joints
 
+    def inputs(self, skeletons: np.ndarray) -> np.ndarray:
+        """What the encoder is given for sequences `[B, T, J, 3]`, frames in their order."""
+        return skeletons
+
+    def skeletons(self, inputs: np.ndarray) -> np.ndarray:
+        """The skeletons in inputs, or in what the decoder made of them."""
+        return inputs
+
     def view(self, skeletons: np.ndarray, seed: int, *, test: bool) -> Pretext:
         """The sequences as this encoder is to see them. Orders are drawn anew, not those of training."""
         task = self.task if self.permute_test or not test else 'rev_rec'

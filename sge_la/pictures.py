@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +13,10 @@ from sge_la import cages, checkpoints, figures, runs
 from sge_la.api import GaitEncoder, save_features
 from sge_la.assess import find_networks, what_is_at_hand
 from sge_la.data import Dataset, Split
-from sge_la.encoder_stage import EncoderJob, encoder_jobs, load_job
+from sge_la.encoder_stage import EncoderJob, encoder_jobs
 from sge_la.errors import UserError
 from sge_la.evaluation import Scored, score
-from sge_la.feature_files import Features, feature_manner
+from sge_la.feature_files import Features, feature_manner, feature_sources
 from sge_la.features import FeatureSource
 from sge_la.gallery import sequence_features
 from sge_la.layout import AXES
@@ -144,17 +143,18 @@ def _set_figures(options, name: str, at_hand: AtHand) -> dict[str, Figure]:
 
 def attention_weights(options, dataset: Dataset, source: FeatureSource, skeletons: np.ndarray) -> dict[str, np.ndarray]:
     """Mean attention weights over sequences by the attention's name, float [A, T, T]; LA beside BA where both are."""
-    weights = {source.config.attention: _mean_weights(source.config, source.params, skeletons)}
+    weights = {source.config.attention: _mean_weights(source, skeletons)}
     other = {'LA': 'BA', 'BA': 'LA'}.get(options.attention)
     if other and not options.ablation:
         jobs = encoder_jobs(replace(options, attention=other), dataset.joints)
         if are_trained(jobs):
-            weights[other] = _mean_weights(jobs[0].config, load_job(jobs[0]), skeletons)
+            weights[other] = _mean_weights(feature_sources(replace(options, attention=other), jobs)[0], skeletons)
     return dict(sorted(weights.items(), reverse=True))
 
 
-def _mean_weights(config, params: Mapping, skeletons: np.ndarray) -> np.ndarray:
-    return np.asarray(encode(config, params, axis_major(skeletons)).alignments).mean(axis=-1)
+def _mean_weights(source: FeatureSource, skeletons: np.ndarray) -> np.ndarray:
+    encoded = encode(source.config, source.params, axis_major(source.inputs(skeletons)))
+    return np.asarray(encoded.alignments).mean(axis=-1)
 
 
 def _reconstruction(options, source: FeatureSource, split: Split, rows: np.ndarray, dataset: Dataset) -> Figure:
@@ -162,7 +162,7 @@ def _reconstruction(options, source: FeatureSource, split: Split, rows: np.ndarr
     pretext = source.view(split.skeletons, options.seed, test=True)
     encoded = encode(source.config, source.params, axis_major(pretext.inputs(rows)))
     output = np.asarray(decode_frames(source.params, encoded)).transpose(2, 1, 3, 0)  # [A, T, B, J] to [B, T, J, A]
-    target = pretext.targets(rows)
+    output, target = source.skeletons(output), source.skeletons(pretext.targets(rows))
     error = np.square(output - target).sum(axis=(1, 2, 3))
     middle = int(np.argsort(error)[len(error) // 2])
     return figures.reconstruction(output[middle], target[middle], dataset.skeleton)

@@ -348,3 +348,10 @@ def test_every_piece_can_be_left_out():
             continue  # pieces of the inputs
         other = small_run(1, without=name).arrays()['params']
         assert any(not np.array_equal(whole[key], other[key]) for key in whole), name
+
+
+def test_inputs_turn_back_into_skeletons():
+    skeletons = walks()
+    made = fitted(skeletons, standardised=True)
+    back = made.skeletons(made.of(skeletons))
+    assert np.allclose(back, fitted(skeletons, None).of(skeletons), atol=1e-5)

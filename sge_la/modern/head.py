@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
+from sge_la.backends import fused
 from sge_la.model.recognition import HIDDEN
 
 # Its parameters stand beside the encoders', whose contrast head has the same names in the original.
@@ -50,6 +51,7 @@ def contexts_of(rows, manner: str, axes: int, length: int):
     return ops.transpose(ops.reshape(rows, (batch, axes, length, -1)), (1, 2, 0, 3))
 
 
+@fused
 def kept(shape: tuple[int, ...], step, salt: int, rate: float):
     """A dropout mask: 0 with probability `rate`, else 1 / (1 - rate); the same on every backend.
 

@@ -84,6 +84,10 @@ class Inputs:
             found = np.concatenate([found, np.repeat(self.lengths(skeletons)[..., None], 3, axis=-1)], axis=2)
         return (found - self.mean) / self.deviation
 
+    def skeletons(self, inputs: np.ndarray) -> np.ndarray:
+        """The coordinates in inputs, metres `[B, T, J, 3]`; what was taken off to centre them is not known any more."""
+        return (inputs * self.deviation + self.mean)[:, :, : self.joints]
+
     def lengths(self, skeletons: np.ndarray) -> np.ndarray:
         """Bone lengths `[B, T, bones]`, metres."""
         outer, inner = np.array(self.bones).T

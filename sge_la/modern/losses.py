@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keras import ops
 
+from sge_la.backends import fused
+
 _FLOOR = 1e-12
 
 
@@ -36,6 +38,7 @@ def paired_contrastive_loss(vectors, temperature: float):
     return loss, (d_rows - along * rows) / lengths
 
 
+@fused
 def smoothed_cross_entropy(logits, labels, smoothing: float):
     """Mean cross-entropy against labels of which a share is spread evenly over all classes.
 

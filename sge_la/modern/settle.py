@@ -7,7 +7,7 @@ from dataclasses import replace
 from sge_la.casia_b import protocols
 from sge_la.errors import UserError
 from sge_la.layout import CONDITION_MATCHING
-from sge_la.modern.recipe import EPOCHS, MODERN
+from sge_la.modern.recipe import BATCH_SIZE, EPOCHS, MODERN
 
 
 def settle(options, typed: frozenset[str], rn_rate: float):
@@ -37,6 +37,9 @@ def settle(options, typed: frozenset[str], rn_rate: float):
                 '--rn_rate, and give --epochs'
             )
         changes['rn_epochs'] = epochs
+        changes['rn_batch_size'] = options.rn_batch_size or options.batch_size  # of scoring alone
+        if 'batch_size' not in typed:
+            changes['batch_size'] = BATCH_SIZE
     for wrong, sentence in _rules(options, typed):
         if wrong:
             raise UserError(sentence)

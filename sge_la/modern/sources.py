@@ -26,6 +26,12 @@ class ModernSource(FeatureSource):
         """J of the skeletons, without the bones beside them."""
         return self.made.joints
 
+    def inputs(self, skeletons: np.ndarray) -> np.ndarray:
+        return self.made.of(skeletons)
+
+    def skeletons(self, inputs: np.ndarray) -> np.ndarray:
+        return self.made.skeletons(inputs)
+
     def view(self, skeletons: np.ndarray, seed: int, *, test: bool) -> InputView:
         return InputView(self.made, skeletons)
 

@@ -80,15 +80,18 @@ def modern_step(config: EncoderConfig, recipe: Recipe, manner: str, decayed: fro
     updates before this epoch).
     """
 
+    decay = recipe.decay if recipe.has('decay') else 0.0
+
+    @backends.fused
+    def update(params, first, second, grads, number, rate):
+        return adamw_step(params, first, second, clipped(grads, recipe.clip), number, rate, decay, decayed)
+
     def step(state, inputs, labels):
         params, first, second, number, rates, before = state
         rate = ops.take(rates, ops.cast(number - before, 'int32'))
         number = number + 1
         terms, grads = cost_and_gradients(config, recipe, manner, params, axis_major(inputs), labels, number)
-        grads = clipped(grads, recipe.clip)
-        decay = recipe.decay if recipe.has('decay') else 0.0
-        updated = adamw_step(params, first, second, grads, number, rate, decay, decayed)
-        return (*updated, number, rates, before), terms
+        return (*update(params, first, second, grads, number, rate), number, rates, before), terms
 
     return step
 

@@ -1,0 +1,217 @@
+"""`--recipe modern` through train.py, evaluate.py and everything that reads a run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from sge_la import api, identify
+from sge_la.errors import run_command
+from sge_la.modern.recipe import PIECES
+from tests.command_line_cases import ENCODERS, USUAL, Commands, frame_scores, refused, twin_rank1
+from tests.disturbance import outcome, stopping
+
+MODERN = 'DEMO_LA_RN_ap_6_0.1_0pre_rev_rec_recipe-modern_select-last'
+FLAGS = '--dataset DEMO --recipe modern'
+
+
+def sizes(epochs: int) -> dict[str, int]:
+    return {'epochs': epochs, 'rn_epochs': epochs}
+
+
+@pytest.fixture(scope='module')
+def modern_models(data_dir, tmp_path_factory) -> Path:
+    """Models of a modern run of 12 epochs on three people; tests that change them take a copy."""
+    models = tmp_path_factory.mktemp('modern') / 'Models'
+    flags = f'{FLAGS} --epochs 12 --batch_size 12 --rn_batch_size 128 --gpu -1'.split()
+    assert run_command(train.main, [*flags, '--data_dir', str(data_dir), '--models_dir', str(models)]) == 0
+    return models
+
+
+@pytest.fixture
+def modern(capsys, data_dir, modern_models, tmp_path) -> Commands:
+    shutil.copytree(modern_models, tmp_path / 'Models')
+    return Commands(capsys, data_dir, tmp_path / 'Models')
+
+
+def test_people_are_told_above_chance_and_evaluate_prints_the_same(modern):
+    [folder] = modern.folders('CAGEs_RN_models')
+    assert folder == MODERN
+    assert modern.folders(ENCODERS) == {f'{MODERN}-ap'.replace('RN_ap', axis) for axis in 'xyz'}
+    scores = modern.results(MODERN)['test']
+    assert scores['all_sequences']['rank1'] > 0.6  # chance is a third; 24 sequences
+    assert scores['selected'] | {'epoch': 12, 'select': 'last'} == scores['selected']
+    assert {'intervals', 'nauc', 'rank_n'} <= set(scores['all_sequences'])
+    assert scores['recording_vote']['recordings'] == 6
+    modern.evaluate(FLAGS)
+    assert modern.results(MODERN)['test'] == scores
+    assert ' ## Recipe: modern\n' in modern.out and 'Recording vote: ' in modern.out
+    assert modern.parsed()[0]['rank1'] == f'{scores["selected"]["rank1"]:.6f}'
+
+
+def test_scores_equal_a_twin_on_the_files_that_were_written(modern):
+    logits, labels = frame_scores(modern.network(MODERN))
+    assert modern.results(MODERN)['test']['selected']['rank1'] == pytest.approx(twin_rank1(logits, labels, 6))
+
+
+def test_the_folder_alone_tells_the_recipe(modern):
+    modern.evaluate(f'--RN_dir {MODERN}')
+    assert ' ## Recipe: modern\n' in modern.out
+    assert modern.try_evaluate(f'--RN_dir {MODERN} --recipe original') == 2
+    assert '--recipe original contradicts --RN_dir' in refused(modern.err)
+    (modern.network(MODERN) / 'config.json').unlink()  # then its name does
+    modern.evaluate(f'--RN_dir {MODERN}')
+    assert ' ## Recipe: modern\n' in modern.out
+
+
+def test_what_was_trained_is_not_trained_again(modern):
+    before = outcome(modern.models_dir)
+    modern.train(FLAGS, **sizes(12))
+    assert 'are trained already' in modern.out
+    assert outcome(modern.models_dir) == before
+    assert modern.try_train(FLAGS, **sizes(11)) == 2
+    assert 'all_epochs' in refused(modern.err)
+
+
+def test_a_config_is_taken_back(modern, tmp_path):
+    config = modern.network(MODERN) / 'config.json'
+    status = modern._run(train.main, f'--config {config}', tmp_path / 'Other')
+    assert status == 0, modern.err
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'Other').rglob('*data-0*')} == {
+        path.name: path.read_bytes() for path in modern.models_dir.rglob('*data-0*')
+    }
+
+
+def test_gallery_features_figures_and_new_recordings(modern, tmp_path, data_dir):
+    """What reads a run reads a modern one: none of it knows the bones beside the joints."""
+    modern.evaluate(f'{FLAGS} --protocol gallery')
+    assert 'mAP' in modern.out
+    modern.evaluate(f'{FLAGS} --save_features {tmp_path / "cages.npz"}')
+    with np.load(tmp_path / 'cages.npz') as arrays:
+        assert arrays['test_cages'].shape == (24, 6, 768)
+        rows = np.load(modern.network(MODERN) / 'val_X.npy')
+        assert np.allclose(arrays['test_cages'].reshape(-1, 768)[: len(rows)], rows, atol=1e-5)
+    places = {'models_dir': modern.models_dir, 'data_dir': data_dir}
+    recogniser = api.Recogniser.load(MODERN, **places)
+    assert recogniser.encoder.joints == 20
+    source = data_dir / 'DEMO' / '6' / 'DEMO_test_npy_data'
+    walk = np.stack([np.load(source / f't_source_{axis}_DEMO_6.npy')[:48].reshape(-1, 20) for axis in 'xyz'], axis=-1)
+    answers = identify(walk, recogniser)
+    assert answers[0].person == 0 and answers[0].votes > 0.5
+
+
+def test_figures_and_report(modern):
+    pytest.importorskip('matplotlib')
+    modern.evaluate(f'{FLAGS} --figures --report')
+    names = {path.stem for path in (modern.network(MODERN) / 'figures').glob('*.png')}
+    assert {'training', 'test-cmc', 'test-attention', 'test-tsne'} <= names
+    assert (modern.network(MODERN) / 'report.html').is_file()
+
+
+def test_stopped_and_gone_on_equals_undisturbed(modern_models, commands):
+    folder = commands.models_dir / 'CAGEs_RN_models' / MODERN
+    with stopping(signal.SIGTERM, lambda: (folder / 'resume.previous.npz').exists()):
+        assert commands.try_train(FLAGS, **sizes(12)) == 143
+    assert 'goes on after the last finished epoch' in commands.err
+    assert commands.try_evaluate(FLAGS) == 2
+    assert 'has not come to its end' in refused(commands.err)
+    commands.train(f'{FLAGS} --resume', **sizes(12))
+    assert 'Found an unfinished run' in commands.out
+    assert outcome(commands.models_dir) == outcome(modern_models)
+
+
+def test_select_val_keeps_the_best_epoch_on_held_out_recordings(commands):
+    commands.train(f'{FLAGS} --select val', **sizes(4))
+    name = MODERN.replace('select-last', 'select-val')
+    lines = (commands.network(name) / 'history.csv').read_text().splitlines()
+    column = lines[0].split(',').index('selection_accuracy')
+    held = [float(line.split(',')[column]) for line in lines[1:]]
+    last_best = max(epoch for epoch, score in enumerate(held, 1) if score == max(held))
+    assert commands.results(name)['test']['selected']['epoch'] == last_best
+    assert 'Held_Acc' in commands.out
+
+
+@pytest.mark.parametrize('flags', ['--manner sc', '--attention BA', '--length 4', '--without sizes+pretext'])
+def test_variants_train_and_are_scored(commands, flags):
+    commands.train(f'{FLAGS} {flags}', **sizes(1))
+    [name] = commands.folders('CAGEs_RN_models')
+    before = commands.results(name)
+    commands.evaluate(f'--RN_dir {name}')
+    assert commands.results(name) == before
+    assert ('_without-pretext+sizes' in name) == ('without' in flags)
+    width = np.load(commands.network(name) / 'val_X.npy', mmap_mode='r').shape[1]
+    assert width == (6 * 768 if 'sc' in flags else 768)
+
+
+@pytest.mark.parametrize('name', ['BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'Mine-2'])
+def test_every_data_set(commands, name):
+    commands.train(f'--dataset {name} --recipe modern', **sizes(1))
+    commands.evaluate(f'--dataset {name} --recipe modern')
+    assert len(commands.parsed()) == (2 if name == 'IAS' else 1)
+    known = 'Nobody knows the bones' not in commands.out
+    [folder] = (path for path in (commands.models_dir / ENCODERS).iterdir() if '_x_' in path.name)
+    bones = json.loads((folder / 'inputs.json').read_text())['bones']
+    assert (len(bones) > 0) == (name != 'Mine-2') and known
+
+
+def test_recipe_original_is_what_it_was(after, tmp_path):
+    """Spelt out or not, and whatever lies beside it: the same folders, records, weights, features and scores."""
+    before = outcome(after.models_dir)
+    assert {name.split('/')[1] for name in before} == {USUAL, *(f'KGBD_LA_{a}_6_0.5_0pre_rev_rec' for a in 'xyz')}
+    assert not any({'recipe', 'without'} & set(found['record']) for name, found in before.items() if 'config' in name)
+    after.train('--dataset KGBD --recipe modern', **sizes(1))
+    after.train('--dataset KGBD --recipe original', rn_epochs=2)
+    assert 'are trained already' in after.out and 'network is trained already' in after.out
+    assert {name: found for name, found in outcome(after.models_dir).items() if name in before} == before
+    other = tmp_path / 'Anew'
+    after.train('--dataset KGBD --recipe original', rn_epochs=2, models_dir=other)
+    assert outcome(other) == before
+
+
+@pytest.mark.parametrize(
+    'flags, words',
+    [
+        ('--without sizes', '--recipe modern'),
+        ('--recipe modern --without size', 'expected pieces of the modern recipe'),
+        ('--recipe modern --without ""', 'expected pieces of the modern recipe'),
+        ('--recipe newest', "invalid choice: 'newest'"),
+        ('--recipe modern --select test', 'never chooses an epoch by the test set'),
+        ('--recipe modern --model sorting', 'leave out --model'),
+        ('--recipe modern --model rev_rec_plus', 'leave out --model'),
+        ('--recipe modern --encoding AGE', 'leave out --encoding AGE'),
+        ('--recipe modern --frozen 1 --c_reid 1', '--frozen and --c_reid'),
+        ('--recipe modern --transfer BIWI', '--transfer'),
+        ('--recipe modern --ablation GE', '--ablation'),
+        ('--recipe modern --faithful', '--faithful'),
+        ('--recipe modern --train_flag 0', '--train_flag 0'),
+        ('--recipe modern --rn_epochs 7', 'leave out --rn_epochs'),
+        ('--recipe modern --rn_rate 0.1', '--rn_rate'),
+        ('--recipe modern --batch_size 13', 'even --batch_size'),
+        ('--recipe modern --dataset CASIA_B', 'CASIA_B'),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence_and_leaves_nothing(commands, flags, words):
+    status = commands._run(train.main, f'--dataset DEMO {flags}', None)
+    assert status == 2 and words in refused(commands.err)
+    assert not commands.models_dir.exists()
+
+
+def test_without_names_every_piece_in_its_help(commands):
+    assert commands.try_train(f'{FLAGS} --without nothing') == 2
+    assert all(name in commands.err for name in PIECES)
+
+
+def test_damaged_inputs_are_told(modern):
+    folder = modern.models_dir / ENCODERS / f'{MODERN}-ap'.replace('RN_ap', 'x')
+    (folder / 'inputs.json').write_text('{"joints": 20}')
+    assert modern.try_evaluate(f'{FLAGS} --protocol gallery') == 2
+    assert 'inputs.json' in refused(modern.err)
+    (folder / 'inputs.json').unlink()
+    assert modern.try_evaluate(f'{FLAGS} --protocol gallery') == 2
+    assert 'inputs.json' in refused(modern.err)
