@@ -97,9 +97,8 @@ def test_kinds_of_runs(small_run, tmp_path, kind):
     walks = np.random.default_rng(2).normal(size=(5, 6, 20, 3)).astype(np.float32)
     recogniser = Recogniser.load(run, models_dir=tmp_path, data_dir=small_run / 'Datasets')
     found = {name: np.asarray(value) for name, value in export.answer_of(recogniser)(walks).items()}
-    np.testing.assert_allclose(found['cages'], recogniser.encoder.encode(walks), atol=1e-5)
-    expected = recogniser.scores(walks)
-    np.testing.assert_allclose(found['logits'], expected, atol=1e-5 * max(1, np.abs(expected).max()))
+    for name, expected in (('cages', recogniser.encoder.encode(walks)), ('logits', recogniser.scores(walks))):
+        np.testing.assert_allclose(found[name], expected, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
 def test_shuffled_frames_cannot_be_exported(small_run, tmp_path):
