@@ -1,0 +1,247 @@
+"""What the documents show works: commands and Python examples are executed on tiny data, in the order of the text.
+
+A shell or Python block is executed; a command that is too dear for a test is parsed by the real parser; whatever else
+stands in a fence is listed here with the reason. A command's optional parts `[--flag value]` are left out when it is
+executed, and parsed with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from sge_la.command_line import parse_evaluate, parse_train
+from sge_la.data import load, prepare
+from sge_la.data.skeletons import from_json
+from sge_la.errors import run_command
+from tests.command_line_cases import uncompiled, write_people
+from tests.data.generators import body, own_csv, write_kgbd
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ('README.md', 'Datasets/README.md', 'Models/README.md')
+
+# Blocks that hold no command and no Python, by how they begin.
+SHOWN = {
+    '### Rank-1 Accuracy': 'what make demo prints',
+    'Epoch chosen by': 'what evaluate.py prints; tests/test_epochs.py has the form',
+    'train.py, evaluate.py ': 'the layout of the code',
+    '@article{': 'BibTeX',
+    'Datasets/': 'a tree of files; tests/data/test_datasets.py reads and writes all of them',
+    'Models/': 'a tree of files; tests/test_checkpoints.py has the names',
+    'lab/': 'a tree of files; the commands below it are executed on such a folder',
+    'file,person,recording,split': 'a table; the commands below it are executed on such a one',
+    '{"joints"': 'a skeleton; the commands below it are executed on this one',
+    'frame,Hip_x': 'a recording; the commands below it are executed on such files',
+}
+# Commands that are parsed and not executed, by how they begin.
+NOT_EXECUTED = {
+    'make ': 'make test is what runs this test, and make demo is executed by those who release; targets are looked up',
+    'python3 -m venv': 'makes an environment',
+    'pip install': 'needs a package index; the names are looked up in pyproject.toml and requirements',
+    'python train.py --dataset CASIA_B': 'a table of runs; tests/test_casia_b.py executes them',
+    'python evaluate.py --dataset CASIA_B': 'scores a table of runs; tests/test_casia_b.py executes them',
+    'python -m sge_la.data.prepare CASIA_B': 'simulates for a minute; tests/data/test_simulate.py executes it',
+}
+# What makes a command fit for a test; later flags win.
+SMALL = {
+    'train.py': '--epochs 1 --rn_epochs 1 --batch_size 12 --rn_batch_size 128 --gpu -1',
+    'evaluate.py': '--gpu -1',
+    'sge_la.compare': '--runs 1 --lstm_epochs 1 --gpu -1',
+    'sge_la.identify': '--gpu -1',
+}
+# Flags that the documents name and that belong to other programs.
+OF_OTHERS = {'--logdir'}
+COMMANDS = (
+    *('train', 'evaluate', 'sge_la.ablation', 'sge_la.compare', 'sge_la.cost', 'sge_la.export', 'sge_la.identify'),
+    *('sge_la.checkpoints.__main__', 'sge_la.data.check', 'sge_la.data.convert', 'sge_la.data.prepare'),
+)
+
+
+class Block(NamedTuple):
+    """A fenced block: where it is, its language, and its text."""
+
+    document: str
+    language: str
+    text: str
+
+
+class Command(NamedTuple):
+    """A command of a block, with and without its optional parts."""
+
+    line: str
+    plain: list[str]
+    full: list[str]
+
+    @property
+    def program(self) -> str:
+        return self.plain[2] if self.plain[1] == '-m' else self.plain[1]
+
+    def arguments(self, full: bool = False) -> list[str]:
+        return (self.full if full else self.plain)[3 if self.plain[1] == '-m' else 2 :]
+
+
+def blocks(document: str) -> list[Block]:
+    text = (ROOT / document).read_text(encoding='utf-8')
+    found = re.findall(r'^```(\w*)\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+    assert 2 * len(found) == len(re.findall('^ *```', text, re.MULTILINE)), f'{document}: a fence is not closed'
+    return [Block(document, *block) for block in found]
+
+
+def shell_lines(block: Block) -> list[str]:
+    """The commands of a block; a block with any is made of nothing else."""
+    lines = [line.split('  #')[0].strip() for line in block.text.splitlines()]
+    commands = [line for line in lines if re.match(r'(python3?|pip|make) ', line)]
+    assert not commands or commands == lines, f'{block.document}: commands and other text in one block: {lines}'
+    return commands
+
+
+def command(line: str) -> Command:
+    """A line of the documents as words; FOLDER and NAME stand for something, `a|b` for a choice."""
+    words = {}
+    for kind, text in (('plain', re.sub(r'\[.*?\]', '', line)), ('full', re.sub(r'[\[\]]', '', line))):
+        found = [word.split('|')[0] for word in shlex.split(text) if word != '...']
+        for place, word in enumerate(found):
+            if word == 'FOLDER':
+                found[place] = '../KinectGait' if found[place - 1] == '--raw' else 'elsewhere'
+            elif word == 'NAME':
+                found[place] = 'KGBD'
+        words[kind] = found
+    return Command(line, **words)
+
+
+def reason(line: str) -> str | None:
+    return next((why for start, why in NOT_EXECUTED.items() if line.startswith(start)), None)
+
+
+def main_of(program: str) -> Callable:
+    name = {'sge_la.checkpoints': 'sge_la.checkpoints.__main__'}.get(program, program.removesuffix('.py'))
+    return importlib.import_module(name).main
+
+
+def parse(one: Command, full: bool) -> None:
+    """Gives the words to the program's own parser, which refuses what it does not know."""
+    if one.plain[0] == 'make':
+        targets = re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+        assert one.plain[1] in targets
+    elif one.plain[0] == 'pip':
+        for name in one.plain[2:]:
+            assert name == '-r' or (ROOT / name).is_file() or name.split('[')[0] in ('tensorflow', 'sge-la'), name
+            if name.startswith('sge-la['):
+                assert re.search(rf'^{name[7:-1]} = ', (ROOT / 'pyproject.toml').read_text(), re.MULTILINE)
+    elif one.program == 'train.py':
+        parse_train(one.arguments(full))
+    elif one.program == 'evaluate.py':
+        parse_evaluate(one.arguments(full))
+    elif one.program == 'sge_la.data.prepare':
+        prepare.parser().parse_args(one.arguments(full))
+
+
+def place(block: Block) -> str:
+    return f'{block.document}: {block.text.splitlines()[0]}'
+
+
+ALL = [block for document in DOCUMENTS for block in blocks(document)]
+
+
+@pytest.mark.parametrize('block', ALL, ids=place)
+def test_every_block_is_executed_parsed_or_listed(block):
+    shown = [why for start, why in SHOWN.items() if block.text.startswith(start)]
+    commands = shell_lines(block)
+    assert (block.language == 'python') + bool(commands) + len(shown) == 1, f'list it with a reason:\n{block.text}'
+    for line in commands:
+        if line.startswith('python3 -m venv'):
+            continue
+        for full in (False, True):
+            parse(command(line), full)
+
+
+def test_the_lists_are_of_what_is_there():
+    lines = [line for block in ALL for line in shell_lines(block)]
+    assert [start for start in SHOWN if not any(block.text.startswith(start) for block in ALL)] == []
+    assert [start for start in NOT_EXECUTED if not any(line.startswith(start) for line in lines)] == []
+
+
+def test_flags_that_the_documents_name_are_there(capsys):
+    """In tables and sentences too: each is a flag of some command."""
+    known = set(OF_OTHERS)
+    for name in COMMANDS:
+        with pytest.raises(SystemExit), contextlib.suppress(KeyError):
+            importlib.import_module(name).main(['--help'])
+        known |= set(re.findall(r'--\w+', capsys.readouterr().out))
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding='utf-8')
+        named = set(re.findall(r'(?<![\w-])--[a-zA-Z]\w*', text))
+        assert named <= known, f'{document}: {named - known}'
+
+
+def test_files_that_the_documents_name_are_there():
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding='utf-8')
+        for target in re.findall(r'\]\(([^)#]+)\)', text):
+            if '://' not in target:
+                assert ((ROOT / document).parent / target).exists(), f'{document}: {target}'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Iterator[Path]:
+    """What a reader has before the first command: data sets, a lab's recordings, and what make demo leaves."""
+    home = tmp_path_factory.mktemp('readme')
+    work = home / 'work'
+    write_kgbd(home / 'KinectGait', {number: [body(60, 20, 10 * number + k) for k in range(3)] for number in (1, 2, 3)})
+    work.mkdir()
+    (work / 'kinect gait raw dataset').symlink_to(home / 'KinectGait')
+    write_people(work / 'Datasets', 'BIWI', layout=3, recordings=True)
+    write_lab(work / 'lab')
+    with pytest.MonkeyPatch.context() as patch, uncompiled():
+        patch.chdir(work)
+        importlib.import_module('sge_la.data.prepare').main(
+            ['DEMO', '--people', '3', '--recordings', '3', '--data_dir', 'demo/Datasets']
+        )
+        places = '--data_dir demo/Datasets --models_dir demo/Models'
+        main_of('train.py')(f'--dataset DEMO {places} {SMALL["train.py"]} --batch_size 64'.split())
+        np.save('walk.npy', load('DEMO', data_dir='demo/Datasets').train.skeletons[:2].reshape(-1, 20, 3))
+        yield work
+
+
+def write_lab(place: Path) -> None:
+    """The folder of recordings that Datasets/README.md describes, with its own table and skeleton."""
+    shown = {start: next(block.text for block in ALL if block.text.startswith(start)) for start in SHOWN}
+    place.mkdir()
+    (place / 'skeleton.json').write_text(shown['{"joints"'])
+    (place / 'recordings.csv').write_text(shown['file,person,recording,split'])
+    skeleton = from_json(json.loads(shown['{"joints"']), 'Datasets/README.md')
+    for number, line in enumerate(shown['file,person,recording,split'].splitlines()[1:]):
+        file, frames = place / line.split(',')[0], body(60, len(skeleton.joints), number)
+        file.parent.mkdir(exist_ok=True)
+        if file.suffix == '.npy':
+            np.save(file, frames)
+        else:
+            file.write_text(own_csv(frames, skeleton, range(len(frames))))
+            header = shown['frame,Hip_x'].splitlines()[0]
+            assert file.read_text().splitlines()[0] == header
+
+
+@pytest.mark.parametrize('document', DOCUMENTS)
+def test_commands_and_examples_in_the_order_of_the_text(folder, document, capsys):
+    executed = 0
+    for block in blocks(document):
+        if block.language == 'python':
+            exec(compile(block.text, place(block), 'exec'), {})
+            executed += 1
+        for line in shell_lines(block):
+            if reason(line):
+                continue
+            one = command(line)
+            words = [*one.arguments(), *SMALL.get(one.program, '').split()]
+            assert run_command(main_of(one.program), words) == 0, f'{line}\n{capsys.readouterr().err}'
+            executed += 1
+    assert executed or document == 'Models/README.md'  # which has none
