@@ -63,7 +63,9 @@ def training_curves(
         style = {'color': COLOURS[number]}
         _line(axes[0, 0], encoder, f'reconstruction_{axis}', f'{axis}, training', linestyle='-', **style)
         _line(axes[0, 0], encoder, f'validation_reconstruction_{axis}', f'{axis}, validation', linestyle='--', **style)
-        _line(axes[0, 1], encoder, f'validation_contrastive_{axis}', axis, linestyle=_DASHES[number], **style)
+        column = f'validation_contrastive_{axis}'
+        if any(row.get(column) for row in encoder):  # AGEs have no such term, and it is 0
+            _line(axes[0, 1], encoder, column, axis, linestyle=_DASHES[number], **style)
     _plain(
         axes[0, 0], title='Gait encoders: reconstruction', xlabel='epoch', ylabel='½ Σ (output − target)² (m², a batch)'
     )
@@ -90,6 +92,8 @@ def training_curves(
         axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.lines:
             axis.legend(fontsize=8)
+        else:
+            axis.text(0.5, 0.5, 'none', transform=axis.transAxes, ha='center', va='center', color='#777777')
     return figure
 
 

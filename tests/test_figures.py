@@ -64,6 +64,12 @@ def test_a_single_epoch_can_be_seen():
     assert lines and all(line.get_marker() == 'None' for line in lines)
 
 
+def test_a_term_that_a_model_lacks_is_no_curve_at_zero():
+    age = [{name: 0.0 if 'contrastive' in name else value for name, value in row.items()} for row in ENCODER]
+    _, contrastive, *_ = figures.training_curves(age, RECOGNITION).axes
+    assert not contrastive.lines and [text.get_text() for text in contrastive.texts] == ['none']
+
+
 def test_equal_figures_give_equal_files(tmp_path):
     for name in ('one', 'other'):
         figures.save(tmp_path / name, {'roc': figures.roc(SCORES, LABELS, 0.5)})
