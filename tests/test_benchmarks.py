@@ -1,5 +1,6 @@
 """What the benchmarks share; their numbers themselves are not tested, since they belong to a machine."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import common
+from benchmarks import common, end_to_end, scaling
 from sge_la.errors import UserError
+from tests.command_line_cases import uncompiled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,3 +96,84 @@ def test_importing_is_light():
     code = "import sys, benchmarks.common; print(sorted({'keras', 'tensorflow', 'jax'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == '[]'
+
+
+SMALL = {
+    'encoder_step': ('--length 2 --joints 3 --batch_size 4', 'fraction_of_matrix_rate'),
+    'extraction': ('--sequences 8 --length 2 --joints 3', 'sequences_per_second'),
+    'recognition_step': ('--steps 2 --width 6 --classes 3 --batch_size 4', 'steps_per_second'),
+    'evaluation': ('--frames 600 --classes 3 --length 2', 'seconds_bootstrap'),
+}
+
+
+@pytest.fixture
+def small_yardstick(monkeypatch):
+    """A product that takes no time: the numbers are not looked at."""
+    monkeypatch.setattr(common, 'CPU_SIZES', (64,))
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_each_runs_prints_a_table_and_writes_json(name, tmp_path, capsys, small_yardstick):
+    flags, column = SMALL[name]
+    path = tmp_path / 'found.json'
+    module = importlib.import_module(f'benchmarks.{name}')
+    with uncompiled():
+        module.main([*flags.split(), '--gpu', '-1', '--repeats', '1', '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert found['benchmark'] == name
+    assert found['machine']['device'] == 'CPU'
+    assert found[column] > 0
+    shown = capsys.readouterr().out.splitlines()
+    assert found['machine']['cpu'] in shown[0]
+    assert shown[2].startswith('| ') and set(shown[3]) <= set('| -:')
+
+
+@pytest.mark.slow
+def test_scaling_measures_each_setting_apart(tmp_path, capsys):
+    path = tmp_path / 'found.json'
+    scaling.main(['--tiny', '--joints', '3', '--gpu', '-1', '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert [line['sequences'] for line in found['sequences']['settings']] == [8, 16]
+    assert [line['batch'] for line in found['batch']['settings']] == [2, 4]
+    assert all(line['peak_bytes'] > 2**20 for line in found['length']['settings'])
+    assert capsys.readouterr().out.count('Off a straight line') == 3
+
+
+def test_points_off_a_line_by_hand():
+    """The line through (1, 0), (2, 3), (3, 0) nearest in squares is y = 1: off by 2, two thirds of 3."""
+    lines = [{'length': x, 'seconds': y, 'peak_bytes': 2 * x} for x, y in ((1, 0), (2, 3), (3, 0))]
+    found = scaling._straightness('length', lines)
+    assert found['seconds_off_line'] == pytest.approx(2 / 3)
+    assert found['peak_bytes_off_line'] == pytest.approx(0, abs=1e-12)
+
+
+def test_parts_of_a_run_by_hand():
+    lines = [
+        (2.0, 'reading'),
+        (5.0, ' Begin Training on Dimension [X, Y, Z]'),
+        (9.0, 'Epoch   1/2 Batch'),
+        (10.0, 'Epoch   2/2'),
+    ]
+    lines += [(11.0, 'Model Trained and Saved'), (14.0, 'Train a recognition network'), (15.5, 'Epoch   1/1')]
+    assert list(end_to_end.parts_of(lines, 16.0).values()) == [5.0, 4.0, 2.0, 3.0, 1.5, 0.5]
+    assert sum(end_to_end.parts_of(lines[:3], 16.0).values()) == 16.0  # parts that did not come are left out
+
+
+@pytest.mark.slow
+def test_end_to_end_runs_both_commands(write_tiny, tmp_path, capsys):
+    data = write_tiny(each=8)
+    path = tmp_path / 'found.json'
+    flags = ['--dataset', 'BIWI', '--data_dir', str(data), '--flags=--batch_size=8', '--epochs', '1']
+    end_to_end.main([*flags, '--rn_epochs', '1', '--gpu', '-1', '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert len(found['parts']) == 6
+    assert sum(found['parts'].values()) == pytest.approx(found['seconds_train'])
+    assert found['bytes_features'] > 0
+    assert 'evaluate.py, from start to end' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', [*SMALL, 'scaling', 'end_to_end'])
+def test_json_in_a_missing_folder_is_refused_first(name, tmp_path):
+    module = importlib.import_module(f'benchmarks.{name}')
+    with pytest.raises(UserError, match='existing folder'):
+        module.main(['--json', str(tmp_path / 'missing' / 'found.json')])
