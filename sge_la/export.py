@@ -103,7 +103,8 @@ def answer_of(recogniser: Recogniser) -> Callable:
     """The function `skeletons [N, T, J, 3] -> {'cages': ..., 'logits': ...}` of a run, in Keras operations.
 
     Raises:
-        UserError: an encoder sees sequences in a random order of frames, which is no function of them.
+        UserError: an encoder sees sequences in a random order of frames, which is no function of them, or measures them
+            first.
     """
     from keras import ops
 
@@ -112,8 +113,14 @@ def answer_of(recogniser: Recogniser) -> Callable:
     from sge_la.features import feature_shape
     from sge_la.layout import AXES
     from sge_la.model.recognition import recognise
+    from sge_la.modern.recipe import MODERN
 
     options, sources = recogniser.encoder.options, recogniser.encoder.sources
+    if options.recipe == MODERN:
+        raise UserError(
+            'runs of --recipe modern measure the bones of every skeleton before they encode it, which is not exported '
+            'yet: use sge_la.identify, or a run of --recipe original'
+        )
     if any(source.task == 'sorting' for source in sources):
         raise UserError(
             f'runs of {options.model} shuffle the frames of every sequence, which no exported model can repeat: '

@@ -355,3 +355,21 @@ def test_inputs_turn_back_into_skeletons():
     made = fitted(skeletons, standardised=True)
     back = made.skeletons(made.of(skeletons))
     assert np.allclose(back, fitted(skeletons, None).of(skeletons), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_simulated_walkers_are_told_apart_by_their_training_on_other_recordings(tmp_path, capsys):
+    """DEMO as anybody would run it, smaller: six walkers, three passes; chance is a sixth."""
+    import evaluate
+    import train
+    from sge_la.data.prepare import main as prepare
+    from sge_la.errors import run_command
+
+    data, models = ['--data_dir', str(tmp_path / 'Datasets')], ['--models_dir', str(tmp_path / 'Models')]
+    assert run_command(prepare, ['DEMO', '--people', '6', *data]) == 0
+    flags = ['--dataset', 'DEMO', '--recipe', 'modern', '--gpu', '-1', *data, *models]
+    assert run_command(train.main, [*flags, '--epochs', '3']) == 0
+    capsys.readouterr()
+    assert run_command(evaluate.main, flags) == 0
+    [line] = (line for line in capsys.readouterr().out.splitlines() if line.startswith('All sequences: '))
+    assert float(line.split()[4].strip(',')) > 0.6

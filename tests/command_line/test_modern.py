@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import train
-from sge_la import api, identify
+from sge_la import api, export, identify
 from sge_la.errors import run_command
 from sge_la.modern.recipe import PIECES
 from tests.command_line_cases import ENCODERS, USUAL, Commands, frame_scores, refused, twin_rank1
@@ -19,6 +19,7 @@ from tests.disturbance import outcome, stopping
 
 MODERN = 'DEMO_LA_RN_ap_6_0.1_0pre_rev_rec_recipe-modern_select-last'
 FLAGS = '--dataset DEMO --recipe modern'
+EPOCHS = 6
 
 
 def sizes(epochs: int) -> dict[str, int]:
@@ -27,9 +28,9 @@ def sizes(epochs: int) -> dict[str, int]:
 
 @pytest.fixture(scope='module')
 def modern_models(data_dir, tmp_path_factory) -> Path:
-    """Models of a modern run of 12 epochs on three people; tests that change them take a copy."""
+    """Models of a modern run of a few epochs on three people; tests that change them take a copy."""
     models = tmp_path_factory.mktemp('modern') / 'Models'
-    flags = f'{FLAGS} --epochs 12 --batch_size 12 --rn_batch_size 128 --gpu -1'.split()
+    flags = f'{FLAGS} --epochs {EPOCHS} --batch_size 12 --rn_batch_size 128 --gpu -1'.split()
     assert run_command(train.main, [*flags, '--data_dir', str(data_dir), '--models_dir', str(models)]) == 0
     return models
 
@@ -46,7 +47,7 @@ def test_people_are_told_above_chance_and_evaluate_prints_the_same(modern):
     assert modern.folders(ENCODERS) == {f'{MODERN}-ap'.replace('RN_ap', axis) for axis in 'xyz'}
     scores = modern.results(MODERN)['test']
     assert scores['all_sequences']['rank1'] > 0.6  # chance is a third; 24 sequences
-    assert scores['selected'] | {'epoch': 12, 'select': 'last'} == scores['selected']
+    assert scores['selected'] | {'epoch': EPOCHS, 'select': 'last'} == scores['selected']
     assert {'intervals', 'nauc', 'rank_n'} <= set(scores['all_sequences'])
     assert scores['recording_vote']['recordings'] == 6
     modern.evaluate(FLAGS)
@@ -72,10 +73,10 @@ def test_the_folder_alone_tells_the_recipe(modern):
 
 def test_what_was_trained_is_not_trained_again(modern):
     before = outcome(modern.models_dir)
-    modern.train(FLAGS, **sizes(12))
+    modern.train(FLAGS, **sizes(EPOCHS))
     assert 'are trained already' in modern.out
     assert outcome(modern.models_dir) == before
-    assert modern.try_train(FLAGS, **sizes(11)) == 2
+    assert modern.try_train(FLAGS, **sizes(EPOCHS - 1)) == 2
     assert 'all_epochs' in refused(modern.err)
 
 
@@ -106,6 +107,13 @@ def test_gallery_features_figures_and_new_recordings(modern, tmp_path, data_dir)
     assert answers[0].person == 0 and answers[0].votes > 0.5
 
 
+def test_export_says_that_it_cannot(modern, tmp_path):
+    places = ['--data_dir', str(modern.data_dir), '--models_dir', str(modern.models_dir)]
+    status = run_command(export.main, ['--RN_dir', MODERN, '--output', str(tmp_path / 'model'), *places])
+    assert status == 2 and 'use sge_la.identify' in refused(modern.capsys.readouterr().err)
+    assert not (tmp_path / 'model').exists()
+
+
 def test_figures_and_report(modern):
     pytest.importorskip('matplotlib')
     modern.evaluate(f'{FLAGS} --figures --report')
@@ -117,11 +125,11 @@ def test_figures_and_report(modern):
 def test_stopped_and_gone_on_equals_undisturbed(modern_models, commands):
     folder = commands.models_dir / 'CAGEs_RN_models' / MODERN
     with stopping(signal.SIGTERM, lambda: (folder / 'resume.previous.npz').exists()):
-        assert commands.try_train(FLAGS, **sizes(12)) == 143
+        assert commands.try_train(FLAGS, **sizes(EPOCHS)) == 143
     assert 'goes on after the last finished epoch' in commands.err
     assert commands.try_evaluate(FLAGS) == 2
     assert 'has not come to its end' in refused(commands.err)
-    commands.train(f'{FLAGS} --resume', **sizes(12))
+    commands.train(f'{FLAGS} --resume', **sizes(EPOCHS))
     assert 'Found an unfinished run' in commands.out
     assert outcome(commands.models_dir) == outcome(modern_models)
 
