@@ -32,6 +32,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
+	KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_DEFAULT_MATMUL_PRECISION=highest $(BIN)/python -m pytest tests/model
 
 install: $(VENV)/.installed
 

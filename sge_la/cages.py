@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -16,6 +17,7 @@ from sge_la.pretext import Pretext
 
 CHUNK = 128  # the original encodes each identity in batches of this many sequences
 BLOCK = 512  # sequences that are encoded at once here
+BLOCKS_IN_MEMORY = 16  # after so many, pages of a memory map are given back
 
 
 def original_rows(ids: Mapping[int, np.ndarray], *, pad: bool) -> np.ndarray:
@@ -129,3 +131,14 @@ def write_features(
         if positions is not None:
             targets = positions[targets]
         out[targets] = values.reshape(len(targets), *out.shape[1:])
+        if start // block % BLOCKS_IN_MEMORY == BLOCKS_IN_MEMORY - 1:
+            _release_pages(out)
+
+
+def _release_pages(array: np.ndarray) -> None:
+    """Gives the pages of a writable memory map back to the system, which keeps what was written; other arrays stay."""
+    source = array if getattr(array, 'mode', None) in ('r+', 'w+') else None
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
+        source.madvise(mmap.MADV_DONTNEED)

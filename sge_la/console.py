@@ -24,7 +24,9 @@ def banner(options, environment: dict) -> str:
     if options.ablation:
         lines['Ablation'] = options.ablation
     lines['Backend'] = f'{environment["backend"]} {environment[environment["backend"]]}, Keras {environment["keras"]}'
-    lines['Device'] = f'{environment["device"]}, {environment["threads"]} threads'
+    lines['Device'] = (
+        f'{environment["device"]}, {environment["threads"]} threads, {environment["matrix_products"]} matrix products'
+    )
     return '\n'.join(f' ## {name}: {value}' for name, value in lines.items()) + '\n'
 
 

@@ -112,11 +112,32 @@ def environment(device: str) -> dict[str, str | int]:
         'backend': backend,
         backend: __import__(backend).__version__,
         'device': device,
+        'matrix_products': matrix_products(device),
         'threads': os.cpu_count() or 1,
         'machine': f'{platform.system()} {platform.machine()}',
     }
     revision = git_revision()
     return found | ({'git_revision': revision} if revision else {})
+
+
+def matrix_products(device: str) -> str:
+    """The precision of float32 matrix products: 'float32', or on a GPU 'TF32' unless the backend is told otherwise.
+
+    Args:
+        device: in words, from `start`.
+    """
+    import keras
+
+    if device.startswith('CPU'):
+        return 'float32'
+    if keras.backend.backend() == 'jax':
+        import jax
+
+        asked = jax.config.jax_default_matmul_precision
+        return 'float32' if asked in ('highest', 'float32') else asked or 'TF32'
+    import tensorflow as tf
+
+    return 'TF32' if tf.config.experimental.tensor_float_32_execution_enabled() else 'float32'
 
 
 @cache

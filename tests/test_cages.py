@@ -150,3 +150,17 @@ def test_sorting_draws_orders_anew_for_training_and_test(params, skeletons):
 def test_one_hot_rows():
     found = one_hot(np.array([2, 0]), 4)
     assert found.dtype == np.uint8 and found.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+
+
+def test_pages_of_a_map_are_given_back_without_loss(tmp_path, monkeypatch):
+    """Every block's pages are released; what ends up in the file is what an array in memory gets."""
+    monkeypatch.setattr(cages, 'BLOCK', 2)
+    monkeypatch.setattr(cages, 'BLOCKS_IN_MEMORY', 1)
+    config = EncoderConfig(length=3, joints=2, units=4)
+    skeletons = np.random.default_rng(0).normal(size=(7, 3, 2, 3)).astype(np.float32)
+    arguments = cages.encoder_function(config, 'ap'), initial_params(config, 0), pretext('rev_rec', skeletons)
+    plain = np.zeros((21, 12), np.float32)
+    mapped = np.lib.format.open_memmap(tmp_path / 'X.npy', 'w+', np.float32, (21, 12))
+    for out in (plain, mapped):
+        cages.write_features(*arguments, np.arange(7), out)
+    assert (np.load(tmp_path / 'X.npy') == plain).all() and plain.any()
