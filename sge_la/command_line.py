@@ -15,6 +15,7 @@ from typing import Any
 from sge_la.ablation_rows import ablation_row
 from sge_la.casia_b import protocols
 from sge_la.errors import UserError
+from sge_la.modern.recipe import MODERN
 from sge_la.modern.settle import settle
 from sge_la.options import AGE_EPOCHS, BATCH_SIZE, KS20_VIEWS, PLUS, EvaluateOptions, TrainOptions, facts
 
@@ -64,7 +65,7 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:
     options, typed = _parse(TrainOptions, 'train.py', 'Train gait encoders and a recognition network.', argv)
     if options.tensorboard and find_spec('tensorboard') is None:
         raise UserError(
-            "--tensorboard needs the package tensorboard, which is not installed: pip install 'sge-la[tensorboard]', "
+            '--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard, '
             'or leave the flag out'
         )
     return resolve(options, typed)
@@ -119,11 +120,19 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
         saved.pop('attention', None)  # these have their own, which cannot be typed
     if saved.get('ablation'):
         saved.pop('encoding', None)
-    known = {item.name for item in fields(options)} - set(_OF_ONE_RUN_ALONE)
+    if saved.get('recipe') == MODERN:  # its network has the encoders' epochs, whatever these are
+        saved.pop('rn_epochs', None)
+    known = {item.name: item for item in fields(options) if item.name not in _OF_ONE_RUN_ALONE}
     words = []
     for name, value in saved.items():
-        if name in known and value is not None and value is not False:
-            words += [f'--{name}'] if value is True else [f'--{name}', str(value)]
+        if name not in known or value is None:
+            continue
+        if isinstance(known[name].default, bool):
+            if not isinstance(value, bool):
+                raise UserError(f'{where}: {name} should be true or false, found {value!r}; repair or delete it')
+            words += [f'--{name}'] * value
+        else:
+            words.append(f'--{name}={value}')  # one word: whoever wrote the file must not type flags of their own
     try:
         return vars(_parser(options, 'x', '').parse_args(words))
     except UserError as error:

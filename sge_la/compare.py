@@ -23,7 +23,7 @@ from sge_la.comparison import NEIGHBOURS, Method, Sets, methods
 from sge_la.data import Dataset, load
 from sge_la.errors import UserError, run_command
 from sge_la.files import make_folder, read_json, write_json
-from sge_la.options import DATASETS
+from sge_la.options import DATASETS, gpu_number
 from sge_la.paper_table import COLUMNS, PAPER, published
 from sge_la.run_folders import recognition_folder
 from sge_la.statistics import summarise_runs
@@ -123,11 +123,12 @@ def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
         flags: of train.py.
         test: the test set.
     """
-    base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
-    pattern = re.compile(re.escape(base.name) + r'(_seed-\d+)?')
-    folders = sorted(path for path in base.parent.glob(f'{base.name}*') if pattern.fullmatch(path.name))
+    try:
+        base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
+    except UserError as error:  # AGEs have one length
+        return Row(method, note=str(error))
     found, seconds, notes = [], [], []
-    for folder in folders:
+    for folder in _finished(base):
         results = runs.read_results(folder) or {}
         of_test = results.get('test_sets', {}).get(test, {})
         if scores := of_test.get('all_sequences'):
@@ -139,6 +140,17 @@ def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
         return Row(method, note=f'not trained: python train.py {typed}')
     note = '; '.join([*dict.fromkeys(filter(None, notes)), 'time without the encoders'])
     return Row(method, found, float(np.mean(seconds)), note)
+
+
+def _finished(base: Path) -> list[Path]:
+    """The folders of a run and of its repeats, one a seed, without those that have not ended."""
+    pattern = re.compile(re.escape(base.name) + r'(_seed-\d+)?')
+    by_seed = {}
+    for path in sorted(path for path in base.parent.glob(f'{base.name}*') if pattern.fullmatch(path.name)):
+        config = runs.read_config(path) or {}
+        if config.get('finished', True):
+            by_seed.setdefault(str(config.get('options', {}).get('seed')), path)
+    return list(by_seed.values())
 
 
 def _how_trained(folder: Path, of_test: Mapping) -> str:
@@ -240,7 +252,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
     parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')
     parser.add_argument('--lstm_epochs', type=int, default=30, help='epochs of the LSTMs (default 30)')
-    parser.add_argument('--gpu', default='0', help='number of the GPU, -1 for the CPU')
+    parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     parser.add_argument('--output', type=Path, help='write the rows into this JSON file too')
@@ -248,6 +260,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ('runs', 'lstm_epochs'):
         if getattr(given, name) < 1:
             raise UserError(f'--{name}: a number of at least 1 was expected, found {getattr(given, name)}')
+    if given.output and not given.output.absolute().parent.is_dir():
+        raise UserError(
+            f"--output expects a file in an existing folder, and '{given.output.parent}' is none: make it first"
+        )
     return given
 
 

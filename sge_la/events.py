@@ -101,7 +101,7 @@ def epoch_logs(
 def log_finished(wanted: bool, folders: Mapping[str, Path]) -> None:
     """Writes the event files of a training that is finished, from its history.csv, if they are wanted."""
     for axis, folder in folders.items():
-        with epoch_logs(wanted, {axis: folder}, runs.read_history(folder) if wanted else ()):
+        with epoch_logs(wanted, {axis: folder}, runs.read_epochs(folder) if wanted else ()):
             pass
 
 

@@ -95,7 +95,7 @@ def check_wish(output: Path, format: str) -> None:
         if missing := [name for name in ('tf2onnx', 'onnxruntime') if find_spec(name) is None]:
             raise UserError(
                 f'--format onnx needs {" and ".join(missing)}, not installed here: '
-                "pip install 'sge-la[onnx]', or leave the flag out"
+                'pip install tf2onnx onnxruntime, or leave the flag out'
             )
 
 

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sge_la.errors import UserError, run_command
+from sge_la.options import gpu_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,10 +111,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, or .txt of KGBD')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
-    parser.add_argument('--gpu', default='0', help='number of the GPU, -1 for the CPU')
+    parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     given = parser.parse_args(argv)
+    if given.top < 1:
+        raise UserError(f'--top: a number of at least 1 was expected, found {given.top}')
     for path in given.recordings:
         if not path.is_file():
             raise UserError(f'{path} should be a recording, and there is no such file: check the path')

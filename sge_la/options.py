@@ -100,7 +100,7 @@ _RATE = _number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 
 KS20_VIEWS = range(5)
 
 
-def _gpu(text: str) -> str:
+def gpu_number(text: str) -> str:
     if not re.fullmatch(r'-1|[0-9]{1,4}', text):
         raise argparse.ArgumentTypeError(f"expected a GPU's number, such as 0, or -1 for the CPU, found {text!r}")
     return text
@@ -198,7 +198,7 @@ class CommonOptions:
     seed: int = flag(0, 'seed of everything random', type=_SEED)
     by_seed: bool = flag(False, 'use the folders of this seed (`..._seed-1`), as --runs makes them', type=bool)
     batch_size: int = flag(BATCH_SIZE, 'sequences, and frames of the recognition network, in a batch', type=_BATCH)
-    gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=_gpu, group='machine')
+    gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=gpu_number, group='machine')
     data_dir: str = flag('Datasets', 'folder of the data sets', group='machine')
     models_dir: str = flag('Models', 'folder of the trained models', group='machine')
 

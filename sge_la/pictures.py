@@ -106,7 +106,7 @@ def _encoder_figures(options, folder: Path, at_hand: AtHand) -> dict[str, Figure
     """Curves of the training, from the histories that it left."""
     jobs = encoder_jobs(options, at_hand.dataset.joints) if at_hand.dataset else []
     encoder = _joined_history(jobs[0]) if jobs else []
-    recognition = runs.read_history(folder)
+    recognition = runs.read_epochs(folder)
     if not encoder and not recognition:
         return {}
     tests = (runs.read_results(folder) or {}).get('test_sets', {})
@@ -116,7 +116,7 @@ def _encoder_figures(options, folder: Path, at_hand: AtHand) -> dict[str, Figure
 
 def _joined_history(job: EncoderJob) -> list[dict]:
     """The rows of x, y and z side by side."""
-    histories = [runs.read_history(job.folders[axis]) for axis in AXES]
+    histories = [runs.read_epochs(job.folders[axis]) for axis in AXES]
     return [{**x, **y, **z} for x, y, z in zip(*histories, strict=False)]
 
 

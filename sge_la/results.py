@@ -18,11 +18,16 @@ def not_scores(test_sets: Any) -> str:
         return 'test_sets'
     for name, kinds in test_sets.items():
         if not isinstance(kinds, dict):
-            return name
+            return ascii(name)
         for kind, found in kinds.items():
             if not (_are_by_name(kind, found) if kind in ('tasks', 'epochs') else _are_scores(kind, found)):
-                return f'{name}, {kind},'
+                return f'{name!a}, {kind!a},'
     return ''
+
+
+def not_seconds(seconds: Any) -> bool:
+    """Whether the times of a run's stages are not as this program writes them."""
+    return not isinstance(seconds, dict) or not all(map(_is_number, seconds.values()))
 
 
 def _are_by_name(kind: str, found: Any) -> bool:

@@ -21,7 +21,7 @@ from sge_la.checkpoints.npz import read_npz, write_npz
 from sge_la.errors import UserError
 from sge_la.files import os_errors, read_json, regular_size, sync_folder, write_json, write_text
 from sge_la.locks import RunLock, claim
-from sge_la.results import not_scores
+from sge_la.results import not_scores, not_seconds
 
 __all__ = [
     'RunLock',
@@ -32,6 +32,7 @@ __all__ = [
     'differences',
     'load_state',
     'read_config',
+    'read_epochs',
     'read_history',
     'read_results',
     'save_state',
@@ -94,6 +95,8 @@ def read_results(folder: Path | str) -> dict[str, Any] | None:
     results = _read_object(path)
     if results is not None and (bad := not_scores(results.get('test_sets', {}))):
         raise UserError(f'{path}: {bad} should hold scores as this program writes them, and does not; delete the file')
+    if results is not None and not_seconds(results.get('seconds', {})):
+        raise UserError(f'{path}: seconds should hold the times of the stages, and does not; delete the file')
     return results
 
 
@@ -109,7 +112,7 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterab
         'length: 6 there, 8 asked' for each option that differs; one that is missing counts as null.
     """
     pairs = [(key, _as_json(there.get(key)), _as_json(asked.get(key))) for key in keys]
-    return [f'{key}: {json.dumps(a)} there, {json.dumps(b)} asked' for key, a, b in pairs if a != b]
+    return [f'{json.dumps(key)[1:-1]}: {json.dumps(a)} there, {json.dumps(b)} asked' for key, a, b in pairs if a != b]
 
 
 def write_history(folder: Path | str, rows: Sequence[Mapping[str, Any]], name: str = HISTORY) -> None:
@@ -158,6 +161,23 @@ def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]
                 f'{path}, row {number}: expected {len(columns)} values, found {len(line)}; repair or delete the file'
             )
     return [{key: _number(cell) for key, cell in zip(columns, line, strict=True) if cell} for line in lines[1:]]
+
+
+def read_epochs(folder: Path | str) -> list[dict[str, Any]]:
+    """Reads the history of a training, as `read_history` does, and checks that row n is of epoch n.
+
+    Raises:
+        UserError: it is not, or a number is too large to be drawn.
+    """
+    rows = read_history(folder)
+    for number, row in enumerate(rows, 1):
+        sane = all(isinstance(value, str) or value != value or abs(value) < 1e300 for value in row.values())
+        if row.get('epoch') != number or not sane:
+            raise UserError(
+                f'{Path(folder) / HISTORY}, row {number + 1}: expected the numbers of epoch {number}, found '
+                f'{str(row)!a:.80}; repair or delete the file'
+            )
+    return rows
 
 
 def save_state(

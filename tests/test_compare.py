@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from sge_la import baselines, compare, comparison
+from sge_la import baselines, compare, comparison, runs
 from sge_la.compare import Kept, Row, measured_row, table, trained_row
 from sge_la.comparison import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, chosen_settings, methods
 from sge_la.data import load
@@ -156,6 +157,30 @@ def test_a_network_that_is_not_trained_says_how_to(tmp_path):
     row = trained_row('CAGE Rev.Rec.Plus', ['--dataset', 'KGBD', '--models_dir', str(tmp_path)], 'probe')
     assert not row.found
     assert row.note.endswith('--model rev_rec_plus')
+
+
+def test_a_network_of_another_length_is_told(tmp_path):
+    row = trained_row('AGEs', ['--dataset', 'BIWI', '--length', '8', '--models_dir', str(tmp_path)], 'Walking')
+    assert not row.found and 'one length, 6' in row.note
+
+
+def test_seeds_count_once_and_unfinished_runs_do_not(small_run, tmp_path):
+    """The plain folder and the repeat `_seed-0` are of one seed; `_seed-1` has not ended."""
+    models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
+    flags = [*small_flags(small_run), '--models_dir', str(models)]
+    before = trained_row('CAGE Rev.Rec.', flags, 'Walking')
+    folder = next(models.glob('CAGEs_RN_models/*'))
+    for seed, finished in ((0, True), (1, False)):
+        repeat = shutil.copytree(folder, folder.with_name(f'{folder.name}_seed-{seed}'))
+        config = runs.read_config(repeat)
+        options = {**config['options'], 'seed': seed}
+        runs.write_config(repeat, {**config, 'options': options, 'finished': finished})
+    assert trained_row('CAGE Rev.Rec.', flags, 'Walking') == before
+
+
+def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
+    with pytest.raises(UserError, match='--output expects a file in an existing folder'):
+        compare.main(['--dataset', 'BIWI', '--output', str(tmp_path / 'nowhere' / 'rows.json')])
 
 
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):

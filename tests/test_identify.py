@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from sge_la import cages
 from sge_la.api import Recogniser
 from sge_la.data import load
 from sge_la.data.skeletons import for_dataset
+from sge_la.errors import run_command
 from sge_la.features import by_source
 from sge_la.identify import main
 from tests.command_line_cases import frame_scores, uncompiled, write_people
@@ -105,3 +107,14 @@ def test_csv_is_read_as_npy_and_sequences_cross_no_jump(data_dir, tmp_path, caps
         title, *shown[name] = capsys.readouterr().out.splitlines()
         assert title.endswith(f'{name}: 2 sequences of 6 frames') and len(shown[name]) == 3
     assert shown['walk.csv'] == shown['walk.npy'] != shown['jump.csv']
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'), [('--top 0', 'at least 1 was expected'), ('--gpu x', "expected a GPU's number")]
+)
+def test_impossible_flags_are_refused(tmp_path, capsys, flags, words):
+    (tmp_path / 'walk.npy').touch()
+    command = ['--RN_dir', 'none', str(tmp_path / 'walk.npy'), *flags.split()]
+    with contextlib.suppress(SystemExit):  # argparse's own way
+        run_command(main, command)
+    assert words in capsys.readouterr().err

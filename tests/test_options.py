@@ -190,6 +190,13 @@ def test_typed_flags_win_over_config(tmp_path):
     assert (options.dataset, options.t, options.seed, options.overwrite) == ('KGBD', 0.3, 9, False)
 
 
+def test_typed_epochs_win_over_a_modern_config(tmp_path):
+    path = tmp_path / 'config.json'
+    path.write_text(json.dumps({'options': asdict(parse_train(['--dataset', 'DEMO', '--recipe', 'modern']))}))
+    options = parse_train(['--config', str(path), '--epochs', '5'])
+    assert (options.recipe, options.epochs, options.rn_epochs) == ('modern', 5, 5)
+
+
 @pytest.mark.parametrize(
     ('content', 'words'),
     [
@@ -199,6 +206,10 @@ def test_typed_flags_win_over_config(tmp_path):
         ('{"options": 3}', 'expected the options of a run'),
         ('{"length": "long"}', "--length: expected a number of frames from 2 to 1000, such as 6, found 'long'"),
         ('{"view": 3}', '--view is for KS20'),
+        ('{"dataset": "DEMO", "faithful": "--models_dir=elsewhere"}', 'faithful should be true or false'),
+        ('{"dataset": "DEMO", "faithful": 0}', 'faithful should be true or false'),
+        ('{"dataset": "--help"}', "--dataset: expected a data set's name"),
+        ('{"attention": "LA --overwrite"}', '--attention: invalid choice'),
     ],
 )
 def test_bad_config(tmp_path, content, words):

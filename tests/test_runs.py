@@ -439,3 +439,17 @@ def test_a_file_in_the_folder_s_place_is_named(tmp_path):
     (tmp_path / 'run').write_text('')
     with pytest.raises(UserError, match='cannot make the folder'):
         runs.claim(tmp_path / 'run')
+
+
+def test_a_history_of_other_epochs_is_refused(tmp_path):
+    for rows in ('1,0.5\n3,0.5', '1,0.5\n,0.5', 'x,0.5', '1.5,1', f'{10**400},1', f'1,{10**400}', '1,1e999'):
+        (tmp_path / 'history.csv').write_text(f'epoch,loss\n{rows}\n')
+        with pytest.raises(UserError, match=r'history\.csv, row \d: expected the numbers of epoch [12], found'):
+            runs.read_epochs(tmp_path)
+
+
+@pytest.mark.parametrize('seconds', [[], 'x', {'all': 'x'}, {'all': None}])
+def test_times_that_are_none_are_refused(tmp_path, seconds):
+    runs.write_results(tmp_path, {'test_sets': {}, 'seconds': seconds})
+    with pytest.raises(UserError, match='seconds should hold the times'):
+        runs.read_results(tmp_path)

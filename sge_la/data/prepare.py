@@ -48,7 +48,7 @@ def parser() -> Parser:
     cutting = result.add_argument_group('cutting')
     cutting.add_argument(
         '--length',
-        type=_whole(1),
+        type=_whole(2),
         nargs='+',
         metavar='T',
         help='frames in a sequence, one or several (default: 6; CASIA_B 20 and 50)',

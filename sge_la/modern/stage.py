@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sge_la import cages, checkpoints, layout, runs, stages
 from sge_la.data import Dataset
 from sge_la.encoder_stage import EncoderJob, TrainingData, claimed, fingerprint, say_resumed
+from sge_la.events import epoch_logs, log_finished
 from sge_la.feature_files import TEST_STEMS, feature_manner, original_test_rows, write_test_features
 from sge_la.features import fill_features
 from sge_la.model.gait_encoder import EncoderConfig
@@ -71,6 +72,7 @@ def train_modern(
         found = [stages.begin(home, record, more, overwrite=options.overwrite) for home in homes]
         if all(status == stages.FINISHED for status in found):
             say(f'Encoders and recognition network are trained already: {folder.name}')
+            log_finished(options.tensorboard, {'': folder})
             return
         began = time.perf_counter()
         made, config = _inputs(dataset, data, job, recipe)
@@ -144,7 +146,8 @@ def _fit(
     )
     held = cages.all_rows(data.held) if data.held else None
     say('Begin Training of Encoders and Recognition Network')
-    with stages.naming_last_state(folder, '--epochs'):
+    logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
+    with stages.naming_last_state(folder, '--epochs'), logs as log:
         for state in epochs:
             params, score = state.arrays()['params'], kept.score
             if held is not None:
@@ -154,6 +157,7 @@ def _fit(
             if score >= kept.score:
                 kept = Kept(score, state.epoch, params)
             say(_epoch_line(state.history[-1], options.epochs))
+            log(state.history[-1])
             if state.epoch < options.epochs:
                 meta = {'kept': [kept.score, kept.epoch]}
                 stages.save(folder, state, {'kept': kept.params}, meta)

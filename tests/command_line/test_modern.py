@@ -91,6 +91,15 @@ def test_a_config_is_taken_back(modern, tmp_path):
     assert weights(tmp_path / 'Other') == weights(modern.models_dir)
 
 
+def test_tensorboard_shows_every_epoch(modern):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    modern.train(f'{FLAGS} --tensorboard', **sizes(EPOCHS))
+    reader = EventAccumulator(str(modern.network(MODERN) / 'tensorboard'))
+    reader.Reload()
+    assert [point.step for point in reader.Scalars('train_loss')] == list(range(1, EPOCHS + 1))
+
+
 def test_gallery_features_figures_and_new_recordings(modern, tmp_path, data_dir):
     """What reads a run reads a modern one: none of it knows the bones beside the joints."""
     modern.evaluate(f'{FLAGS} --protocol gallery')
