@@ -134,9 +134,9 @@ def parse(one: Command, full: bool) -> None:
         assert one.plain[1] in targets
     elif one.plain[0] == 'pip':
         for name in one.plain[2:]:
-            assert name == '-r' or (ROOT / name).is_file() or name.split('[')[0] in ('tensorflow', 'sge-la'), name
-            if name.startswith('sge-la['):
-                assert re.search(rf'^{name[7:-1]} = ', (ROOT / 'pyproject.toml').read_text(), re.MULTILINE)
+            assert name == '-r' or (ROOT / name).is_file() or name.split('[')[0] in ('tensorflow', '.'), name
+            if name.startswith('.['):
+                assert re.search(rf'^{name[2:-1]} = ', (ROOT / 'pyproject.toml').read_text(), re.MULTILINE)
     elif one.program == 'train.py':
         parse_train(one.arguments(full))
     elif one.program == 'evaluate.py':
