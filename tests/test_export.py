@@ -53,7 +53,7 @@ def in_another_process(folder: Path, place: Path, format: str) -> dict[str, np.n
 def need(format: str) -> None:
     if format == 'onnx':
         for name in ('tf2onnx', 'onnxruntime'):
-            pytest.importorskip(name, reason="the extra [onnx] is not installed: pip install 'sge-la[onnx]'")
+            pytest.importorskip(name, reason='the extra [onnx] is not installed: pip install tf2onnx onnxruntime')
 
 
 @pytest.fixture(scope='module')
