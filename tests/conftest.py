@@ -98,17 +98,29 @@ def write_tiny(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope='session')
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tiny BIWI of both test sets, recordings known (`Datasets`), and a run on it (`Models`).
+    """What `make_small_run` makes; tests score it, and so add to it."""
+    return make_small_run(tmp_path_factory.mktemp('small_run'))
+
+
+def make_small_run(folder: Path) -> Path:
+    """Makes a tiny BIWI of both test sets, recordings known (`Datasets`), and a run on it (`Models`).
 
     Four people of eight training sequences; two epochs of each stage with `--batch_size 8`.
     """
+    import tensorflow as tf
+
     import train
 
-    folder = tmp_path_factory.mktemp('small_run')
     labels = [0, 3, 6, 9]
     tests = {name: tiny_split(list(np.repeat(labels, 4)), 6, 20, 1 + k, True) for k, name in enumerate(SMALL_TESTS)}
     write_dataset(folder / 'Datasets', 'BIWI', tiny_split(list(np.repeat(labels, 8)), 6, 20, 0, True), tests, layout=3)
-    train.main([*small_flags(folder), '--epochs', '2', '--rn_epochs', '2'])
+    # Whoever asks first may run functions eagerly, which rounds otherwise.
+    eagerly = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(False)
+    try:
+        train.main([*small_flags(folder), '--epochs', '2', '--rn_epochs', '2'])
+    finally:
+        tf.config.run_functions_eagerly(eagerly)
     return folder
 
 
