@@ -18,6 +18,11 @@ def fused(function: Callable) -> Callable:
     return function
 
 
+def spread(matrices):
+    """The matrices themselves: XLA lays them out as it likes."""
+    return matrices
+
+
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch: the data lies on the device and the whole epoch is one dispatch.
 

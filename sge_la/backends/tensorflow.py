@@ -29,6 +29,8 @@ def compiled(function: Callable) -> Callable:
     return tf.function(traced, autograph=False)
 
 
+# Float32 columns: rows that are multiples of the first meet in the caches; the second is one line of them.
+_SAME_PLACE, _SPREAD = 256, 16
 _FUSING = contextvars.ContextVar('fusing', default=False)
 
 
@@ -45,6 +47,13 @@ def _fusing() -> Iterator[None]:
 def fused(function: Callable) -> Callable:
     """A piece of a function that is being compiled, as `sge_la.backends.fused` describes it."""
     return _compiled_piece(function) if _FUSING.get() else function
+
+
+def spread(matrices):
+    """See `sge_la.backends.spread`; only for functions that are being compiled."""
+    if not _FUSING.get() or matrices.shape[-1] % _SAME_PLACE:
+        return matrices
+    return tf.pad(matrices, ((0, 0), (0, 0), (0, _SPREAD)))
 
 
 @cache

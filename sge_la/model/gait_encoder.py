@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from sge_la.backends import spread
 from sge_la.model.attention import attend, locality_mask
 from sge_la.model.lstm import LayerTape, before, by_time, lstm_cell, lstm_layer, project, recur, stacked
 
@@ -177,13 +178,15 @@ def step_masks(config: EncoderConfig):
 def _decode(config, params, keys, states, last):
     """The attention decoder. Its frame inputs are zero, so the kernel's first J rows are never multiplied."""
     (kernel_0, bias_0), (kernel_1, bias_1) = linear_map(params, 'decoder_0'), linear_map(params, 'decoder_1')
-    kernel_0, bias_0, bias_1 = kernel_0[:, config.joints :], bias_0[:, None], bias_1[:, None]
+    first_kernel = spread(kernel_0[:, config.joints + config.units :])
+    kernel_0, kernel_1 = spread(kernel_0[:, config.joints :]), spread(kernel_1)
+    bias_0, bias_1 = bias_0[:, None], bias_1[:, None]
     attention_kernel = linear_map(params, 'attention')[0]
 
     def step(carry, frame):
         if carry is None:  # no attention vector yet
             (cell_0, state_0), (cell_1, state_1) = last
-            z = ops.matmul(state_0, kernel_0[:, config.units :])
+            z = ops.matmul(state_0, first_kernel)
         else:
             cell_0, state_0, _, cell_1, state_1, _, attention, _, _ = carry
             z = ops.matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
@@ -208,7 +211,8 @@ def _decode(config, params, keys, states, last):
 def _decode_plainly(config, params, states, last):
     """A decoder without attention, for the ablation: two layers, started from the encoder's state, fed zeros."""
     (kernel_0, bias_0), (kernel_1, bias_1) = linear_map(params, 'decoder_0'), linear_map(params, 'decoder_1')
-    kernel_0, bias_0, bias_1 = kernel_0[:, config.joints :], bias_0[:, None], bias_1[:, None]
+    kernel_0, kernel_1 = spread(kernel_0[:, config.joints :]), spread(kernel_1)
+    bias_0, bias_1 = bias_0[:, None], bias_1[:, None]
 
     def step(carry, _):
         if carry is None:

@@ -23,6 +23,7 @@ from sge_la.model.gait_encoder import (
 )
 from sge_la.model.losses import consecutive_contrastive_loss, locality_loss, reconstruction_loss
 from sge_la.model.lstm import (
+    backward_kernel,
     bias_gradient,
     by_time,
     delayed,
@@ -77,7 +78,7 @@ def losses_and_gradients(config: EncoderConfig, params: dict, inputs, targets) -
     """
     terms, encoded, head, d_outputs, d_alignments, d_vectors = _forward(config, params, inputs, targets)
     grads: dict = {}
-    _keep(grads, 'output', encoded.attention, d_outputs)
+    _keep(grads, params, 'output', encoded.attention, d_outputs)
     d_attention = project(d_outputs, transposed(linear_map(params, 'output')[0]))
     if config.attends:
         d_contexts = ops.zeros_like(encoded.contexts)
@@ -92,22 +93,21 @@ def losses_and_gradients(config: EncoderConfig, params: dict, inputs, targets) -
     return terms, grads
 
 
-def _keep(grads: dict, name: str, operands, dz, missing_rows: int = 0) -> None:
+def _keep(grads: dict, params: dict, name: str, operands, dz) -> None:
     """Files the gradients of a linear map's kernel and bias."""
     kernel, bias = LINEAR_MAPS[name]
-    grads[kernel] = kernel_gradient(operands, dz)
-    if missing_rows:  # the decoder's zero inputs were never multiplied: their rows have no gradient
-        grads[kernel] = ops.pad(grads[kernel], ((0, 0), (missing_rows, 0), (0, 0)))
+    shape = tuple(params[kernel].shape)
+    grads[kernel] = kernel_gradient(operands, dz, shape)
     if bias is not None:
-        grads[bias] = bias_gradient(dz)
+        grads[bias] = bias_gradient(dz, shape[2])
 
 
 def _head_gradient(params: dict, head: Head, d_vectors, grads: dict):
     """Files the contrast head's gradients; returns that of the flattened CAGEs `[A, B, T·U]`."""
-    _keep(grads, 'head_1', head.hidden, d_vectors)
+    _keep(grads, params, 'head_1', head.hidden, d_vectors)
     d_hidden = ops.matmul(d_vectors, transposed(linear_map(params, 'head_1')[0]))
     d_hidden = ops.where(head.hidden > 0, d_hidden, 0.0)
-    _keep(grads, 'head_0', head.flattened, d_hidden)
+    _keep(grads, params, 'head_0', head.flattened, d_hidden)
     return ops.matmul(d_hidden, transposed(linear_map(params, 'head_0')[0]))
 
 
@@ -129,24 +129,27 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
     """
     units, keys, states = config.units, encoded.keys, encoded.states
     attention_kernel = transposed(linear_map(params, 'attention')[0])
-    kernel_0 = linear_map(params, 'decoder_0')[0][:, config.joints :]
-    kernel_1 = transposed(linear_map(params, 'decoder_1')[0])
+    kernel_0 = backward_kernel(linear_map(params, 'decoder_0')[0][:, config.joints :])
+    kernel_1 = backward_kernel(linear_map(params, 'decoder_1')[0])
     (start_0, _), (start_1, _) = encoded.last
     nothing = ops.zeros_like(start_0)
+    settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
         gates_0, before_0, cell_0, gates_1, before_1, cell_1, alignment, d_attention, d_context, d_alignment = frame
         d_cell_0, d_cell_1, later_0, later_1 = nothing, nothing, None, None
         if carry is not None:
             dz_0, d_cell_0, _, d_cell_1, later_1, *_ = carry
-            later_0 = ops.matmul(dz_0, transposed(kernel_0))
+            later_0 = ops.matmul(dz_0, kernel_0)
             d_attention = d_attention + later_0[..., :units]
         d_joined = ops.matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
-        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_joined, d_query, later=later_1)
+        dz_1, d_cell_1 = lstm_cell_gradient(
+            gates_1, before_1, cell_1, d_cell_1, d_joined, d_query, later=later_1, **settings
+        )
         d_joined = ops.matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, later=later_0)
+        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, later=later_0, **settings)
         return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
     tape_0, tape_1 = encoded.decoder
@@ -156,16 +159,16 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
         *map(by_time, (encoded.alignments, d_attention, d_contexts, d_alignments)),
     )
     (dz_0, d_cell_0, _, d_cell_1, d_joined, *_), kept = recur(step, frames, keep=(0, 2, 5, 6, 7), reverse=True)
-    d_state_0 = ops.matmul(dz_0, transposed(kernel_0[:, units:]))
+    d_state_0 = ops.matmul(dz_0, kernel_0)[..., units : 2 * units]
     dz_0, dz_1, d_attention, d_contexts, d_scores = map(stacked, kept)
-    _keep(grads, 'attention', ops.concatenate([tape_1.states, encoded.contexts], axis=-1), d_attention)
-    _keep(grads, 'decoder_0', tape_0.operands, dz_0, missing_rows=config.joints)
-    _keep(grads, 'decoder_1', tape_1.operands, dz_1)
+    _keep(grads, params, 'attention', ops.concatenate([tape_1.states, encoded.contexts], axis=-1), d_attention)
+    _keep(grads, params, 'decoder_0', tape_0.operands, dz_0)
+    _keep(grads, params, 'decoder_1', tape_1.operands, dz_1)
     d_keys = _summed_over_steps(d_scores, tape_1.states)
-    _keep(grads, 'memory', states, d_keys)
+    _keep(grads, params, 'memory', states, d_keys)
     d_states = _summed_over_steps(encoded.alignments, d_contexts)
     d_states = d_states + project(d_keys, transposed(linear_map(params, 'memory')[0]))
-    return d_states, ((d_cell_0, d_state_0), (d_cell_1, d_joined[..., units:]))
+    return d_states, ((d_cell_0, d_state_0), (d_cell_1, d_joined[..., units : 2 * units]))
 
 
 @fused
@@ -177,17 +180,20 @@ def _summed_over_steps(weights, vectors):
 def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads: dict):
     """Goes back through the decoder without attention; arguments and result as in `_decoder_gradient`."""
     units = config.units
-    kernel_0 = transposed(linear_map(params, 'decoder_0')[0][:, config.joints :])
-    kernel_1 = transposed(linear_map(params, 'decoder_1')[0])
+    kernel_0 = backward_kernel(linear_map(params, 'decoder_0')[0][:, config.joints :])
+    kernel_1 = backward_kernel(linear_map(params, 'decoder_1')[0])
     (start_0, _), (start_1, _) = encoded.last
     nothing = ops.zeros_like(start_0)
+    settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
         gates_0, before_0, cell_0, gates_1, before_1, cell_1, d_output = frame
-        d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing,) * 6
-        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_output, later=later)
+        d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing, nothing, nothing, None, None, None)
+        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_output, later=later, **settings)
         d_joined = ops.matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, d_state_0)
+        dz_0, d_cell_0 = lstm_cell_gradient(
+            gates_0, before_0, cell_0, d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1]
+        )
         return d_cell_0, ops.matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
 
     tape_0, tape_1 = encoded.decoder
@@ -198,15 +204,15 @@ def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads
     )
     last, kept = recur(step, frames, keep=(4, 5), reverse=True)
     dz_0, dz_1 = map(stacked, kept)
-    _keep(grads, 'decoder_0', tape_0.operands, dz_0, missing_rows=config.joints)
-    _keep(grads, 'decoder_1', tape_1.operands, dz_1)
-    return ops.zeros_like(encoded.states), ((last[0], last[1]), (last[2], last[3][..., units:]))
+    _keep(grads, params, 'decoder_0', tape_0.operands, dz_0)
+    _keep(grads, params, 'decoder_1', tape_1.operands, dz_1)
+    return ops.zeros_like(encoded.states), ((last[0], last[1][..., :units]), (last[2], last[3][..., units : 2 * units]))
 
 
 def _encoder_gradient(params, encoded: Encoded, d_states, d_last, grads: dict) -> None:
     """Goes back through the encoder's two layers."""
     tape_0, tape_1 = encoded.layers
     dz_1, d_first = lstm_layer_gradient(tape_1, linear_map(params, 'encoder_1')[0], d_states, d_last[1])
-    _keep(grads, 'encoder_1', tape_1.operands, dz_1)
+    _keep(grads, params, 'encoder_1', tape_1.operands, dz_1)
     dz_0, _ = lstm_layer_gradient(tape_0, linear_map(params, 'encoder_0')[0], d_first, d_last[0], lowest=True)
-    _keep(grads, 'encoder_0', tape_0.operands, dz_0)
+    _keep(grads, params, 'encoder_0', tape_0.operands, dz_0)

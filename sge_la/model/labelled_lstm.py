@@ -109,7 +109,7 @@ def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
     batch, classes = answers.shape
     d_logits = (ops.softmax(answers, axis=-1) - ops.one_hot(labels, classes, dtype=answers.dtype)) / batch
     d_logits = ops.broadcast_to(d_logits, (means.shape[0], batch, classes))
-    grads = {KERNEL: kernel_gradient(means, d_logits), BIAS: bias_gradient(d_logits)}
+    grads = {KERNEL: kernel_gradient(means, d_logits, params[KERNEL].shape), BIAS: bias_gradient(d_logits, classes)}
     d_means = ops.matmul(d_logits, transposed(params[KERNEL])) / states.shape[1]
     d_states = ops.broadcast_to(d_means[:, None], states.shape)
     return (cross_entropy(answers, labels), answers), {**grads, **_encoder_gradients(params, tapes, d_states)}
@@ -122,5 +122,7 @@ def _encoder_gradients(params: dict, tapes: tuple[LayerTape, ...], d_states) -> 
         dz, d_states = lstm_layer_gradient(
             tape, linear_map(params, name)[0], d_states, nothing, lowest=name == _LAYERS[0]
         )
-        grads |= dict(zip(LINEAR_MAPS[name], (kernel_gradient(tape.operands, dz), bias_gradient(dz)), strict=True))
+        shape = tuple(linear_map(params, name)[0].shape)
+        found = kernel_gradient(tape.operands, dz, shape), bias_gradient(dz, shape[2])
+        grads |= dict(zip(LINEAR_MAPS[name], found, strict=True))
     return grads

@@ -90,6 +90,7 @@ def _contrast_gradient(d_rows, directions, lengths):
     return (d_directions - along * directions) / lengths
 
 
+@fused
 def l2_loss(params: dict, weight: float):
     """`weight · Σ ½ θ²` over every variable, biases included, as in the original; its gradient is `weight · θ`.
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from sge_la.backends import fused
+from sge_la.backends import fused, spread
 
 FORGET_BIAS = 1.0
 # Loops up to this many frames are unrolled: that runs fastest, but compile time grows with every frame.
@@ -97,22 +97,34 @@ def project(frames, kernel):
     return ops.reshape(ops.matmul(rows, kernel), (axes, length, -1, kernel.shape[-1]))
 
 
-def kernel_gradient(operands, dz):
-    """The gradient of a kernel `[A, K, M]`, as one product over all time steps.
+def backward_kernel(kernel):
+    """A kernel `[A, K, M]` as gradients are multiplied with it: `[A, ≥ M, ≥ K]`, see `spread`."""
+    return spread(transposed(spread(kernel)))
+
+
+def kernel_gradient(operands, dz, shape: tuple[int, ...]):
+    """The gradient of a kernel, as one product over all time steps.
 
     Args:
         operands: what the kernel was multiplied with, `[A, ..., K]`.
-        dz: the gradient of the products, `[A, ..., M]`.
+        dz: the gradient of the products, `[A, ..., ≥ M]`.
+        shape: of the kernel, `(A, ≥ K, M)`. Its first rows were multiplied with zeros if it has more than K, so that
+            their gradient is zero.
     """
-    axes = dz.shape[0]
-    operands = ops.reshape(operands, (axes, -1, operands.shape[-1]))
-    return ops.matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (axes, -1, dz.shape[-1])))
+    operands = ops.reshape(operands, (shape[0], -1, operands.shape[-1]))
+    product = ops.matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (shape[0], -1, dz.shape[-1])))
+    return product if product.shape == shape else _fitted(product, shape)
 
 
 @fused
-def bias_gradient(dz):
-    """The gradient of a bias `[A, M]` from that of the pre-activations `[A, ..., M]`."""
-    return ops.sum(ops.reshape(dz, (dz.shape[0], -1, dz.shape[-1])), axis=1)
+def _fitted(product, shape):
+    return ops.pad(product[..., : shape[2]], ((0, 0), (shape[1] - product.shape[1], 0), (0, 0)))
+
+
+@fused
+def bias_gradient(dz, columns: int):
+    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, ..., ≥ columns]`."""
+    return ops.sum(ops.reshape(dz, (dz.shape[0], -1, dz.shape[-1]))[..., :columns], axis=1)
 
 
 @fused
@@ -121,14 +133,17 @@ def lstm_cell(cell, *parts):
 
     Args:
         cell: the cell's previous state c `[A, B, U]`.
-        parts: products and bias, whose sum are the pre-activations `[A, B, 4U]`, gates i, j, f, o side by side.
+        parts: products and bias, whose sum are the pre-activations, gates i, j, f, o side by side: the first 4U
+            columns of each `[A, B, ≥ 4U]`.
 
     Returns:
         The new c and h, each `[A, B, U]`, and the activated gates `[A, B, 4U]`.
     """
-    slope, shift, _ = _gate_columns(cell.shape[-1])
+    units = cell.shape[-1]
+    slope, shift, _ = _gate_columns(units)
+    z = sum(part[..., : 4 * units] for part in parts)
     # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates, which stay side by side.
-    gates = slope * ops.tanh(slope * sum(parts[1:], parts[0]) + shift) + (1 - slope)
+    gates = slope * ops.tanh(slope * z + shift) + (1 - slope)
     i, j, f, o = ops.split(gates, 4, axis=-1)
     cell = f * cell + i * j
     return cell, o * ops.tanh(cell), gates
@@ -141,7 +156,7 @@ def _gate_columns(units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @fused
-def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, later=None):
+def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, width, later=None, start=0):
     """The gradient of `lstm_cell`.
 
     Gradients of a joined operand come as they are: slicing them here costs nothing.
@@ -151,21 +166,24 @@ def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, later=None):
         cell_before, cell: c before and after the step `[A, B, U]`.
         d_cell: gradient of the new c.
         d_states: what adds up to the gradient of the new h: the first U columns of each `[A, B, ≥ U]`.
-        later: the last U columns of `[A, B, ≥ U]` are added as well, if given: what comes from the next step.
+        width: columns of the first result, at least 4U; those behind the gates are zero, see `spread`.
+        later: U columns of `[A, B, ≥ start + U]` are added as well, if given: what comes from the next step.
+        start: the first of them.
 
     Returns:
-        Gradients of the pre-activations `[A, B, 4U]` and of the previous c `[A, B, U]`.
+        Gradients of the pre-activations `[A, B, width]` and of the previous c `[A, B, U]`.
     """
     units = cell.shape[-1]
     i, j, f, o = ops.split(gates, 4, axis=-1)
     tanh = ops.tanh(cell)
     d_state = sum(part[..., :units] for part in d_states)
     if later is not None:
-        d_state = d_state + later[..., -units:]
+        d_state = d_state + later[..., start : start + units]
     d_cell = d_cell + d_state * o * (1 - tanh * tanh)
     d_gates = ops.concatenate([d_cell * j, d_cell * i, d_cell * cell_before, d_state * tanh], axis=-1)
     is_tanh = _gate_columns(units)[2]
-    return d_gates * (gates + is_tanh) * (1 - gates), d_cell * f  # tanh' = (1 + tanh)(1 - tanh)
+    dz = d_gates * (gates + is_tanh) * (1 - gates)  # tanh' = (1 + tanh)(1 - tanh)
+    return ops.pad(dz, ((0, 0), (0, 0), (0, width - 4 * units))), d_cell * f
 
 
 class LayerTape(NamedTuple):
@@ -195,12 +213,13 @@ def lstm_layer(frames, kernel, bias):
         The layer's tape, whose `states` are its outputs, and the last (c, h).
     """
     width, bias = frames.shape[-1], bias[:, None]
-    zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, kernel.shape[2] // 4))
+    first_kernel, kernel = spread(kernel[:, :width]), spread(kernel)
+    zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, bias.shape[-1] // 4))
 
     def step(carry, frame):
         if carry is None:
             operand = ops.concatenate([*frame, zero], axis=-1)
-            return *lstm_cell(zero, ops.matmul(*frame, kernel[:, :width]), bias), operand
+            return *lstm_cell(zero, ops.matmul(*frame, first_kernel), bias), operand
         cell, state, *_ = carry
         operand = ops.concatenate([*frame, state], axis=-1)
         return *lstm_cell(cell, ops.matmul(operand, kernel), bias), operand
@@ -220,17 +239,22 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bo
         lowest: the gradient of the frames is not wanted.
 
     Returns:
-        dz `[A, T, B, 4U]`, from which those of kernel and bias follow, and the gradient of the frames
+        dz `[A, T, B, ≥ 4U]`, from which those of kernel and bias follow, and the gradient of the frames
         `[A, T, B, K]` or None.
     """
     width = tape.operands.shape[-1] - tape.states.shape[-1]
-    kernel = transposed(kernel[:, width:] if lowest else kernel)
+    kernel = backward_kernel(kernel[:, width:] if lowest else kernel)
     d_last_cell, d_last_state = d_last
+    settings = {'width': kernel.shape[1], 'start': 0 if lowest else width}
 
     def step(carry, frame):
         gates, cell_before, cell, d_output = frame
-        d_cell, later = (d_last_cell, d_last_state) if carry is None else (carry[1], carry[2])
-        dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, d_cell, d_output, later=later)
+        if carry is None:
+            dz, d_cell = lstm_cell_gradient(
+                gates, cell_before, cell, d_last_cell, d_output, d_last_state, width=kernel.shape[1]
+            )
+        else:
+            dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, carry[1], d_output, later=carry[2], **settings)
         return dz, d_cell, ops.matmul(dz, kernel)
 
     cells_before = delayed(ops.zeros_like(d_last_cell), tape.cells)

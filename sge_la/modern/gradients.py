@@ -71,7 +71,7 @@ def _pretext(config, recipe: Recipe, params, inputs, encoded, d_contexts, grads:
     targets = inputs[:, ::-1]
     outputs = decode_frames(params, encoded)
     d_outputs = (outputs - targets) * share
-    _keep(grads, 'output', encoded.attention, d_outputs)
+    _keep(grads, params, 'output', encoded.attention, d_outputs)
     d_attention = project(d_outputs, transposed(linear_map(params, 'output')[0]))
     locality, d_alignments = zero, ops.zeros_like(encoded.alignments)
     if config.attention == 'LA':

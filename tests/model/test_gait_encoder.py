@@ -126,6 +126,10 @@ VARIANTS = [
     {'attention': 'MBA'},
     {'attention': 'none', 'contrastive': False},
     {'reverse': False, 'contrastive': False},
+    # Gates of 256 columns: on TensorFlow's CPU kernels have columns of zeros behind them (`backends.spread`).
+    {'units': 64},
+    {'units': 64, 'length': 13},
+    {'units': 64, 'attention': 'none', 'contrastive': False},
 ]
 
 
