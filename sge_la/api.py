@@ -33,7 +33,7 @@ from sge_la.layout import AXES, DatasetFiles
 from sge_la.options import EvaluateOptions
 from sge_la.run_folders import as_trained, named_folder, options_of_folder
 from sge_la.scoring import checkpoint_stem
-from sge_la.training import logits
+from sge_la.training import compiled_recogniser, logits
 
 _BLOCK = 2048
 _SIZES = (64, 512)
@@ -180,11 +180,13 @@ class Recogniser:
         """
         wanted, cages = len(skeletons), self.encoder.encode(_filled_up(np.asarray(skeletons, np.float32)))
         count, each, width = cages.shape
+        compiled = compiled_recogniser(self.encoder.options.precision)
         if feature_manner(self.encoder.options) == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z
             units = width // (len(AXES) * len(self.encoder.sources))
             split = cages.reshape(count, each, -1, units)
-            return logits(self.params, split.swapaxes(1, 2).reshape(count, -1))[:wanted]
-        return logits(self.params, cages.reshape(count * each, width)).reshape(count, each, -1).mean(axis=1)[:wanted]
+            return logits(self.params, split.swapaxes(1, 2).reshape(count, -1), compiled)[:wanted]
+        answers = logits(self.params, cages.reshape(count * each, width), compiled)
+        return answers.reshape(count, each, -1).mean(axis=1)[:wanted]
 
     def identify(self, skeletons: np.ndarray, top: int = 5) -> list[Answer]:
         """Who walks in a recording.

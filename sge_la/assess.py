@@ -35,7 +35,7 @@ def run_evaluation(options: EvaluateOptions) -> dict:
     folder = folder_of(options)
     at_hand = what_is_at_hand(options)
     places = find_networks(options, folder, at_hand.dataset)
-    environment = runtime.environment(runtime.start(options.gpu, options.seed))
+    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
     say(banner(options, environment))
     found = {}
     for name, stem, folder in places:

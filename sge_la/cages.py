@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sge_la import backends
 from sge_la.model.gait_encoder import EncoderConfig, axis_major, contrast_head, encode
 from sge_la.model.labelled_lstm import encoder_layers
+from sge_la.model.products import precision
 from sge_la.pretext import Pretext
 
 CHUNK = 128  # the original encodes each identity in batches of this many sequences
@@ -75,7 +76,10 @@ def features_of(config: EncoderConfig, manner: str, kind: str = 'context') -> Ca
     rows, values = feature_shape(config, manner, kind)
 
     def features(params, inputs):
-        inputs = axis_major(inputs)
+        with precision(config.precision):
+            return laid_out(params, axis_major(inputs))
+
+    def laid_out(params, inputs):
         if kind == 'contrast':
             encoded = encode(config, params, inputs)
             found = ops.swapaxes(contrast_head(params, encoded).vectors, 0, 1)  # [B, A, U]

@@ -142,7 +142,7 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
 _FIXED_BY_FOLDER = (
     *('dataset', 'attention', 'manner', 'length', 't', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'select'),
-    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without'),
+    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'precision'),
 )
 
 

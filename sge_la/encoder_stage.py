@@ -22,7 +22,7 @@ from sge_la.labelled_stage import fit_labelled, load_labelled
 from sge_la.layout import AXES
 from sge_la.model import gait_encoder, labelled_lstm
 from sge_la.model.gait_encoder import EncoderConfig
-from sge_la.options import PLUS, TrainOptions, encoder_suffix, trains_otherwise
+from sge_la.options import PLUS, TrainOptions, encoder_suffix, recorded_precision, trains_otherwise
 from sge_la.pretext import pretext
 from sge_la.training import TrainingState, fit_encoder, fresh_state
 
@@ -79,6 +79,7 @@ def _job(options, task: str, attention: str, joints: int) -> EncoderJob:
         contrastive=options.encoding == 'CAGE',
         temperature=options.t,
         detach_contrast=bool(options.frozen),
+        precision=options.precision,
     )
     source = options.transfer or options.dataset
     names = {'frozen': options.frozen, 'view': options.view, 'task': task, 'encoding': options.encoding}
@@ -169,6 +170,7 @@ def encoder_record(options: TrainOptions, job: EncoderJob, data: TrainingData) -
         'batch_size': options.batch_size,
         'seed': options.seed,
         'data': data.fingerprint,
+        **recorded_precision(options),
     }
 
 
@@ -210,7 +212,7 @@ def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path)
     rows = encoder_rows(data, options)
     if job.labelled:
         rows = rows[data.classes[rows] >= 0]
-        settings = {'epochs': options.epochs, 'batch_size': options.batch_size}
+        settings = {'epochs': options.epochs, 'batch_size': options.batch_size, 'precision': options.precision}
         found = fit_labelled(data.split.skeletons, data.classes, rows, state, **settings)
     else:
         found = _fit_pretext(options, job, data, rows, state)

@@ -32,13 +32,13 @@ from sge_la.probes import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.recognition_stage import EpochChoice, train_recognition
 from sge_la.run_folders import recognition_folder
 from sge_la.scoring import score_test
-from sge_la.training import TrainingState
+from sge_la.training import TrainingState, compiled_recogniser
 
 say = tqdm.write
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
-    *('figures', 'tensorboard', 'recipe', 'without'),
+    *('figures', 'tensorboard', 'recipe', 'without', 'precision'),
 )
 
 
@@ -80,7 +80,7 @@ def train_encoders(options: TrainOptions, dataset: Dataset) -> tuple[dict, Train
     Returns:
         The environment for config.json, the training sequences, and the encoders, trained now or before.
     """
-    environment = runtime.environment(runtime.start(options.gpu, options.seed))
+    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
     say(banner(options, environment))
     say(f' ## Training Gait Encoding Model: {options.train_flag == 1}')
     matches = protocols.protocol_of(options) == protocols.CME
@@ -134,6 +134,7 @@ def _first_results(options, folder, names: list[str], state: TrainingState, choi
             feature_manner(options),
             batch_size=options.rn_batch_size,
             fill_batch=protocols.fills_batch(options),
+            compiled=compiled_recogniser(options.precision),
         )
         best, last = choice.single.get(name, choice.joint), {**summary(scored.evaluation), 'epoch': state.epoch}
         found[name] = {

@@ -114,12 +114,18 @@ def answer_of(recogniser: Recogniser) -> Callable:
     from sge_la.layout import AXES
     from sge_la.model.recognition import recognise
     from sge_la.modern.recipe import MODERN
+    from sge_la.options import FLOAT32
 
     options, sources = recogniser.encoder.options, recogniser.encoder.sources
     if options.recipe == MODERN:
         raise UserError(
             'runs of --recipe modern measure the bones of every skeleton before they encode it, which is not exported '
             'yet: use sge_la.identify, or a run of --recipe original'
+        )
+    if options.precision != FLOAT32:
+        raise UserError(
+            f'runs of --precision {options.precision} are not exported, because ONNX Runtime has no such '
+            'products on CPUs: use sge_la.identify, or a run of --precision float32'
         )
     if any(source.task == 'sorting' for source in sources):
         raise UserError(

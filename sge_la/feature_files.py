@@ -20,7 +20,7 @@ from sge_la.features import FeatureSource, by_source, one_hot, row_labels, write
 from sge_la.files import os_errors, read_json, save_npy, write_json
 from sge_la.modern.recipe import MODERN
 from sge_la.modern.sources import load_source
-from sge_la.options import PLUS, TASKS, changed_by_faithful
+from sge_la.options import PLUS, TASKS, changed_by_faithful, recorded_precision
 
 say = tqdm.write
 # The original's file names of the test features, in the order of the test sets (IAS has two).
@@ -121,6 +121,7 @@ def feature_record(options, data: TrainingData, sources: list[FeatureSource], da
         'data': data.fingerprint,
         'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
         'encoders': f'{checksum:08x}',
+        **recorded_precision(options),
     }
 
 

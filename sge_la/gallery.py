@@ -218,7 +218,7 @@ def run_gallery(options) -> dict:
     Returns:
         What was printed, by pair of sets.
     """
-    environment = runtime.environment(runtime.start(options.gpu, options.seed))
+    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
     place = options.dataset, options.length, options.data_dir
     files, _ = find(*place, view=options.view)
     names = present_tests(files)

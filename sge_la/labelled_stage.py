@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sge_la import backends, checkpoints
 from sge_la.errors import UserError
 from sge_la.layout import AXES
-from sge_la.model import labelled_lstm
+from sge_la.model import labelled_lstm, products
 from sge_la.model.adam import adam_step
 from sge_la.model.gait_encoder import axis_major
 from sge_la.training import LEARNING_RATE, NotFinite, TrainingState, encoder_batches
@@ -22,17 +22,29 @@ from sge_la.training import LEARNING_RATE, NotFinite, TrainingState, encoder_bat
 _SCORED_AT_ONCE = 2048
 
 
-def _step(state, inputs, labels):
-    params, first, second, number = state
-    number = number + 1
-    (loss, logits), grads = labelled_lstm.loss_and_gradients(params, axis_major(inputs), labels)
-    correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
-    updated = adam_step(params, first, second, grads, number, LEARNING_RATE)
-    return (*updated, number), ops.stack([loss, correct])
+@cache
+def _step(precision: str) -> Callable:
+    def step(state, inputs, labels):
+        params, first, second, number = state
+        number = number + 1
+        with products.precision(precision):
+            (loss, logits), grads = labelled_lstm.loss_and_gradients(params, axis_major(inputs), labels)
+        correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
+        updated = adam_step(params, first, second, grads, number, LEARNING_RATE)
+        return (*updated, number), ops.stack([loss, correct])
+
+    return step
 
 
 def fit_labelled(
-    skeletons: np.ndarray, labels: np.ndarray, rows: np.ndarray, state: TrainingState, *, epochs: int, batch_size: int
+    skeletons: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    state: TrainingState,
+    *,
+    epochs: int,
+    batch_size: int,
+    precision: str = products.FLOAT32,
 ) -> Iterator[TrainingState]:
     """Trains an LSTM with labels; yields the state after every epoch.
 
@@ -43,6 +55,7 @@ def fit_labelled(
         state: where to go on from.
         epochs: in all.
         batch_size: B.
+        precision: of the products, see `sge_la.model.products`.
 
     Yields:
         The state, whose history has gained `cross_entropy` and `accuracy` of the epoch's last batch, and `seconds`.
@@ -51,7 +64,7 @@ def fit_labelled(
         NotFinite: a loss is NaN or infinite.
     """
     batches, labels = encoder_batches(rows, batch_size), np.ascontiguousarray(labels, np.int32)
-    run = backends.current().epoch_runner(_step, lambda chosen: (skeletons[chosen], labels[chosen]))
+    run = backends.current().epoch_runner(_step(precision), lambda chosen: (skeletons[chosen], labels[chosen]))
     held = (state.params, state.first, state.second, np.float32(state.step))
     for epoch in range(state.epoch + 1, epochs + 1):
         began = time.perf_counter()

@@ -18,6 +18,8 @@ from sge_la.casia_b import protocols
 from sge_la.layout import CONDITION_MATCHING
 from sge_la.modern.recipe import MODERN, ORIGINAL, piece
 
+# Of the operands of matrix products.
+FLOAT32, BFLOAT16 = 'float32', 'bfloat16'
 TASKS = ('rev_rec', 'prediction', 'sorting')
 PLUS = 'rev_rec_plus'
 BATCH_SIZE = 128
@@ -183,6 +185,11 @@ class CommonOptions:
         'original: as the papers train; modern: the same method, trained as one would today (see README)',
         choices=(ORIGINAL, MODERN),
     )
+    precision: str = flag(
+        FLOAT32,
+        'matrix products of float32, or of operands that are rounded to bfloat16; weights and sums stay float32',
+        choices=(FLOAT32, BFLOAT16),
+    )
     without: str | None = flag(
         None, "pieces of the modern recipe to leave out, joined by '+', such as sizes+decay", type=piece
     )
@@ -292,6 +299,8 @@ def encoder_suffix(options, task: str) -> str:
         parts.append('select-val')
     if options.faithful and trains_otherwise(options, task):
         parts.append('faithful')
+    if options.precision != FLOAT32:
+        parts.append(f'precision-{options.precision}')
     if options.by_seed and not options.transfer:
         parts.append(f'seed-{options.seed}')
     return protocols.encoder_suffix(options) + ''.join(f'_{part}' for part in parts)
@@ -327,15 +336,22 @@ def recognition_suffix(options) -> str:
         parts.append(f'probe-{options.probe}')
     if changed_by_faithful(options):
         parts.append('faithful')
+    if options.precision != FLOAT32:
+        parts.append(f'precision-{options.precision}')
     if options.by_seed:
         parts.append(f'seed-{options.seed}')
     return protocols.recognition_suffix(options) + ''.join(f'_{part}' for part in parts)
 
 
+def recorded_precision(options) -> dict[str, str]:
+    """What a run's record says of its precision: nothing of float32, as records did before there was a choice."""
+    return {} if options.precision == FLOAT32 else {'precision': options.precision}
+
+
 def options_of_suffix(suffix: str) -> dict[str, Any]:
     """The options that a suffix of a recognition network's folder tells, the reverse of `recognition_suffix`."""
     found: dict[str, Any] = {}
-    named = r'_(ablation|transfer|select|probe|seed|recipe|without)-([^_]+)'
+    named = r'_(ablation|transfer|select|probe|precision|seed|recipe|without)-([^_]+)'
     found |= {match[1]: match[2] for match in re.finditer(named, suffix)}
     if re.search(r'_c_reid(?=_|$)', suffix):
         found['c_reid'] = 1

@@ -22,6 +22,7 @@ from sge_la.gallery import sequence_features
 from sge_la.layout import AXES
 from sge_la.matching import nearest
 from sge_la.model.gait_encoder import axis_major, decode_frames, encode
+from sge_la.model.products import precision
 from sge_la.options import PLUS, EvaluateOptions
 from sge_la.probes import AtHand, are_trained, probe_features
 from sge_la.report import write_report
@@ -161,7 +162,8 @@ def _reconstruction(options, source: FeatureSource, split: Split, rows: np.ndarr
     """The sequence whose error is the middle one among those given."""
     pretext = source.view(split.skeletons, options.seed, test=True)
     encoded = encode(source.config, source.params, axis_major(pretext.inputs(rows)))
-    output = np.asarray(decode_frames(source.params, encoded)).transpose(2, 1, 3, 0)  # [A, T, B, J] to [B, T, J, A]
+    with precision(source.config.precision):
+        output = np.asarray(decode_frames(source.params, encoded)).transpose(2, 1, 3, 0)  # [A, T, B, J] to [B, T, J, A]
     output, target = source.skeletons(output), source.skeletons(pretext.targets(rows))
     error = np.square(output - target).sum(axis=(1, 2, 3))
     middle = int(np.argsort(error)[len(error) // 2])

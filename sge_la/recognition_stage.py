@@ -136,10 +136,11 @@ def train_recognition(
         state = kept[0]
         choice.restore(kept[1])
         say_resumed(kept[1].warning, state.epoch, options.rn_epochs)
-    compiled = compiled_recogniser()
+    compiled = compiled_recogniser(options.precision)
     steps = len(train.X) // options.rn_batch_size
     settings = {'epochs': options.rn_epochs, 'batch_size': options.rn_batch_size, 'rate': options.rn_rate}
-    epochs = fit_recognition(train.X, train.labels, state, **settings, progress='recognition')
+    settings |= {'precision': options.precision, 'progress': 'recognition'}
+    epochs = fit_recognition(train.X, train.labels, state, **settings)
     logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
     with stages.naming_last_state(folder, '--rn_epochs'), logs as log:
         for state in epochs:

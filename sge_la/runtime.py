@@ -101,8 +101,13 @@ def _jax_device(gpu: int) -> str:
     return f'GPU {gpu}: {devices[gpu].device_kind}'
 
 
-def environment(device: str) -> dict[str, str | int]:
-    """Versions and machine, for config.json and benchmark records."""
+def environment(device: str, precision: str = 'float32') -> dict[str, str | int]:
+    """Versions and machine, for config.json and benchmark records.
+
+    Args:
+        device: in words, from `start`.
+        precision: what the run asked for, `--precision`.
+    """
     import keras
     import numpy
 
@@ -114,7 +119,7 @@ def environment(device: str) -> dict[str, str | int]:
         'backend': backend,
         backend: __import__(backend).__version__,
         'device': device,
-        'matrix_products': matrix_products(device),
+        'matrix_products': matrix_products(device, precision),
         'threads': os.cpu_count() or 1,
         'machine': f'{platform.system()} {platform.machine()}',
     }
@@ -122,12 +127,15 @@ def environment(device: str) -> dict[str, str | int]:
     return found | ({'git_revision': revision} if revision else {})
 
 
-def matrix_products(device: str) -> str:
-    """The precision of float32 matrix products: 'float32', or on a GPU 'TF32' unless the backend is told otherwise.
+def matrix_products(device: str, precision: str = 'float32') -> str:
+    """The precision of matrix products: 'float32', or on a GPU 'TF32' unless the backend is told otherwise; 'bfloat16'.
 
     Args:
         device: in words, from `start`.
+        precision: what the run asked for: the above is said of 'float32', anything else is what it says.
     """
+    if precision != 'float32':
+        return precision
     import keras
 
     if device.startswith('CPU'):

@@ -39,7 +39,7 @@ def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: d
         `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote`, `last` and `epochs` (by
         the rule that would choose them, see `sge_la.epochs`): Rank-1, nAUC, Rank-n, sequences.
     """
-    manner, compiled = feature_manner(options), compiled_recogniser()
+    manner, compiled = feature_manner(options), compiled_recogniser(options.precision)
     params = checkpoints.load_recognition(
         folder,
         test.features.X.shape[1],

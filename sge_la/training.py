@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sge_la import backends
 from sge_la.errors import UserError
 from sge_la.layout import AXES
-from sge_la.model import gait_encoder, recognition
+from sge_la.model import gait_encoder, products, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.gait_encoder import EncoderConfig
 from sge_la.model.gradients import losses, losses_and_gradients
@@ -224,9 +224,10 @@ def recognition_step(state, features, labels, rate: float = LEARNING_RATE):
 
 
 @cache
-def _recognition_step(rate: float) -> Callable:
+def _recognition_step(rate: float, precision: str) -> Callable:
     def step(state, features, labels):
-        return recognition_step(state, features, labels, rate)
+        with products.precision(precision):
+            return recognition_step(state, features, labels, rate)
 
     return step
 
@@ -239,6 +240,7 @@ def fit_recognition(
     epochs: int,
     batch_size: int = 128,
     rate: float = LEARNING_RATE,
+    precision: str = products.FLOAT32,
     progress: str | None = None,
 ) -> Iterator[TrainingState]:
     """Stage 2: trains the recognition network; yields the state after every epoch.
@@ -251,6 +253,7 @@ def fit_recognition(
         epochs: in all.
         batch_size: rows a step.
         rate: Adam's.
+        precision: of the products, see `sge_la.model.products`.
         progress: what the bar says; None shows none.
 
     Yields:
@@ -262,7 +265,7 @@ def fit_recognition(
     labels = np.ascontiguousarray(labels, np.int32)
     batches = encoder_batches(np.arange(len(features)), batch_size, 'rows', '--rn_batch_size')
     run = backends.current().epoch_runner(
-        _recognition_step(rate), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
+        _recognition_step(rate, precision), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
     )
     held = (state.params, state.first, state.second, np.float32(state.step))
     with tqdm(
@@ -289,7 +292,7 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
 
     Args:
         features: `[R, D]`, any float dtype, may be a memory map.
-        compiled: from `compiled_recogniser()`, to be reused over epochs.
+        compiled: from `compiled_recogniser`; None computes in float32.
 
     Returns:
         float32 `[R, C]`.
@@ -306,6 +309,11 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
 
 
 @cache
-def compiled_recogniser() -> Callable:
-    """`recognise`, compiled."""
-    return backends.current().compiled(recognition.recognise)
+def compiled_recogniser(precision: str = products.FLOAT32) -> Callable:
+    """`recognise`, compiled for a precision of the products."""
+
+    def recognise(params, features):
+        with products.precision(precision):
+            return recognition.recognise(params, features)
+
+    return backends.current().compiled(recognise)

@@ -256,6 +256,13 @@ def test_a_folders_run_counts_as_typed():
         ('--probe Still', '_probe-Still', ''),
         ('--ablation GE-GD-BAS-AGEs', '_ablation-GE-GD-BAS-AGEs', '_ablation-GE-GD-BAS'),
         ('--ablation GE-GD-Rev-LAS', '_ablation-GE-GD-Rev-LAS', ''),
+        ('--precision float32', '', ''),
+        ('--precision bfloat16', '_precision-bfloat16', '_precision-bfloat16'),
+        (
+            '--precision bfloat16 --transfer KGBD',
+            '_transfer-KGBD_precision-bfloat16',
+            '_precision-bfloat16',
+        ),
     ],
 )
 def test_suffixes_name_what_the_originals_names_do_not(flags, recognition, encoder):

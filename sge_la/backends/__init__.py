@@ -27,6 +27,15 @@ def spread(matrices):
     return current().spread(matrices)
 
 
+def bfloat16_product(left, right):
+    """`left @ right` of operands rounded to bfloat16, `[..., N, K]` and `[..., K, M]`; sums and result are float32.
+
+    TensorFlow's products round the result to bfloat16 too, before it becomes float32 (on CPUs that have no such
+    products, towards zero).
+    """
+    return current().bfloat16_product(left, right)
+
+
 def fused(function: Callable) -> Callable:
     """Decorates a function of elementwise operations and small sums: one pass over memory where that is to be had.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -21,6 +22,12 @@ def fused(function: Callable) -> Callable:
 def spread(matrices):
     """The matrices themselves: XLA lays them out as it likes."""
     return matrices
+
+
+def bfloat16_product(left, right):
+    """See `sge_la.backends.bfloat16_product`."""
+    left, right = jnp.asarray(left, jnp.bfloat16), jnp.asarray(right, jnp.bfloat16)
+    return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
 
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:

@@ -56,6 +56,11 @@ def spread(matrices):
     return tf.pad(matrices, ((0, 0), (0, 0), (0, _SPREAD)))
 
 
+def bfloat16_product(left, right):
+    """See `sge_la.backends.bfloat16_product`; no kernel of TensorFlow's gives float32 for bfloat16 operands."""
+    return tf.cast(tf.matmul(tf.cast(left, tf.bfloat16), tf.cast(right, tf.bfloat16)), tf.float32)
+
+
 @cache
 def _compiled_piece(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)

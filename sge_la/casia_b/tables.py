@@ -113,7 +113,7 @@ def train_conditions(options, raw: Dataset) -> dict:
 
 def match_conditions(options, raw: Dataset) -> dict:
     """CME: matches with encoders that were trained before; as `train_conditions`."""
-    environment = runtime.environment(runtime.start(options.gpu, options.seed))
+    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
     say(banner(options, environment))
     dataset = normalised(raw, options)
     return _match(options, raw, dataset, encoder_jobs(options, dataset.joints))

@@ -15,6 +15,7 @@ from keras import ops
 from sge_la.backends import spread
 from sge_la.model.attention import attend, locality_mask
 from sge_la.model.lstm import LayerTape, before, by_time, lstm_cell, lstm_layer, project, recur, stacked
+from sge_la.model.products import FLOAT32, as_configured, matmul
 
 _ENCODER = 'rnn/multi_rnn_cell/cell_{}/lstm_cell/{}'
 _DECODER = 'decode/decoder/Attention_Wrapper/'
@@ -47,6 +48,7 @@ class EncoderConfig:
         temperature: t of the contrastive loss.
         l2: weight of the L2 term.
         detach_contrast: the head learns from CAGEs that it does not change (`--frozen 1`).
+        precision: of the products with kernels, see `sge_la.model.products`.
     """
 
     length: int
@@ -58,6 +60,7 @@ class EncoderConfig:
     temperature: float = 0.1
     l2: float = 0.02
     detach_contrast: bool = False
+    precision: str = FLOAT32
 
     @property
     def attends(self) -> bool:
@@ -154,6 +157,7 @@ def linear_map(params: dict, name: str):
     return params[kernel], None if bias is None else params[bias]
 
 
+@as_configured
 def encode(config: EncoderConfig, params: dict, inputs) -> Encoded:
     """Encoder, decoder and the attention between them, without any loss (paper: h, a_t and c_t).
 
@@ -186,15 +190,15 @@ def _decode(config, params, keys, states, last):
     def step(carry, frame):
         if carry is None:  # no attention vector yet
             (cell_0, state_0), (cell_1, state_1) = last
-            z = ops.matmul(state_0, first_kernel)
+            z = matmul(state_0, first_kernel)
         else:
             cell_0, state_0, _, cell_1, state_1, _, attention, _, _ = carry
-            z = ops.matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
+            z = matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
         cell_0, state_0, gates_0 = lstm_cell(cell_0, z, bias_0)
-        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
+        z = matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
         cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
         context, alignment = attend(state_1, keys, states, frame[0])
-        attention = ops.matmul(ops.concatenate([state_1, context], axis=-1), attention_kernel)
+        attention = matmul(ops.concatenate([state_1, context], axis=-1), attention_kernel)
         return cell_0, state_0, gates_0, cell_1, state_1, gates_1, attention, context, alignment
 
     (_, state_0), (_, state_1) = last
@@ -219,8 +223,8 @@ def _decode_plainly(config, params, states, last):
             (cell_0, state_0), (cell_1, state_1) = last
         else:
             cell_0, state_0, _, cell_1, state_1, _ = carry
-        cell_0, state_0, gates_0 = lstm_cell(cell_0, ops.matmul(state_0, kernel_0), bias_0)
-        z = ops.matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
+        cell_0, state_0, gates_0 = lstm_cell(cell_0, matmul(state_0, kernel_0), bias_0)
+        z = matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
         cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
         return cell_0, state_0, gates_0, cell_1, state_1, gates_1
 
@@ -252,5 +256,5 @@ def contrast_head(params: dict, encoded: Encoded) -> Head:
     (kernel_0, bias_0), (kernel_1, bias_1) = linear_map(params, 'head_0'), linear_map(params, 'head_1')
     axes, length, _, units = encoded.contexts.shape
     flattened = ops.reshape(ops.swapaxes(encoded.contexts, 1, 2), (axes, -1, length * units))
-    hidden = ops.relu(ops.matmul(flattened, kernel_0) + bias_0[:, None])
-    return Head(flattened, hidden, ops.matmul(hidden, kernel_1) + bias_1[:, None])
+    hidden = ops.relu(matmul(flattened, kernel_0) + bias_0[:, None])
+    return Head(flattened, hidden, matmul(hidden, kernel_1) + bias_1[:, None])

@@ -35,8 +35,10 @@ from sge_la.model.lstm import (
     stacked,
     transposed,
 )
+from sge_la.model.products import as_configured, matmul
 
 
+@as_configured
 def losses(config: EncoderConfig, params: dict, inputs, targets) -> dict:
     """The terms of the cost on one batch, without L2.
 
@@ -67,6 +69,7 @@ def _forward(config: EncoderConfig, params: dict, inputs, targets):
     return terms, encoded, head, outputs - targets, d_alignments, d_vectors
 
 
+@as_configured
 def losses_and_gradients(config: EncoderConfig, params: dict, inputs, targets) -> tuple[dict, dict]:
     """The terms of the cost, and the gradient of their sum (without L2) with respect to every parameter.
 
@@ -105,10 +108,10 @@ def _keep(grads: dict, params: dict, name: str, operands, dz) -> None:
 def _head_gradient(params: dict, head: Head, d_vectors, grads: dict):
     """Files the contrast head's gradients; returns that of the flattened CAGEs `[A, B, T·U]`."""
     _keep(grads, params, 'head_1', head.hidden, d_vectors)
-    d_hidden = ops.matmul(d_vectors, transposed(linear_map(params, 'head_1')[0]))
+    d_hidden = matmul(d_vectors, transposed(linear_map(params, 'head_1')[0]))
     d_hidden = ops.where(head.hidden > 0, d_hidden, 0.0)
     _keep(grads, params, 'head_0', head.flattened, d_hidden)
-    return ops.matmul(d_hidden, transposed(linear_map(params, 'head_0')[0]))
+    return matmul(d_hidden, transposed(linear_map(params, 'head_0')[0]))
 
 
 def _unflattened(d_flattened, like):
@@ -140,15 +143,15 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
         d_cell_0, d_cell_1, later_0, later_1 = nothing, nothing, None, None
         if carry is not None:
             dz_0, d_cell_0, _, d_cell_1, later_1, *_ = carry
-            later_0 = ops.matmul(dz_0, kernel_0)
+            later_0 = matmul(dz_0, kernel_0)
             d_attention = d_attention + later_0[..., :units]
-        d_joined = ops.matmul(d_attention, attention_kernel)
+        d_joined = matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
         dz_1, d_cell_1 = lstm_cell_gradient(
             gates_1, before_1, cell_1, d_cell_1, d_joined, d_query, later=later_1, **settings
         )
-        d_joined = ops.matmul(dz_1, kernel_1)
+        d_joined = matmul(dz_1, kernel_1)
         dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, later=later_0, **settings)
         return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
@@ -159,7 +162,7 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
         *map(by_time, (encoded.alignments, d_attention, d_contexts, d_alignments)),
     )
     (dz_0, d_cell_0, _, d_cell_1, d_joined, *_), kept = recur(step, frames, keep=(0, 2, 5, 6, 7), reverse=True)
-    d_state_0 = ops.matmul(dz_0, kernel_0)[..., units : 2 * units]
+    d_state_0 = matmul(dz_0, kernel_0)[..., units : 2 * units]
     dz_0, dz_1, d_attention, d_contexts, d_scores = map(stacked, kept)
     _keep(grads, params, 'attention', ops.concatenate([tape_1.states, encoded.contexts], axis=-1), d_attention)
     _keep(grads, params, 'decoder_0', tape_0.operands, dz_0)
@@ -190,11 +193,11 @@ def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads
         gates_0, before_0, cell_0, gates_1, before_1, cell_1, d_output = frame
         d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing, nothing, nothing, None, None, None)
         dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_output, later=later, **settings)
-        d_joined = ops.matmul(dz_1, kernel_1)
+        d_joined = matmul(dz_1, kernel_1)
         dz_0, d_cell_0 = lstm_cell_gradient(
             gates_0, before_0, cell_0, d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1]
         )
-        return d_cell_0, ops.matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
+        return d_cell_0, matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
 
     tape_0, tape_1 = encoded.decoder
     frames = (

@@ -20,6 +20,7 @@ from sge_la.model.lstm import (
     lstm_layer_gradient,
     transposed,
 )
+from sge_la.model.products import matmul
 
 KERNEL, BIAS = 'softmax/kernel', 'softmax/bias'
 _LAYERS = ('encoder_0', 'encoder_1')
@@ -90,7 +91,7 @@ def _means(tapes: tuple[LayerTape, ...]):
 
 
 def _logits(params: dict, means):
-    return ops.sum(ops.matmul(means, params[KERNEL]) + params[BIAS][:, None], axis=0)
+    return ops.sum(matmul(means, params[KERNEL]) + params[BIAS][:, None], axis=0)
 
 
 def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
@@ -110,7 +111,7 @@ def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
     d_logits = (ops.softmax(answers, axis=-1) - ops.one_hot(labels, classes, dtype=answers.dtype)) / batch
     d_logits = ops.broadcast_to(d_logits, (means.shape[0], batch, classes))
     grads = {KERNEL: kernel_gradient(means, d_logits, params[KERNEL].shape), BIAS: bias_gradient(d_logits, classes)}
-    d_means = ops.matmul(d_logits, transposed(params[KERNEL])) / states.shape[1]
+    d_means = matmul(d_logits, transposed(params[KERNEL])) / states.shape[1]
     d_states = ops.broadcast_to(d_means[:, None], states.shape)
     return (cross_entropy(answers, labels), answers), {**grads, **_encoder_gradients(params, tapes, d_states)}
 

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from sge_la.backends import fused, spread
+from sge_la.model.products import matmul
 
 FORGET_BIAS = 1.0
 # Loops up to this many frames are unrolled: that runs fastest, but compile time grows with every frame.
@@ -94,7 +95,7 @@ def project(frames, kernel):
     """
     axes, length, _, width = frames.shape  # -1 for the batch: exported models take any number of sequences
     rows = ops.reshape(frames, (axes, -1, width))
-    return ops.reshape(ops.matmul(rows, kernel), (axes, length, -1, kernel.shape[-1]))
+    return ops.reshape(matmul(rows, kernel), (axes, length, -1, kernel.shape[-1]))
 
 
 def backward_kernel(kernel):
@@ -112,7 +113,7 @@ def kernel_gradient(operands, dz, shape: tuple[int, ...]):
             their gradient is zero.
     """
     operands = ops.reshape(operands, (shape[0], -1, operands.shape[-1]))
-    product = ops.matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (shape[0], -1, dz.shape[-1])))
+    product = matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (shape[0], -1, dz.shape[-1])))
     return product if product.shape == shape else _fitted(product, shape)
 
 
@@ -219,10 +220,10 @@ def lstm_layer(frames, kernel, bias):
     def step(carry, frame):
         if carry is None:
             operand = ops.concatenate([*frame, zero], axis=-1)
-            return *lstm_cell(zero, ops.matmul(*frame, first_kernel), bias), operand
+            return *lstm_cell(zero, matmul(*frame, first_kernel), bias), operand
         cell, state, *_ = carry
         operand = ops.concatenate([*frame, state], axis=-1)
-        return *lstm_cell(cell, ops.matmul(operand, kernel), bias), operand
+        return *lstm_cell(cell, matmul(operand, kernel), bias), operand
 
     (cell, state, *_), (cells, states, gates, operands) = recur(step, (by_time(frames),), keep=(0, 1, 2, 3))
     return LayerTape(stacked(operands), gates, cells, stacked(states)), (cell, state)
@@ -255,7 +256,7 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bo
             )
         else:
             dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, carry[1], d_output, later=carry[2], **settings)
-        return dz, d_cell, ops.matmul(dz, kernel)
+        return dz, d_cell, matmul(dz, kernel)
 
     cells_before = delayed(ops.zeros_like(d_last_cell), tape.cells)
     frames = (tape.gates, cells_before, tape.cells, by_time(d_states))

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from sge_la.model.losses import cross_entropy
+from sge_la.model.products import matmul
 
 HIDDEN = 256
 
@@ -31,8 +32,8 @@ def initial_params(inputs: int, classes: int, seed: int, hidden: int = HIDDEN) -
 
 def recognise(params: dict, features):
     """Logits `[R, C]` of feature rows `[R, D]`."""
-    hidden = ops.relu(ops.matmul(features, params['W1']) + params['b1'])
-    return ops.matmul(hidden, params['W']) + params['Variable']
+    hidden = ops.relu(matmul(features, params['W1']) + params['b1'])
+    return matmul(hidden, params['W']) + params['Variable']
 
 
 def loss_and_gradients(params: dict, features, labels):
@@ -45,16 +46,16 @@ def loss_and_gradients(params: dict, features, labels):
     Returns:
         ((loss, logits `[B, C]`), gradients by variable name).
     """
-    z = ops.matmul(features, params['W1']) + params['b1']
+    z = matmul(features, params['W1']) + params['b1']
     hidden = ops.relu(z)
-    logits = ops.matmul(hidden, params['W']) + params['Variable']
+    logits = matmul(hidden, params['W']) + params['Variable']
     batch, classes = logits.shape
     dlogits = (ops.softmax(logits, axis=-1) - ops.one_hot(labels, classes, dtype=logits.dtype)) / batch
-    dz = ops.where(z > 0, ops.matmul(dlogits, ops.transpose(params['W'])), 0.0)
+    dz = ops.where(z > 0, matmul(dlogits, ops.transpose(params['W'])), 0.0)
     grads = {
-        'W1': ops.matmul(ops.transpose(features), dz),
+        'W1': matmul(ops.transpose(features), dz),
         'b1': ops.sum(dz, axis=0),
-        'W': ops.matmul(ops.transpose(hidden), dlogits),
+        'W': matmul(ops.transpose(hidden), dlogits),
         'Variable': ops.sum(dlogits, axis=0),
     }
     return (cross_entropy(logits, labels), logits), grads

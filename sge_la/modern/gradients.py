@@ -9,6 +9,7 @@ from sge_la.model.gait_encoder import EncoderConfig, contrast_head, decode_frame
 from sge_la.model.gradients import _decoder_gradient, _encoder_gradient, _head_gradient, _keep, _unflattened
 from sge_la.model.losses import locality_loss, reconstruction_loss
 from sge_la.model.lstm import project, transposed
+from sge_la.model.products import as_configured
 from sge_la.modern import head
 from sge_la.modern.losses import paired_contrastive_loss, smoothed_cross_entropy
 from sge_la.modern.recipe import Recipe
@@ -16,6 +17,7 @@ from sge_la.modern.recipe import Recipe
 TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive')
 
 
+@as_configured
 def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, params: dict, inputs, labels, step):
     """The terms of the cost on one batch, and the gradient of their weighted sum.
 

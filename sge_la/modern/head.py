@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from sge_la.backends import fused
+from sge_la.model.products import matmul
 from sge_la.model.recognition import HIDDEN
 
 # Its parameters stand beside the encoders', whose contrast head has the same names in the original.
@@ -81,10 +82,10 @@ def forward(params: dict, rows, masks=None):
         (logits `[B, C]`, rows as dropped, hidden layer before and after its mask).
     """
     dropped = rows if masks is None else rows * masks[0]
-    hidden = ops.relu(ops.matmul(dropped, params['W1']) + params['b1'])
+    hidden = ops.relu(matmul(dropped, params['W1']) + params['b1'])
     kept_hidden = hidden if masks is None else hidden * masks[1]
     # The last layer is linear, so the mean over rows may be taken before it.
-    return ops.matmul(ops.mean(kept_hidden, axis=1), params['W']) + params['Variable'], dropped, hidden, kept_hidden
+    return matmul(ops.mean(kept_hidden, axis=1), params['W']) + params['Variable'], dropped, hidden, kept_hidden
 
 
 def backward(params: dict, taped, masks, d_logits):
@@ -98,19 +99,19 @@ def backward(params: dict, taped, masks, d_logits):
     """
     dropped, hidden, kept_hidden = taped
     batch, each, width = dropped.shape
-    d_hidden = ops.matmul(d_logits, ops.transpose(params['W'])) / each
+    d_hidden = matmul(d_logits, ops.transpose(params['W'])) / each
     d_hidden = ops.repeat(ops.expand_dims(d_hidden, 1), each, axis=1)
     if masks is not None:
         d_hidden = d_hidden * masks[1]
     dz = ops.where(hidden > 0, d_hidden, 0.0)
     flat = ops.reshape(dz, (batch * each, -1))
     grads = {
-        'W1': ops.matmul(ops.transpose(ops.reshape(dropped, (batch * each, width))), flat),
+        'W1': matmul(ops.transpose(ops.reshape(dropped, (batch * each, width))), flat),
         'b1': ops.sum(flat, axis=0),
-        'W': ops.matmul(ops.transpose(ops.mean(kept_hidden, axis=1)), d_logits),
+        'W': matmul(ops.transpose(ops.mean(kept_hidden, axis=1)), d_logits),
         'Variable': ops.sum(d_logits, axis=0),
     }
-    d_rows = ops.reshape(ops.matmul(flat, ops.transpose(params['W1'])), dropped.shape)
+    d_rows = ops.reshape(matmul(flat, ops.transpose(params['W1'])), dropped.shape)
     if masks is not None:
         d_rows = d_rows * masks[0]
     return {PREFIX + name: grad for name, grad in grads.items()}, d_rows

@@ -21,8 +21,8 @@ from sge_la.modern import head, training
 from sge_la.modern.inputs import Inputs
 from sge_la.modern.recipe import Recipe
 from sge_la.modern.sources import ModernSource
-from sge_la.options import TrainOptions
-from sge_la.training import fresh_state, logits
+from sge_la.options import TrainOptions, recorded_precision
+from sge_la.training import compiled_recogniser, fresh_state, logits
 
 say = tqdm.write
 _RECORDED = (
@@ -99,6 +99,7 @@ def _record(options: TrainOptions, dataset: Dataset, data: TrainingData, recipe:
         'settings': {name: value for name, value in asdict(recipe).items() if name != 'without'},
         'data': data.fingerprint,
         'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
+        **recorded_precision(options),
     }
 
 
@@ -194,12 +195,13 @@ def sequence_logits(
     source = ModernSource(config, encoder_part(params), made=made)
     each, width = cages.feature_shape(config, manner)
     size, network, found = min(_SEQUENCES_AT_ONCE, len(rows)), head.head_params(params), []
+    compiled = compiled_recogniser(config.precision)
     block = np.empty((size * each, width), np.float32)
     for start in range(0, len(rows), size):
         chosen = rows[start : start + size]
         filled = np.concatenate([chosen, np.full(size - len(chosen), chosen[0])])
         fill_features(block, [source], skeletons, filled, manner, seed=0, test=True)
-        found.append(logits(network, block).reshape(size, each, -1).mean(axis=1)[: len(chosen)])
+        found.append(logits(network, block, compiled).reshape(size, each, -1).mean(axis=1)[: len(chosen)])
     return np.concatenate(found)
 
 
