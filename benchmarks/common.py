@@ -26,6 +26,7 @@ from typing import Any
 
 from sge_la import files, runtime
 from sge_la.errors import UserError
+from sge_la.options import BFLOAT16, FLOAT32
 
 # Orders of the square matrices that the yardstick tries. A GPU needs larger ones to be kept busy.
 CPU_SIZES = (1024, 2048, 3072)
@@ -104,11 +105,12 @@ def _backend() -> str:
     return backend
 
 
-def start(gpu: str = '0') -> dict[str, Any]:
+def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
     """Chooses the device and tells what a measured number has to be read with.
 
     Args:
         gpu: number of the GPU, '-1' for the CPU, as in `train.py`.
+        precision: of the matrix products, as in `train.py`.
 
     Returns:
         Machine, versions, backend, device and threads.
@@ -124,7 +126,7 @@ def start(gpu: str = '0') -> dict[str, Any]:
         'cpu': _cpu_model(),
         'cores': available_cores(),
         'memory_gib': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
-        **runtime.environment(device),
+        **runtime.environment(device, precision),
     }
 
 
@@ -190,6 +192,36 @@ def matrix_rate(dtype: str = 'float32', *, sizes: Sequence[int] | None = None, r
     return max(rates)
 
 
+def matrix_rates(precision: str) -> dict[str, float]:
+    """`matrix_rate` of float32 and, where it is measured, of bfloat16, by name."""
+    return {dtype: matrix_rate(dtype) for dtype in dict.fromkeys((FLOAT32, precision))}
+
+
+def beside_yardstick(gflops: float, *measured: Mapping[str, float]) -> dict[str, float]:
+    """A rate beside the best of what `matrix_rates` gave, before and after.
+
+    Returns:
+        `gflops`, `matrix_gflops`, `fraction_of_matrix_rate`; the last two with `_bfloat16` too, where it is measured.
+    """
+    found = {'gflops': gflops}
+    for dtype in measured[0]:
+        ending, best = '' if dtype == FLOAT32 else f'_{dtype}', max(rates[dtype] for rates in measured)
+        found |= {f'matrix_gflops{ending}': best, f'fraction_of_matrix_rate{ending}': gflops / best}
+    return found
+
+
+def yardstick_rows(results: Mapping[str, float]) -> list[tuple[str, str]]:
+    """What `beside_yardstick` gave, as rows of a table."""
+    rows = [('rate, GFLOP/s', f'{results["gflops"]:.0f}')]
+    for ending, words in (('', ''), (f'_{BFLOAT16}', f' of {BFLOAT16}')):
+        if f'matrix_gflops{ending}' in results:
+            rows += [
+                (f'rate of a large matrix product{words}, GFLOP/s', f'{results[f"matrix_gflops{ending}"]:.0f}'),
+                (f'fraction of the matrix rate{words}', f'{results[f"fraction_of_matrix_rate{ending}"]:.2f}'),
+            ]
+    return rows
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -210,6 +242,16 @@ def argument_parser(name: str, description: str) -> argparse.ArgumentParser:
         '--gpu', metavar='N', default='0', help='number of the GPU, -1 for the CPU (default %(default)s)'
     )
     return parser
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Adds `--precision`, as train.py has it."""
+    parser.add_argument(
+        '--precision',
+        choices=(FLOAT32, BFLOAT16),
+        default=FLOAT32,
+        help='operands of matrix products (default %(default)s)',
+    )
 
 
 def check_json_path(path: Path | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from benchmarks import common
 from sge_la.errors import run_command
+from sge_la.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -17,10 +18,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
     parser.add_argument('--batch_size', type=int, default=128, help='sequences in a batch (default 128)')
     parser.add_argument('--attention', choices=('LA', 'BA'), default='LA')
+    common.add_precision(parser)
     options = parser.parse_args(argv)
     common.check_json_path(options.json)
-    facts = common.start(options.gpu)
-    results = measure_step(options.length, options.joints, options.batch_size, options.attention, options.repeats)
+    facts = common.start(options.gpu, options.precision)
+    sizes = options.length, options.joints, options.batch_size
+    results = measure_step(*sizes, options.attention, options.repeats, options.precision)
     print(common.format_facts(facts))
     setting = f'{options.attention}, T={options.length}, J={options.joints}, B={options.batch_size}'
     rows = [
@@ -28,15 +31,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         ('step of three axes, s', f'{results["seconds_per_step"]:.3f}'),
         ('spread of the repeats', f'{results["spread"]:.2f}'),
         ('work of a step, GFLOP', f'{results["gflop_per_step"]:.1f}'),
-        ('rate, GFLOP/s', f'{results["gflops"]:.0f}'),
-        ('rate of a large matrix product, GFLOP/s', f'{results["matrix_gflops"]:.0f}'),
-        ('fraction of the matrix rate', f'{results["fraction_of_matrix_rate"]:.2f}'),
+        *common.yardstick_rows(results),
     ]
     print(common.format_table(('encoder step', setting), rows))
     common.write_json(options.json, 'encoder_step', facts, results)
 
 
-def measure_step(length: int, joints: int, batch_size: int, attention: str, repeats: int) -> dict[str, float]:
+def measure_step(
+    length: int, joints: int, batch_size: int, attention: str, repeats: int, precision: str = FLOAT32
+) -> dict[str, float]:
     """Measures full training steps: forward, gradients, L2, clipping and Adam.
 
     The matrix product is measured before and after, and the better of both counts.
@@ -51,7 +54,7 @@ def measure_step(length: int, joints: int, batch_size: int, attention: str, repe
     from sge_la.model.gait_encoder import EncoderConfig, initial_params
     from sge_la.training import encoder_step, fresh_state
 
-    config = EncoderConfig(length=length, joints=joints, attention=attention)
+    config = EncoderConfig(length=length, joints=joints, attention=attention, precision=precision)
     inputs = np.random.default_rng(0).normal(size=(batch_size, length, joints, 3)).astype(np.float32)
     state = fresh_state(initial_params(config, 0))
     step = backends.current().compiled(encoder_step(config))
@@ -64,18 +67,16 @@ def measure_step(length: int, joints: int, batch_size: int, attention: str, repe
     began = time.perf_counter()
     run()
     first = time.perf_counter() - began
-    before = common.matrix_rate()
+    before = common.matrix_rates(precision)
     timing = common.measure(run, repeats=10 * repeats)
-    matrix = max(before, common.matrix_rate())
+    after = common.matrix_rates(precision)
     work = encoder_cost(config).training * batch_size / 1e9
     return {
         'seconds_first_step': first,
         'seconds_per_step': timing.median,
         'spread': timing.spread,
         'gflop_per_step': work,
-        'gflops': work / timing.median,
-        'matrix_gflops': matrix,
-        'fraction_of_matrix_rate': work / timing.median / matrix,
+        **common.beside_yardstick(work / timing.median, before, after),
     }
 
 

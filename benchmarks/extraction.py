@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import common
 from sge_la.errors import run_command
+from sge_la.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,10 +20,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--sequences', type=int, default=8192, help='sequences to encode (default 8192)')
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
+    common.add_precision(parser)
     options = parser.parse_args(argv)
     common.check_json_path(options.json)
-    facts = common.start(options.gpu)
-    results = measure_extraction(options.sequences, options.length, options.joints, options.repeats)
+    facts = common.start(options.gpu, options.precision)
+    sizes = options.sequences, options.length, options.joints
+    results = measure_extraction(*sizes, options.repeats, options.precision)
     print(common.format_facts(facts))
     rows = [
         ('all sequences, s', f'{results["seconds"]:.3f}'),
@@ -30,9 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ('spread of the repeats', f'{results["spread"]:.2f}'),
         ('work, GFLOP', f'{results["gflop"]:.1f}'),
         ('features written, MiB', f'{results["bytes_written"] / 2**20:.0f}'),
-        ('rate, GFLOP/s', f'{results["gflops"]:.0f}'),
-        ('rate of a large matrix product, GFLOP/s', f'{results["matrix_gflops"]:.0f}'),
-        ('fraction of the matrix rate', f'{results["fraction_of_matrix_rate"]:.2f}'),
+        *common.yardstick_rows(results),
         ('peak memory of the process, MiB', f'{results["peak_bytes"] / 2**20:.0f}'),
         ('of it before the first sequence, MiB', f'{results["start_bytes"] / 2**20:.0f}'),
     ]
@@ -41,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     common.write_json(options.json, 'extraction', facts, results)
 
 
-def measure_extraction(sequences: int, length: int, joints: int, repeats: int) -> dict[str, float]:
+def measure_extraction(
+    sequences: int, length: int, joints: int, repeats: int, precision: str = FLOAT32
+) -> dict[str, float]:
     """Measures encoding with one row a frame (`--manner ap`), the file included.
 
     Returns:
@@ -54,7 +57,7 @@ def measure_extraction(sequences: int, length: int, joints: int, repeats: int) -
     from sge_la.model.gait_encoder import EncoderConfig, initial_params
     from sge_la.pretext import pretext
 
-    config = EncoderConfig(length=length, joints=joints)
+    config = EncoderConfig(length=length, joints=joints, precision=precision)
     params = initial_params(config, 0)
     skeletons = np.random.default_rng(0).normal(size=(sequences, length, joints, 3)).astype(np.float32)
     function, task, rows = cages.encoder_function(config, 'ap'), pretext('rev_rec', skeletons), np.arange(sequences)
@@ -62,12 +65,12 @@ def measure_extraction(sequences: int, length: int, joints: int, repeats: int) -
     with tempfile.TemporaryDirectory() as folder:
         width = cages.feature_shape(config, 'ap')[1]
         out = np.lib.format.open_memmap(Path(folder) / 'features.npy', 'w+', np.float32, (sequences * length, width))
-        before = common.matrix_rate()
+        before = common.matrix_rates(precision)
         encode = partial(cages.write_features, function, params, task, rows, out)
         timing = common.measure(encode, repeats=repeats, warm_up=1)
         written = out.nbytes
     peak = common.peak_memory()
-    matrix = max(before, common.matrix_rate())
+    after = common.matrix_rates(precision)
     # The contrast head and what comes after the context vectors is not needed for them.
     work = encoder_cost(replace(config, contrastive=False)).forward * sequences / 1e9
     return {
@@ -76,9 +79,7 @@ def measure_extraction(sequences: int, length: int, joints: int, repeats: int) -
         'spread': timing.spread,
         'gflop': work,
         'bytes_written': written,
-        'gflops': work / timing.median,
-        'matrix_gflops': matrix,
-        'fraction_of_matrix_rate': work / timing.median / matrix,
+        **common.beside_yardstick(work / timing.median, before, after),
         'peak_bytes': peak,
         'start_bytes': start,
     }

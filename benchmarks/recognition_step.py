@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import common
 from sge_la.errors import run_command
+from sge_la.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,11 +20,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--width', type=int, default=768, help='values of a feature row (default 768)')
     parser.add_argument('--classes', type=int, default=164, help='identities (default 164)')
     parser.add_argument('--batch_size', type=int, default=128, help='rows of a batch (default 128)')
+    common.add_precision(parser)
     options = parser.parse_args(argv)
     common.check_json_path(options.json)
-    facts = common.start(options.gpu)
+    facts = common.start(options.gpu, options.precision)
     sizes = options.steps, options.width, options.classes, options.batch_size
-    results = measure_steps(*sizes, options.repeats)
+    results = measure_steps(*sizes, options.repeats, options.precision)
     print(common.format_facts(facts))
     rows = [
         ('first epoch with compiling, s', f'{results["seconds_first_epoch"]:.2f}'),
@@ -31,16 +33,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         ('spread of the epochs', f'{results["spread"]:.2f}'),
         ('work of a step, MFLOP', f'{1e3 * results["gflop_per_step"]:.0f}'),
         ('features read, MB/s', f'{results["bytes_per_second"] / 1e6:.0f}'),
-        ('rate, GFLOP/s', f'{results["gflops"]:.0f}'),
-        ('rate of a large matrix product, GFLOP/s', f'{results["matrix_gflops"]:.0f}'),
-        ('fraction of the matrix rate', f'{results["fraction_of_matrix_rate"]:.2f}'),
+        *common.yardstick_rows(results),
     ]
     setting = f'{options.width} → 256 → {options.classes}, B={options.batch_size}'
     print(common.format_table(('recognition network', setting), rows))
     common.write_json(options.json, 'recognition_step', facts, results)
 
 
-def measure_steps(steps: int, width: int, classes: int, batch_size: int, repeats: int) -> dict[str, float]:
+def measure_steps(
+    steps: int, width: int, classes: int, batch_size: int, repeats: int, precision: str = FLOAT32
+) -> dict[str, float]:
     """Measures epochs of `fit_recognition`: reading, forward, gradients and Adam.
 
     Returns:
@@ -53,19 +55,20 @@ def measure_steps(steps: int, width: int, classes: int, batch_size: int, repeats
 
     rng, rows = np.random.default_rng(0), steps * batch_size
     labels = rng.integers(0, classes, rows)
-    before, seconds = common.matrix_rate(), []
+    before, seconds = common.matrix_rates(precision), []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'features.npy'
         np.save(path, rng.standard_normal((rows, width), np.float32))
         features = np.load(path, mmap_mode='r')
         state = fresh_state(recognition.initial_params(width, classes, 0))
         began = time.perf_counter()
-        for _ in fit_recognition(features, labels, state, epochs=1 + repeats, batch_size=batch_size):
+        settings = {'epochs': 1 + repeats, 'batch_size': batch_size, 'precision': precision}
+        for _ in fit_recognition(features, labels, state, **settings):
             seconds.append(time.perf_counter() - began)
             began = time.perf_counter()
         del features
     timing = common.Timing(tuple(seconds[1:]))
-    matrix = max(before, common.matrix_rate())
+    after = common.matrix_rates(precision)
     hidden = recognition.HIDDEN
     # Three products a kernel, but that nobody needs the gradient of the features.
     work = 2 * batch_size * (2 * width * hidden + 3 * hidden * classes) / 1e9
@@ -76,9 +79,7 @@ def measure_steps(steps: int, width: int, classes: int, batch_size: int, repeats
         'spread': timing.spread,
         'gflop_per_step': work,
         'bytes_per_second': rate * batch_size * width * 4,
-        'gflops': work * rate,
-        'matrix_gflops': matrix,
-        'fraction_of_matrix_rate': work * rate / matrix,
+        **common.beside_yardstick(work * rate, before, after),
     }
 
 

@@ -128,6 +128,38 @@ def test_each_runs_prints_a_table_and_writes_json(name, tmp_path, capsys, small_
     assert shown[2].startswith('| ') and set(shown[3]) <= set('| -:')
 
 
+@pytest.mark.parametrize('name', ['encoder_step', 'extraction', 'recognition_step'])
+def test_bfloat16_is_measured_beside_both_yardsticks(name, tmp_path, capsys, small_yardstick):
+    path = tmp_path / 'found.json'
+    module = importlib.import_module(f'benchmarks.{name}')
+    flags = [*SMALL[name][0].split(), '--precision', 'bfloat16', '--gpu', '-1', '--repeats', '1', '--json', str(path)]
+    with uncompiled():
+        module.main(flags)
+    found = json.loads(path.read_text())
+    assert found['machine']['matrix_products'] == 'bfloat16'
+    for ending in ('', '_bfloat16'):
+        part = found['gflops'] / found[f'matrix_gflops{ending}']
+        assert found[f'fraction_of_matrix_rate{ending}'] == pytest.approx(part)
+    shown = capsys.readouterr().out
+    assert all(f'a large matrix product{words}, GFLOP/s' in shown for words in ('', ' of bfloat16'))
+
+
+def test_rates_beside_the_better_yardstick_by_hand():
+    found = common.beside_yardstick(6, {'float32': 10, 'bfloat16': 30}, {'float32': 12, 'bfloat16': 24})
+    assert found == {
+        'gflops': 6,
+        'matrix_gflops': 12,
+        'fraction_of_matrix_rate': 0.5,
+        'matrix_gflops_bfloat16': 30,
+        'fraction_of_matrix_rate_bfloat16': 0.2,
+    }
+    assert common.yardstick_rows(common.beside_yardstick(6, {'float32': 12})) == [
+        ('rate, GFLOP/s', '6'),
+        ('rate of a large matrix product, GFLOP/s', '12'),
+        ('fraction of the matrix rate', '0.50'),
+    ]
+
+
 @pytest.mark.slow
 def test_scaling_measures_each_setting_apart(tmp_path, capsys):
     path = tmp_path / 'found.json'
