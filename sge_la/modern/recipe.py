@@ -55,13 +55,13 @@ class Recipe:
     """
 
     without: frozenset[str] = frozenset()
-    rate: float = 1e-3
+    rate: float = 5e-3
     warm_up: int = 50
     decay: float = 1e-2
     clip: float = 5.0
     smoothing: float = 0.1
     dropout: float = 0.3
-    pretext: float = 0.1
+    pretext: float = 0.03
 
     @classmethod
     def of(cls, without: str | None) -> Recipe:
