@@ -20,6 +20,7 @@ from typing import NamedTuple
 from benchmarks import common
 from sge_la.data.prepare import main as prepare
 from sge_la.errors import UserError, run_command
+from sge_la.runtime import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +36,7 @@ class Setting(NamedTuple):
 def settings() -> list[Setting]:
     """Those that can be had here; the first is what the others are compared with."""
     found = [Setting('TensorFlow', {'KERAS_BACKEND': 'tensorflow'}), Setting('again', {'KERAS_BACKEND': 'tensorflow'})]
-    if hasattr(os, 'sched_setaffinity') and common.available_cores() > 1:
+    if hasattr(os, 'sched_setaffinity') and available_cores() > 1:
         found.append(Setting('one core', {'KERAS_BACKEND': 'tensorflow'}, cores=1))
     if importlib.util.find_spec('jax'):
         found.append(Setting('JAX', {'KERAS_BACKEND': 'jax'}))

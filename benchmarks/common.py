@@ -80,13 +80,6 @@ def peak_memory() -> int:
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def available_cores() -> int:
-    """CPU cores that this process may use (a container or `taskset` may allow fewer than there are)."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _cpu_model() -> str:
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
@@ -124,7 +117,7 @@ def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
     return {
         'backend': _backend(),
         'cpu': _cpu_model(),
-        'cores': available_cores(),
+        'cores': runtime.available_cores(),
         'memory_gib': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
         **runtime.environment(device, precision),
     }

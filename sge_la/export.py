@@ -124,8 +124,8 @@ def answer_of(recogniser: Recogniser) -> Callable:
         )
     if options.precision != FLOAT32:
         raise UserError(
-            f'runs of --precision {options.precision} are not exported, because ONNX Runtime has no such '
-            'products on CPUs: use sge_la.identify, or a run of --precision float32'
+            f'runs of --precision {options.precision} are not exported, because what is written '
+            'multiplies in float32: use sge_la.identify, or a run of --precision float32'
         )
     if any(source.task == 'sorting' for source in sources):
         raise UserError(

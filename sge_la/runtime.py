@@ -101,6 +101,13 @@ def _jax_device(gpu: int) -> str:
     return f'GPU {gpu}: {devices[gpu].device_kind}'
 
 
+def available_cores() -> int:
+    """CPU cores that this process may use (a container or `taskset` may allow fewer than there are)."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def environment(device: str, precision: str = 'float32') -> dict[str, str | int]:
     """Versions and machine, for config.json and benchmark records.
 
@@ -120,7 +127,7 @@ def environment(device: str, precision: str = 'float32') -> dict[str, str | int]
         backend: __import__(backend).__version__,
         'device': device,
         'matrix_products': matrix_products(device, precision),
-        'threads': os.cpu_count() or 1,
+        'threads': available_cores(),
         'machine': f'{platform.system()} {platform.machine()}',
     }
     revision = git_revision()

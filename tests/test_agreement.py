@@ -6,8 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks import agreement, common
+from benchmarks import agreement
 from sge_la import checkpoints
+from sge_la.runtime import available_cores
 
 
 def test_a_run_agrees_with_itself(small_run):
@@ -32,9 +33,9 @@ def test_differences_are_relative_to_the_largest_value(small_run, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason='this system does not bind processes to cores')
 def test_cores_are_given_back():
-    before = common.available_cores()
+    before = available_cores()
     with agreement.on_cores(1):
-        assert common.available_cores() == 1
+        assert available_cores() == 1
     with agreement.on_cores(None):
-        assert common.available_cores() == before
-    assert common.available_cores() == before
+        assert available_cores() == before
+    assert available_cores() == before

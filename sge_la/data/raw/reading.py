@@ -15,6 +15,7 @@ from pathlib import Path
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.errors import UserError
 from sge_la.files import refuse_way_out
+from sge_la.runtime import available_cores
 
 # Starting the processes takes about as long as reading this many bytes of text.
 _WORTH_PROCESSES = 24 * 2**20
@@ -57,7 +58,7 @@ def read_all(
 
     if processes is None:
         total = sum(raw.size for raw in recordings)
-        processes = min(num_cores(), len(recordings)) if total > _WORTH_PROCESSES else 1
+        processes = min(available_cores(), len(recordings)) if total > _WORTH_PROCESSES else 1
     # Bytes, because recordings differ in length: the time left is told better by them.
     total = sum(max(1, raw.size) for raw in recordings)
     with tqdm(total=total, unit='B', unit_scale=True, desc='reading', disable=None, leave=False) as bar:
@@ -66,11 +67,6 @@ def read_all(
             result.append(recording)
             bar.update(max(1, recording.raw.size))
     return result
-
-
-def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _in_processes(
