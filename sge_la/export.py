@@ -103,8 +103,7 @@ def answer_of(recogniser: Recogniser) -> Callable:
     """The function `skeletons [N, T, J, 3] -> {'cages': ..., 'logits': ...}` of a run, in Keras operations.
 
     Raises:
-        UserError: an encoder sees sequences in a random order of frames, which is no function of them, or measures them
-            first.
+        UserError: an encoder sees sequences in a random order of frames, which is no function of them.
     """
     from keras import ops
 
@@ -113,15 +112,9 @@ def answer_of(recogniser: Recogniser) -> Callable:
     from sge_la.features import feature_shape
     from sge_la.layout import AXES
     from sge_la.model.recognition import recognise
-    from sge_la.modern.recipe import MODERN
     from sge_la.options import FLOAT32
 
     options, sources = recogniser.encoder.options, recogniser.encoder.sources
-    if options.recipe == MODERN:
-        raise UserError(
-            'runs of --recipe modern measure the bones of every skeleton before they encode it, which is not exported '
-            'yet: use sge_la.identify, or a run of --recipe original'
-        )
     if options.precision != FLOAT32:
         raise UserError(
             f'runs of --precision {options.precision} are not exported, because what is written '
@@ -141,7 +134,8 @@ def answer_of(recogniser: Recogniser) -> Callable:
     def answer(skeletons):
         # Made tensors once, each parameter is stored once, however often it is used.
         params = [{name: ops.convert_to_tensor(value) for name, value in source.params.items()} for source in sources]
-        parts = [function(of_source, skeletons) for function, of_source in zip(functions, params, strict=True)]
+        inputs = [source.inputs_of_tensor(skeletons) for source in sources]
+        parts = [function(*given) for function, *given in zip(functions, params, inputs, strict=True)]
         parts = [ops.reshape(part, (-1, rows, len(AXES), 1, units)) for part in parts]
         by_axis = ops.concatenate(parts, axis=3)  # the x of every encoder, then the y, then the z
         cages = ops.reshape(by_axis, (-1, rows, width))

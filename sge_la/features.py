@@ -44,6 +44,10 @@ class FeatureSource:
         """What the encoder is given for sequences `[B, T, J, 3]`, frames in their order."""
         return skeletons
 
+    def inputs_of_tensor(self, skeletons):
+        """`inputs` in Keras operations."""
+        return skeletons
+
     def skeletons(self, inputs: np.ndarray) -> np.ndarray:
         """The skeletons in inputs, or in what the decoder made of them."""
         return inputs

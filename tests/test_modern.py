@@ -55,6 +55,13 @@ def test_bone_lengths_by_hand():
     assert found[0, 0, 3:].tolist() == [[5] * 3, [12] * 3]
 
 
+@pytest.mark.parametrize('settings', [{}, {'standardised': True}, {'centred': False}, {'skeleton': None}], ids=str)
+def test_inputs_are_the_same_in_keras_operations(settings):
+    skeletons = walks()
+    made = fitted(skeletons, **settings)
+    assert np.allclose(ops.convert_to_numpy(made.of_tensor(skeletons)), made.of(skeletons), atol=1e-5)
+
+
 def test_a_rotation_and_a_mirror_keep_bone_lengths():
     skeletons, made = walks(), fitted(walks())
     c, s = math.cos(0.7), math.sin(0.7)

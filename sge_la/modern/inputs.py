@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
@@ -82,6 +83,19 @@ class Inputs:
             found[..., ::2] -= found[..., ::2].mean(axis=(1, 2), keepdims=True)
         if self.bones:
             found = np.concatenate([found, np.repeat(self.lengths(skeletons)[..., None], 3, axis=-1)], axis=2)
+        return (found - self.mean) / self.deviation
+
+    def of_tensor(self, skeletons):
+        """`of` in Keras operations, for exported models: a tensor `[B, T, J, 3]`, any B."""
+        found = skeletons
+        if self.centred:
+            on_the_floor = np.float32([1, 0, 1])
+            found = found - ops.mean(skeletons, axis=(1, 2), keepdims=True) * on_the_floor
+        if self.bones:
+            outer, inner = np.array(self.bones).T
+            bones = ops.take(skeletons, outer, axis=2) - ops.take(skeletons, inner, axis=2)
+            lengths = ops.sqrt(ops.sum(ops.square(bones), axis=-1, keepdims=True))
+            found = ops.concatenate([found, ops.tile(lengths, (1, 1, 1, 3))], axis=2)
         return (found - self.mean) / self.deviation
 
     def skeletons(self, inputs: np.ndarray) -> np.ndarray:

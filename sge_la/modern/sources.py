@@ -29,6 +29,9 @@ class ModernSource(FeatureSource):
     def inputs(self, skeletons: np.ndarray) -> np.ndarray:
         return self.made.of(skeletons)
 
+    def inputs_of_tensor(self, skeletons):
+        return self.made.of_tensor(skeletons)
+
     def skeletons(self, inputs: np.ndarray) -> np.ndarray:
         return self.made.skeletons(inputs)
 
