@@ -7,11 +7,16 @@ units, C identities; B sequences of a batch, R feature rows. Skeletons are float
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sge_la import identify
     from sge_la.api import GaitEncoder, Recogniser
+
+# oneDNN's matrix products are faster on every CPU; left alone, TensorFlow takes them only with AVX-512's VNNI. It reads
+# this when it is first imported, so it stands here: other products would give other last bits from the same seed.
+os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
 
 __all__ = ['GaitEncoder', 'Recogniser', 'identify']
 __version__ = '0.1.0'

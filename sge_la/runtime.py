@@ -26,8 +26,6 @@ _CHATTER = re.compile(
 def quietly() -> Iterator[None]:
     """Lets TensorFlow start inside without its chatter on stderr; any other line there appears at the end."""
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    # oneDNN's matrix products are faster on every CPU; left alone, TensorFlow takes them only with AVX-512's VNNI.
-    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '1')
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as file:
