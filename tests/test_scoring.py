@@ -199,6 +199,7 @@ class Options:
     """What scoring asks of a run."""
 
     length, manner, frozen, c_reid, faithful, model, seed = 6, 'ap', 0, 0, False, 'rev_rec', 0
+    precision = 'float32'
 
 
 @pytest.fixture
