@@ -136,12 +136,12 @@ def write_features(
             targets = positions[targets]
         out[targets] = values.reshape(len(targets), *out.shape[1:])
         if start // block % BLOCKS_IN_MEMORY == BLOCKS_IN_MEMORY - 1:
-            _release_pages(out)
+            release_pages(out)
 
 
-def _release_pages(array: np.ndarray) -> None:
-    """Gives the pages of a writable memory map back to the system, which keeps what was written; other arrays stay."""
-    source = array if getattr(array, 'mode', None) in ('r+', 'w+') else None
+def release_pages(array: np.ndarray) -> None:
+    """Gives the pages of a memory map back to the system, which keeps what was written; other arrays stay."""
+    source = array if getattr(array, 'mode', None) in ('r', 'r+', 'w+') else None  # of 'c', writes would be lost
     while isinstance(source, np.ndarray):
         source = source.base
     if isinstance(source, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):

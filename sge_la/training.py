@@ -5,6 +5,7 @@ Arrays in, arrays out: nothing here knows flags or files.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from keras import ops
 from tqdm import tqdm
 
 from sge_la import backends
+from sge_la.cages import release_pages
 from sge_la.errors import UserError
 from sge_la.layout import AXES
 from sge_la.model import gait_encoder, products, recognition
@@ -29,6 +31,8 @@ CLIP = 5.0
 TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')
 # Steps of the recognition network in one call: a step takes a fraction of a millisecond, a call almost as much.
 RECOGNITION_DISPATCH = 16
+# Calls after which the features that were read are given back: some hundred megabytes.
+_CALLS_IN_MEMORY = 32
 
 
 @dataclass
@@ -268,12 +272,18 @@ def fit_recognition(
         _recognition_step(rate, precision), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
     )
     held = (state.params, state.first, state.second, np.float32(state.step))
+    calls = itertools.count(1)
+
+    def tick(steps: int) -> None:
+        if next(calls) % _CALLS_IN_MEMORY == 0:
+            release_pages(features)
+
     with tqdm(
         total=epochs, initial=state.epoch, desc=progress, unit='epoch', leave=False, disable=None if progress else True
     ) as bar:
         for epoch in range(state.epoch + 1, epochs + 1):
             began = time.perf_counter()
-            held, terms = run(held, batches, lambda steps: None)
+            held, terms = run(held, batches, tick)
             _refuse_not_finite(epoch, terms[:, :1, None], ['cross-entropy'], [''])
             _refuse_weights(epoch, len(batches), held[0])
             loss, accuracy = map(float, terms[-1])
