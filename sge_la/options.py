@@ -187,7 +187,7 @@ class CommonOptions:
     )
     precision: str = flag(
         FLOAT32,
-        'matrix products of float32, or of operands that are rounded to bfloat16; weights and sums stay float32',
+        'matrix products of float32, or of operands that are rounded to bfloat16; weights stay float32',
         choices=(FLOAT32, BFLOAT16),
     )
     without: str | None = flag(

@@ -40,7 +40,8 @@ def fused(function: Callable) -> Callable:
     """Decorates a function of elementwise operations and small sums: one pass over memory where that is to be had.
 
     It matters on TensorFlow's CPU, where `compiled` leaves the matrix products to TensorFlow's own kernels. Elsewhere,
-    and outside of `compiled`, the function is what it is.
+    and outside of `compiled`, the function is what it is. A piece is compiled once for all precisions: products with
+    kernels (`sge_la.model.products`) do not belong into one.
     """
 
     @functools.wraps(function)
