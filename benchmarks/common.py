@@ -89,7 +89,7 @@ def _cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _backend() -> str:
+def keras_backend() -> str:
     import keras
 
     backend = keras.backend.backend()
@@ -112,10 +112,10 @@ def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
         UserError: the Keras backend is neither TensorFlow nor JAX, or the machine has other GPUs.
     """
     with runtime.quietly():
-        _backend()
+        keras_backend()
     device = runtime.start(gpu, 0)
     return {
-        'backend': _backend(),
+        'backend': keras_backend(),
         'cpu': _cpu_model(),
         'cores': runtime.available_cores(),
         'memory_gib': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30, 1),
@@ -123,9 +123,9 @@ def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
     }
 
 
-def _on_gpu(backend: str) -> bool:
+def on_gpu() -> bool:
     """Whether the backend computes on a GPU when it is not told where."""
-    if backend == 'jax':
+    if keras_backend() == 'jax':
         import jax
 
         return (jax.config.jax_default_device or jax.devices()[0]).platform == 'gpu'
@@ -175,11 +175,10 @@ def matrix_rate(dtype: str = 'float32', *, sizes: Sequence[int] | None = None, r
     Raises:
         UserError: the Keras backend is neither TensorFlow nor JAX.
     """
-    backend = _backend()
-    on_gpu = _on_gpu(backend)
-    products = 10 if on_gpu else 1
+    backend = keras_backend()
+    products, usual = (10, GPU_SIZES) if on_gpu() else (1, CPU_SIZES)
     rates = []
-    for size in sizes or (GPU_SIZES if on_gpu else CPU_SIZES):
+    for size in sizes or usual:
         timing = measure(_matrix_product(backend, size, dtype, products), repeats=repeats)
         rates.append(products * 2 * size**3 / timing.best / 1e9)
     return max(rates)

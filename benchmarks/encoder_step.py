@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import common
+from benchmarks import common, kernels
 from sge_la.errors import run_command
-from sge_la.options import FLOAT32
+
+if TYPE_CHECKING:
+    from sge_la.model.gait_encoder import EncoderConfig
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -18,66 +21,93 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
     parser.add_argument('--batch_size', type=int, default=128, help='sequences in a batch (default 128)')
     parser.add_argument('--attention', choices=('LA', 'BA'), default='LA')
+    parser.add_argument('--steps', type=int, help='in one dispatch (default 1, on a GPU 200)')
+    parser.add_argument('--kernels', action='store_true', help='show where the time goes, kernel by kernel (JAX, GPU)')
     common.add_precision(parser)
     options = parser.parse_args(argv)
     common.check_json_path(options.json)
     facts = common.start(options.gpu, options.precision)
-    sizes = options.length, options.joints, options.batch_size
-    results = measure_step(*sizes, options.attention, options.repeats, options.precision)
+    if options.kernels:
+        kernels.refuse_other_devices()
+    from sge_la.model.gait_encoder import EncoderConfig
+
+    sizes = {'length': options.length, 'joints': options.joints, 'attention': options.attention}
+    config = EncoderConfig(**sizes, precision=options.precision)
+    steps = options.steps or (200 if common.on_gpu() else 1)
+    results = measure_step(config, options.batch_size, steps, options.repeats, options.kernels)
     print(common.format_facts(facts))
-    setting = f'{options.attention}, T={options.length}, J={options.joints}, B={options.batch_size}'
+    setting = f'{config.attention}, T={config.length}, J={config.joints}, B={options.batch_size}'
     rows = [
-        ('compiling and first step, s', f'{results["seconds_first_step"]:.1f}'),
-        ('step of three axes, s', f'{results["seconds_per_step"]:.3f}'),
+        ('compiling and first dispatch, s', f'{results["seconds_first_step"]:.1f}'),
+        ('step of three axes, ms', f'{1e3 * results["seconds_per_step"]:.3f}'),
+        ('steps of a dispatch', steps),
         ('spread of the repeats', f'{results["spread"]:.2f}'),
         ('work of a step, GFLOP', f'{results["gflop_per_step"]:.1f}'),
         *common.yardstick_rows(results),
     ]
     print(common.format_table(('encoder step', setting), rows))
+    if options.kernels:
+        print(kernels.table(results['kernels']))
     common.write_json(options.json, 'encoder_step', facts, results)
 
 
 def measure_step(
-    length: int, joints: int, batch_size: int, attention: str, repeats: int, precision: str = FLOAT32
-) -> dict[str, float]:
-    """Measures full training steps: forward, gradients, L2, clipping and Adam.
+    config: EncoderConfig, batch_size: int, steps: int, repeats: int, show_kernels: bool = False
+) -> dict[str, Any]:
+    """Measures full training steps as training runs them: forward, gradients, L2, clipping and Adam.
 
     The matrix product is measured before and after, and the better of both counts.
 
+    Args:
+        config: the encoders'.
+        batch_size: B.
+        steps: in one dispatch, where the backend has several of them in one.
+        repeats: tenths of the timed dispatches.
+        show_kernels: look also where the time goes, on a GPU.
+
     Returns:
-        `seconds_per_step`, `gflops`, `matrix_gflops`, `fraction_of_matrix_rate` and what they come from.
+        `seconds_per_step`, `gflops`, `matrix_gflops`, `fraction_of_matrix_rate` and what they come from; `kernels` if
+        asked for.
     """
-    import numpy as np
-
-    from sge_la import backends
     from sge_la.cost import encoder_cost
-    from sge_la.model.gait_encoder import EncoderConfig, initial_params
-    from sge_la.training import encoder_step, fresh_state
 
-    config = EncoderConfig(length=length, joints=joints, attention=attention, precision=precision)
-    inputs = np.random.default_rng(0).normal(size=(batch_size, length, joints, 3)).astype(np.float32)
-    state = fresh_state(initial_params(config, 0))
-    step = backends.current().compiled(encoder_step(config))
-    held = [(state.params, state.first, state.second, np.float32(0))]
-
-    def run() -> None:
-        held[0], terms = step(held[0], inputs, inputs[:, ::-1])
-        np.asarray(terms)  # waits for the step
-
+    run = training_steps(config, batch_size, steps)
     began = time.perf_counter()
     run()
     first = time.perf_counter() - began
-    before = common.matrix_rates(precision)
+    before = common.matrix_rates(config.precision)
     timing = common.measure(run, repeats=10 * repeats)
-    after = common.matrix_rates(precision)
-    work = encoder_cost(config).training * batch_size / 1e9
+    after = common.matrix_rates(config.precision)
+    seconds, work = timing.median / steps, encoder_cost(config).training * batch_size / 1e9
     return {
         'seconds_first_step': first,
-        'seconds_per_step': timing.median,
+        'seconds_per_step': seconds,
+        'steps_per_dispatch': steps,
         'spread': timing.spread,
         'gflop_per_step': work,
-        **common.beside_yardstick(work / timing.median, before, after),
+        **common.beside_yardstick(work / seconds, before, after),
+        **({'kernels': kernels.profile(run, steps)} if show_kernels else {}),
     }
+
+
+def training_steps(config: EncoderConfig, batch_size: int, steps: int) -> Callable[[], None]:
+    """A function that takes `steps` steps with random batches and waits for their losses."""
+    import numpy as np
+
+    from sge_la import backends
+    from sge_la.model.gait_encoder import initial_params
+    from sge_la.training import encoder_step, fresh_state
+
+    shape = (steps * batch_size, config.length, config.joints, 3)
+    inputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    epoch = backends.current().epoch_runner(encoder_step(config), lambda rows: (inputs[rows], inputs[rows, ::-1]))
+    batches, state = np.arange(len(inputs)).reshape(steps, batch_size), fresh_state(initial_params(config, 0))
+    held = [(state.params, state.first, state.second, np.float32(0))]
+
+    def run() -> None:
+        held[0], _ = epoch(held[0], batches, lambda _: None)
+
+    return run
 
 
 if __name__ == '__main__':

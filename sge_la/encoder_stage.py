@@ -218,12 +218,12 @@ def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path)
         found = _fit_pretext(options, job, data, rows, state)
     steps = len(rows) // options.batch_size
     logs = epoch_logs(options.tensorboard, job.folders, state.history)
-    with stages.naming_last_state(home, '--epochs'), logs as log:
+    with stages.naming_last_state(home, '--epochs'), stages.saving(home) as save, logs as log:
         for state in found:
             say(_encoder_line(state.history[-1], options.epochs, steps))
             log(state.history[-1])
             if state.epoch < options.epochs:
-                stages.save(home, state)
+                save(state)
     return state
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from sge_la import checkpoints, layout, metrics, runs, stages
+from sge_la import backends, checkpoints, layout, metrics, runs, stages
 from sge_la.casia_b import protocols
 from sge_la.encoder_stage import say_resumed
 from sge_la.epochs import EpochScores
@@ -17,7 +17,15 @@ from sge_la.events import epoch_logs
 from sge_la.feature_files import SELECTION_STEM, TEST_STEMS, Features, feature_manner, read_features
 from sge_la.files import save_npy
 from sge_la.model import recognition
-from sge_la.training import NotFinite, TrainingState, compiled_recogniser, fit_recognition, fresh_state, logits
+from sge_la.training import (
+    LOGIT_ROWS,
+    NotFinite,
+    TrainingState,
+    compiled_recogniser,
+    fit_recognition,
+    fresh_state,
+    logits,
+)
 
 say = tqdm.write
 
@@ -125,8 +133,8 @@ def train_recognition(
         The last state and the chosen epochs.
     """
     train = read_features(folder, 'train', task)
-    tests = {name: read_features(folder, stem, task) for name, stem in zip(names, TEST_STEMS, strict=False)}
-    held = read_features(folder, SELECTION_STEM, task) if num_held else None
+    tests = {name: _at_hand(folder, stem, task) for name, stem in zip(names, TEST_STEMS, strict=False)}
+    held = _at_hand(folder, SELECTION_STEM, task) if num_held else None
     folder = folder / task
     state, choice = (
         fresh_state(recognition.initial_params(train.X.shape[1], classes, options.seed)),
@@ -142,7 +150,7 @@ def train_recognition(
     settings |= {'precision': options.precision, 'progress': 'recognition'}
     epochs = fit_recognition(train.X, train.labels, state, **settings)
     logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
-    with stages.naming_last_state(folder, '--rn_epochs'), logs as log:
+    with stages.naming_last_state(folder, '--rn_epochs'), stages.saving(folder) as save, logs as log:
         for state in epochs:
             line = state.history[-1]
             answers = {name: logits(state.params, features.X, compiled) for name, features in tests.items()}
@@ -153,9 +161,14 @@ def train_recognition(
             say(_epoch_line(line, options.rn_epochs, steps, names, state.history))
             log(line)
             if state.epoch < options.rn_epochs:
-                stages.save(folder, state, *choice.kept())
+                save(state, *choice.kept())
     _save(folder, state, choice, names)
     return state, choice
+
+
+def _at_hand(folder: Path, stem: str, task: str) -> Features:
+    features = read_features(folder, stem, task)
+    return replace(features, X=backends.at_hand(features.X))
 
 
 def _scores_of(state, tests: dict[str, Features], answers: dict[str, np.ndarray], options) -> dict[str, float]:
@@ -188,9 +201,14 @@ def _offer(choice: EpochChoice, line: dict, state: TrainingState, tests: dict[st
 
 
 def _cross_entropy(answers: np.ndarray, labels: np.ndarray) -> float:
-    highest = answers.max(axis=1)
-    total = np.log(np.exp(answers - highest[:, None]).sum(axis=1)) + highest
-    return float(np.mean(total - answers[np.arange(len(labels)), labels]))
+    losses = np.empty(len(labels), np.float32)
+    for start in range(0, len(labels), LOGIT_ROWS):  # what lies between stays in the caches
+        block = slice(start, start + LOGIT_ROWS)
+        rows, right = answers[block], labels[block]
+        highest = rows.max(axis=1)
+        total = np.log(np.exp(rows - highest[:, None]).sum(axis=1)) + highest
+        losses[block] = total - rows[np.arange(len(right)), right]
+    return float(np.mean(losses))
 
 
 def _epoch_line(line: dict, epochs: int, steps: int, names: list[str], history: list[dict]) -> str:

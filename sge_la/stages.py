@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,36 @@ def save(
     parts = {**state.arrays(), **(parts or {})}
     own = {'step': state.step, 'epoch': state.epoch, 'history': state.history, 'parts': sorted(parts)}
     runs.save_state(folder, parts, {**own, **(meta or {})})
+
+
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[Callable[..., None]]:
+    """Gives a `save` that writes while the next epoch is computed: on a GPU, writing takes longer than an epoch.
+
+    At most one state is being written; the next one waits for it. All are written when the block is left, however it
+    is left.
+
+    Args:
+        folder: the run folder.
+
+    Yields:
+        `(state, parts, meta)`, as `save` takes them. What it was given may be changed afterwards; what went wrong with
+        the state before, it raises.
+    """
+    pending = []
+
+    def finish_writing() -> None:
+        while pending:
+            pending.pop().result()
+
+    def save_beside(state: TrainingState, parts: Mapping[str, Mapping] | None = None, meta: Mapping | None = None):
+        finish_writing()
+        still = replace(state, **state.arrays(), history=copy.deepcopy(state.history))
+        pending.append(pool.submit(save, folder, still, parts, copy.deepcopy(meta)))
+
+    with ThreadPoolExecutor(1) as pool:
+        yield save_beside
+        finish_writing()
 
 
 def resume(

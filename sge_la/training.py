@@ -301,7 +301,8 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     """The recognition network's answers, in blocks of bounded memory.
 
     Args:
-        features: `[R, D]`, any float dtype, may be a memory map.
+        features: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it: on a device
+            that holds them all, they are answered at once.
         compiled: from `compiled_recogniser`; None computes in float32.
 
     Returns:
@@ -309,8 +310,10 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     """
     compiled = compiled or compiled_recogniser()
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
-    out = np.empty((len(features), params['Variable'].shape[0]), np.float32)
+    if ops.is_tensor(features):
+        return ops.convert_to_numpy(compiled(params, ops.cast(features, 'float32')))
     block = min(LOGIT_ROWS, len(features))
+    out = np.empty((len(features), params['Variable'].shape[0]), np.float32)
     for start in range(0, len(features), max(block, 1)):
         chosen = np.asarray(features[start : start + block], np.float32)
         filled = np.pad(chosen, ((0, block - len(chosen)), (0, 0)))

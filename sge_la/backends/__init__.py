@@ -27,6 +27,11 @@ def spread(matrices):
     return current().spread(matrices)
 
 
+def at_hand(array):
+    """An array that is read again and again: on the device where the backend keeps data there, else as it is."""
+    return current().at_hand(array)
+
+
 def bfloat16_product(left, right):
     """`left @ right` of operands rounded to bfloat16, `[..., N, K]` and `[..., K, M]`; sums and result are float32.
 

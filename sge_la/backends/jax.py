@@ -30,6 +30,12 @@ def bfloat16_product(left, right):
     return jnp.matmul(left, right, preferred_element_type=jnp.float32)
 
 
+def at_hand(array: np.ndarray):
+    """See `sge_la.backends.at_hand`."""
+    device = jax.config.jax_default_device or jax.devices()[0]
+    return array if device.platform == 'cpu' else jax.device_put(array[:], device)
+
+
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch: the data lies on the device and the whole epoch is one dispatch.
 

@@ -66,6 +66,11 @@ def _compiled_piece(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
+def at_hand(array: np.ndarray) -> np.ndarray:
+    """See `sge_la.backends.at_hand`; TensorFlow reads batches from memory, or from the file."""
+    return array
+
+
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch.
 

@@ -214,19 +214,19 @@ def lstm_layer(frames, kernel, bias):
         The layer's tape, whose `states` are its outputs, and the last (c, h).
     """
     width, bias = frames.shape[-1], bias[:, None]
-    first_kernel, kernel = spread(kernel[:, :width]), spread(kernel)
+    inputs, kernel = project(frames, spread(kernel[:, :width])), spread(kernel[:, width:])
     zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, bias.shape[-1] // 4))
 
     def step(carry, frame):
         if carry is None:
-            operand = ops.concatenate([*frame, zero], axis=-1)
-            return *lstm_cell(zero, matmul(*frame, first_kernel), bias), operand
-        cell, state, *_ = carry
-        operand = ops.concatenate([*frame, state], axis=-1)
-        return *lstm_cell(cell, matmul(operand, kernel), bias), operand
+            return lstm_cell(zero, *frame, bias)
+        cell, state, _ = carry
+        return lstm_cell(cell, *frame, matmul(state, kernel), bias)
 
-    (cell, state, *_), (cells, states, gates, operands) = recur(step, (by_time(frames),), keep=(0, 1, 2, 3))
-    return LayerTape(stacked(operands), gates, cells, stacked(states)), (cell, state)
+    (cell, state, _), (cells, states, gates) = recur(step, (by_time(inputs),), keep=(0, 1, 2))
+    states = stacked(states)
+    operands = ops.concatenate([frames, before(zero, states)], axis=-1)
+    return LayerTape(operands, gates, cells, states), (cell, state)
 
 
 def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bool = False):
@@ -244,21 +244,17 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bo
         `[A, T, B, K]` or None.
     """
     width = tape.operands.shape[-1] - tape.states.shape[-1]
-    kernel = backward_kernel(kernel[:, width:] if lowest else kernel)
+    input_kernel, kernel = kernel[:, :width], backward_kernel(kernel[:, width:])
     d_last_cell, d_last_state = d_last
-    settings = {'width': kernel.shape[1], 'start': 0 if lowest else width}
 
     def step(carry, frame):
-        gates, cell_before, cell, d_output = frame
-        if carry is None:
-            dz, d_cell = lstm_cell_gradient(
-                gates, cell_before, cell, d_last_cell, d_output, d_last_state, width=kernel.shape[1]
-            )
-        else:
-            dz, d_cell = lstm_cell_gradient(gates, cell_before, cell, carry[1], d_output, later=carry[2], **settings)
+        *taped, d_output = frame
+        d_cell, later = (d_last_cell, d_last_state) if carry is None else carry[1:]
+        dz, d_cell = lstm_cell_gradient(*taped, d_cell, d_output, later, width=kernel.shape[1])
         return dz, d_cell, matmul(dz, kernel)
 
     cells_before = delayed(ops.zeros_like(d_last_cell), tape.cells)
     frames = (tape.gates, cells_before, tape.cells, by_time(d_states))
-    _, (dz, d_operands) = recur(step, frames, keep=(0, 2), reverse=True)
-    return stacked(dz), None if lowest else stacked(d_operands)[..., :width]
+    _, (dz,) = recur(step, frames, keep=(0,), reverse=True)
+    dz = stacked(dz)
+    return dz, None if lowest else project(dz, backward_kernel(input_kernel))

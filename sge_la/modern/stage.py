@@ -148,7 +148,7 @@ def _fit(
     held = cages.all_rows(data.held) if data.held else None
     say('Begin Training of Encoders and Recognition Network')
     logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
-    with stages.naming_last_state(folder, '--epochs'), logs as log:
+    with stages.naming_last_state(folder, '--epochs'), stages.saving(folder) as save, logs as log:
         for state in epochs:
             params, score = state.arrays()['params'], kept.score
             if held is not None:
@@ -161,7 +161,7 @@ def _fit(
             log(state.history[-1])
             if state.epoch < options.epochs:
                 meta = {'kept': [kept.score, kept.epoch]}
-                stages.save(folder, state, {'kept': kept.params}, meta)
+                save(state, {'kept': kept.params}, meta)
     return kept, state.history
 
 
