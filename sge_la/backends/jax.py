@@ -8,6 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# A step is a long chain of small kernels: those that do not wait for each other run side by side.
+_GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}
+
+
+def _device() -> jax.Device:
+    return jax.config.jax_default_device or jax.devices()[0]
+
 
 def compiled(function: Callable) -> Callable:
     """Compiles a function of arrays with XLA."""
@@ -32,8 +39,7 @@ def bfloat16_product(left, right):
 
 def at_hand(array: np.ndarray):
     """See `sge_la.backends.at_hand`."""
-    device = jax.config.jax_default_device or jax.devices()[0]
-    return array if device.platform == 'cpu' else jax.device_put(array[:], device)
+    return array if _device().platform == 'cpu' else jax.device_put(array[:], _device())
 
 
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
@@ -49,7 +55,8 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
 
         return jax.lax.scan(body, state, batches)
 
-    dispatch = jax.jit(epoch, donate_argnums=0)
+    options = _GPU_OPTIONS if _device().platform == 'gpu' else None
+    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=options)
 
     def run(state, batches, tick):
         state, terms = dispatch(jax.device_put(state), batches, inputs, targets)

@@ -192,24 +192,24 @@ def _decode(config, params, keys, states, last):
             (cell_0, state_0), (cell_1, state_1) = last
             z = matmul(state_0, first_kernel)
         else:
-            cell_0, state_0, _, cell_1, state_1, _, attention, _, _ = carry
+            (cell_0, state_0), (cell_1, state_1), attention = carry[:2], carry[6:8], carry[12]
             z = matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
-        cell_0, state_0, gates_0 = lstm_cell(cell_0, z, bias_0)
-        z = matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
-        cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
-        context, alignment = attend(state_1, keys, states, frame[0])
-        attention = matmul(ops.concatenate([state_1, context], axis=-1), attention_kernel)
-        return cell_0, state_0, gates_0, cell_1, state_1, gates_1, attention, context, alignment
+        first = lstm_cell(cell_0, z, bias_0)
+        z = matmul(ops.concatenate([first[1], state_1], axis=-1), kernel_1)
+        second = lstm_cell(cell_1, z, bias_1)
+        context, alignment = attend(second[1], keys, states, frame[0])
+        attention = matmul(ops.concatenate([second[1], context], axis=-1), attention_kernel)
+        return *first, *second, attention, context, alignment
 
     (_, state_0), (_, state_1) = last
-    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(9)))
-    cells_0, states_0, gates_0, cells_1, states_1, gates_1, *attended = kept
-    states_0, states_1 = stacked(states_0), stacked(states_1)
-    attention, contexts, alignments = map(stacked, attended)
+    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(15)))
+    (cells_0, states_0, *gates_0), (cells_1, states_1, *gates_1) = kept[:6], kept[6:12]
+    states_0, states_1, attention, contexts, alignments = map(stacked, (states_0, states_1, *kept[12:]))
     operands_0 = ops.concatenate([before(ops.zeros_like(state_1), attention), before(state_0, states_0)], axis=-1)
     operands_1 = ops.concatenate([states_0, before(state_1, states_1)], axis=-1)
-    tapes = LayerTape(operands_0, gates_0, cells_0, states_0), LayerTape(operands_1, gates_1, cells_1, states_1)
-    return tapes, last, keys, contexts, alignments, attention
+    first = LayerTape(operands_0, tuple(gates_0), cells_0, states_0)
+    second = LayerTape(operands_1, tuple(gates_1), cells_1, states_1)
+    return (first, second), last, keys, contexts, alignments, attention
 
 
 def _decode_plainly(config, params, states, last):
@@ -222,19 +222,18 @@ def _decode_plainly(config, params, states, last):
         if carry is None:
             (cell_0, state_0), (cell_1, state_1) = last
         else:
-            cell_0, state_0, _, cell_1, state_1, _ = carry
-        cell_0, state_0, gates_0 = lstm_cell(cell_0, matmul(state_0, kernel_0), bias_0)
-        z = matmul(ops.concatenate([state_0, state_1], axis=-1), kernel_1)
-        cell_1, state_1, gates_1 = lstm_cell(cell_1, z, bias_1)
-        return cell_0, state_0, gates_0, cell_1, state_1, gates_1
+            (cell_0, state_0), (cell_1, state_1) = carry[:2], carry[6:8]
+        first = lstm_cell(cell_0, matmul(state_0, kernel_0), bias_0)
+        z = matmul(ops.concatenate([first[1], state_1], axis=-1), kernel_1)
+        return *first, *lstm_cell(cell_1, z, bias_1)
 
     (_, state_0), (_, state_1) = last
-    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(6)))
-    cells_0, states_0, gates_0, cells_1, states_1, gates_1 = kept
+    _, kept = recur(step, (by_time(step_masks(config)),), keep=tuple(range(12)))
+    (cells_0, states_0, *gates_0), (cells_1, states_1, *gates_1) = kept[:6], kept[6:]
     states_0, states_1 = stacked(states_0), stacked(states_1)
     operands = ops.concatenate([states_0, before(state_1, states_1)], axis=-1)
-    first = LayerTape(before(state_0, states_0), gates_0, cells_0, states_0)
-    return (first, LayerTape(operands, gates_1, cells_1, states_1)), last, None, None, None, states_1
+    first = LayerTape(before(state_0, states_0), tuple(gates_0), cells_0, states_0)
+    return (first, LayerTape(operands, tuple(gates_1), cells_1, states_1)), last, None, None, None, states_1
 
 
 def decode_frames(params: dict, encoded: Encoded):

@@ -26,13 +26,13 @@ from sge_la.model.lstm import (
     backward_kernel,
     bias_gradient,
     by_time,
-    delayed,
     kernel_gradient,
     lstm_cell_gradient,
     lstm_layer_gradient,
     project,
     recur,
     stacked,
+    taped_cells,
     transposed,
 )
 from sge_la.model.products import as_configured, matmul
@@ -139,7 +139,7 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
     settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
-        gates_0, before_0, cell_0, gates_1, before_1, cell_1, alignment, d_attention, d_context, d_alignment = frame
+        alignment, d_attention, d_context, d_alignment = frame[12:]
         d_cell_0, d_cell_1, later_0, later_1 = nothing, nothing, None, None
         if carry is not None:
             dz_0, d_cell_0, _, d_cell_1, later_1, *_ = carry
@@ -148,17 +148,15 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
         d_joined = matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
-        dz_1, d_cell_1 = lstm_cell_gradient(
-            gates_1, before_1, cell_1, d_cell_1, d_joined, d_query, later=later_1, **settings
-        )
+        dz_1, d_cell_1 = lstm_cell_gradient(frame[6:12], d_cell_1, d_joined, d_query, later=later_1, **settings)
         d_joined = matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(gates_0, before_0, cell_0, d_cell_0, d_joined, later=later_0, **settings)
+        dz_0, d_cell_0 = lstm_cell_gradient(frame[:6], d_cell_0, d_joined, later=later_0, **settings)
         return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
     tape_0, tape_1 = encoded.decoder
     frames = (
-        *(tape_0.gates, delayed(start_0, tape_0.cells), tape_0.cells),
-        *(tape_1.gates, delayed(start_1, tape_1.cells), tape_1.cells),
+        *taped_cells(tape_0, start_0),
+        *taped_cells(tape_1, start_1),
         *map(by_time, (encoded.alignments, d_attention, d_contexts, d_alignments)),
     )
     (dz_0, d_cell_0, _, d_cell_1, d_joined, *_), kept = recur(step, frames, keep=(0, 2, 5, 6, 7), reverse=True)
@@ -177,7 +175,7 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
 @fused
 def _summed_over_steps(weights, vectors):
     """`Σ_t weights[t, j] vectors[t]` for each input frame j: `[A, T, T, B]` and `[A, T, B, U]` to `[A, T, B, U]`."""
-    return ops.einsum('atjb,atbu->ajbu', weights, vectors)
+    return ops.sum(ops.expand_dims(weights, -1) * ops.expand_dims(vectors, 2), axis=1)
 
 
 def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads: dict):
@@ -190,19 +188,17 @@ def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads
     settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
-        gates_0, before_0, cell_0, gates_1, before_1, cell_1, d_output = frame
+        d_output = frame[12]
         d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing, nothing, nothing, None, None, None)
-        dz_1, d_cell_1 = lstm_cell_gradient(gates_1, before_1, cell_1, d_cell_1, d_output, later=later, **settings)
+        dz_1, d_cell_1 = lstm_cell_gradient(frame[6:12], d_cell_1, d_output, later=later, **settings)
         d_joined = matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(
-            gates_0, before_0, cell_0, d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1]
-        )
+        dz_0, d_cell_0 = lstm_cell_gradient(frame[:6], d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1])
         return d_cell_0, matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
 
     tape_0, tape_1 = encoded.decoder
     frames = (
-        *(tape_0.gates, delayed(start_0, tape_0.cells), tape_0.cells),
-        *(tape_1.gates, delayed(start_1, tape_1.cells), tape_1.cells),
+        *taped_cells(tape_0, start_0),
+        *taped_cells(tape_1, start_1),
         by_time(d_attention),
     )
     last, kept = recur(step, frames, keep=(4, 5), reverse=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from keras import ops
 
 from sge_la.backends import fused, spread
@@ -124,8 +123,12 @@ def _fitted(product, shape):
 
 @fused
 def bias_gradient(dz, columns: int):
-    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, ..., ≥ columns]`."""
-    return ops.sum(ops.reshape(dz, (dz.shape[0], -1, dz.shape[-1]))[..., :columns], axis=1)
+    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, ..., B, ≥ columns]`.
+
+    Steps are added to each other before sequences are: a GPU would sum each step over its sequences on its own.
+    """
+    dz = ops.reshape(dz[..., :columns], (dz.shape[0], -1, dz.shape[-2], columns))
+    return ops.sum(sum(ops.unstack(dz, axis=1)), axis=1)
 
 
 @fused
@@ -138,33 +141,29 @@ def lstm_cell(cell, *parts):
             columns of each `[A, B, ≥ 4U]`.
 
     Returns:
-        The new c and h, each `[A, B, U]`, and the activated gates `[A, B, 4U]`.
+        The new c and h, and the activated gates i, j, f, o, each `[A, B, U]`: six arrays of one shape are one pass over
+        memory on a GPU.
     """
     units = cell.shape[-1]
-    slope, shift, _ = _gate_columns(units)
-    z = sum(part[..., : 4 * units] for part in parts)
-    # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates, which stay side by side.
-    gates = slope * ops.tanh(slope * z + shift) + (1 - slope)
-    i, j, f, o = ops.split(gates, 4, axis=-1)
+
+    def activated(gate: int, slope: float = 0.5, shift: float = 0.0):
+        z = sum(part[..., gate * units : (gate + 1) * units] for part in parts)
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates.
+        return slope * ops.tanh(slope * z + shift) + (1 - slope)
+
+    i, j, f, o = activated(0), activated(1, slope=1.0), activated(2, shift=FORGET_BIAS / 2), activated(3)
     cell = f * cell + i * j
-    return cell, o * ops.tanh(cell), gates
-
-
-def _gate_columns(units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By column of i, j, f, o: tanh's slope, its argument's shift, and 1 where the gate is a tanh, else 0."""
-    slope, shift, is_tanh = np.array([[0.5, 1, 0.5, 0.5], [0, 0, FORGET_BIAS / 2, 0], [0, 1, 0, 0]], np.float32)
-    return tuple(np.repeat(values, units) for values in (slope, shift, is_tanh))
+    return cell, o * ops.tanh(cell), i, j, f, o
 
 
 @fused
-def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, width, later=None, start=0):
+def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
     """The gradient of `lstm_cell`.
 
     Gradients of a joined operand come as they are: slicing them here costs nothing.
 
     Args:
-        gates: activated gates `[A, B, 4U]`.
-        cell_before, cell: c before and after the step `[A, B, U]`.
+        taped: of this step, see `taped_cells`.
         d_cell: gradient of the new c.
         d_states: what adds up to the gradient of the new h: the first U columns of each `[A, B, ≥ U]`.
         width: columns of the first result, at least 4U; those behind the gates are zero, see `spread`.
@@ -174,17 +173,20 @@ def lstm_cell_gradient(gates, cell_before, cell, d_cell, *d_states, width, later
     Returns:
         Gradients of the pre-activations `[A, B, width]` and of the previous c `[A, B, U]`.
     """
+    i, j, f, o, cell_before, cell = taped
     units = cell.shape[-1]
-    i, j, f, o = ops.split(gates, 4, axis=-1)
     tanh = ops.tanh(cell)
     d_state = sum(part[..., :units] for part in d_states)
     if later is not None:
         d_state = d_state + later[..., start : start + units]
     d_cell = d_cell + d_state * o * (1 - tanh * tanh)
-    d_gates = ops.concatenate([d_cell * j, d_cell * i, d_cell * cell_before, d_state * tanh], axis=-1)
-    is_tanh = _gate_columns(units)[2]
-    dz = d_gates * (gates + is_tanh) * (1 - gates)  # tanh' = (1 + tanh)(1 - tanh)
-    return ops.pad(dz, ((0, 0), (0, 0), (0, width - 4 * units))), d_cell * f
+    dz = [
+        d_cell * j * i * (1 - i),
+        d_cell * i * (1 + j) * (1 - j),
+        d_cell * cell_before * f * (1 - f),
+        d_state * tanh * o * (1 - o),
+    ]
+    return ops.pad(ops.concatenate(dz, axis=-1), ((0, 0), (0, 0), (0, width - 4 * units))), d_cell * f
 
 
 class LayerTape(NamedTuple):
@@ -192,14 +194,24 @@ class LayerTape(NamedTuple):
 
     Attributes:
         operands: what the kernel was multiplied with `[A, T, B, K + U]`.
-        gates, cells: activated gates and c, by time as `recur` has them: `[A, B, 4U]` and `[A, B, U]` each.
+        gates: activated gates i, j, f, o, each by time as `recur` has them, `[A, B, U]` a step.
+        cells: c, by time likewise.
         states: h `[A, T, B, U]`.
     """
 
     operands: object
-    gates: object
+    gates: tuple
     cells: object
     states: object
+
+
+def taped_cells(tape: LayerTape, start) -> tuple:
+    """What `lstm_cell_gradient` takes of each step, by time: i, j, f, o, c before and c after it.
+
+    Args:
+        start: c before the first step `[A, B, U]`.
+    """
+    return (*tape.gates, delayed(start, tape.cells), tape.cells)
 
 
 def lstm_layer(frames, kernel, bias):
@@ -220,13 +232,13 @@ def lstm_layer(frames, kernel, bias):
     def step(carry, frame):
         if carry is None:
             return lstm_cell(zero, *frame, bias)
-        cell, state, _ = carry
+        cell, state, *_ = carry
         return lstm_cell(cell, *frame, matmul(state, kernel), bias)
 
-    (cell, state, _), (cells, states, gates) = recur(step, (by_time(inputs),), keep=(0, 1, 2))
+    (cell, state, *_), (cells, states, *gates) = recur(step, (by_time(inputs),), keep=tuple(range(6)))
     states = stacked(states)
     operands = ops.concatenate([frames, before(zero, states)], axis=-1)
-    return LayerTape(operands, gates, cells, states), (cell, state)
+    return LayerTape(operands, tuple(gates), cells, states), (cell, state)
 
 
 def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bool = False):
@@ -250,11 +262,10 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bo
     def step(carry, frame):
         *taped, d_output = frame
         d_cell, later = (d_last_cell, d_last_state) if carry is None else carry[1:]
-        dz, d_cell = lstm_cell_gradient(*taped, d_cell, d_output, later, width=kernel.shape[1])
+        dz, d_cell = lstm_cell_gradient(tuple(taped), d_cell, d_output, later, width=kernel.shape[1])
         return dz, d_cell, matmul(dz, kernel)
 
-    cells_before = delayed(ops.zeros_like(d_last_cell), tape.cells)
-    frames = (tape.gates, cells_before, tape.cells, by_time(d_states))
+    frames = (*taped_cells(tape, ops.zeros_like(d_last_cell)), by_time(d_states))
     _, (dz,) = recur(step, frames, keep=(0,), reverse=True)
     dz = stacked(dz)
     return dz, None if lowest else project(dz, backward_kernel(input_kernel))
