@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import common, end_to_end, scaling
+from benchmarks import common, encoder_step, end_to_end, kernels, scaling
 from sge_la.errors import UserError
 from tests.command_line_cases import uncompiled
 
@@ -142,6 +142,32 @@ def test_bfloat16_is_measured_beside_both_yardsticks(name, tmp_path, capsys, sma
         assert found[f'fraction_of_matrix_rate{ending}'] == pytest.approx(part)
     shown = capsys.readouterr().out
     assert all(f'a large matrix product{words}, GFLOP/s' in shown for words in ('', ' of bfloat16'))
+
+
+def test_a_step_is_its_share_of_a_dispatch(tmp_path, small_yardstick):
+    path = tmp_path / 'found.json'
+    with uncompiled():
+        flags = [*SMALL['encoder_step'][0].split(), '--steps', '3', '--gpu', '-1', '--repeats', '1']
+        encoder_step.main([*flags, '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert found['steps_per_dispatch'] == 3
+    assert found['gflops'] == pytest.approx(found['gflop_per_step'] / found['seconds_per_step'])
+
+
+def test_kernels_are_looked_at_on_a_gpu_alone():
+    """Refused before anything is measured."""
+    with pytest.raises(UserError, match='--kernels looks at a GPU'):
+        encoder_step.main(['--kernels', '--gpu', '-1'])
+
+
+def test_kernels_by_hand():
+    """Two steps: a product of 4 and 6 µs, a copy of 2, a fusion with a sum of 1; a joined product counts as a copy."""
+    events = [('gemm_fusion_dot_1', 4000), ('gemm_fusion_dot_1', 6000), ('MemcpyD2D', 2000), ('input_reduce_2', 1000)]
+    found = kernels.summary([*events, ('loop_concatenate_3', 3000)], steps=2)
+    assert found['microseconds'] == {'matrix products': 5, 'copies': 2.5, 'sums': 0.5}
+    assert found['launches'] == {'matrix products': 1, 'copies': 1, 'sums': 0.5}
+    assert found['longest'][:2] == [('gemm_fusion_dot_1', 5), ('loop_concatenate_3', 1.5)]
+    assert kernels.table(found).splitlines()[-1].split() == ['|', 'input_reduce_2', '|', '0.5', '|']
 
 
 def test_rates_beside_the_better_yardstick_by_hand():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import threading
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sge_la.encoder_stage import encoder_jobs, encoder_record, encoder_rows, tra
 from sge_la.errors import UserError
 from sge_la.feature_files import own_tasks
 from sge_la.run_folders import recognition_folder
+from sge_la.training import TrainingState, fresh_state
 from tests.command_line_cases import write_people
 from tests.conftest import tiny_split
 
@@ -179,3 +181,47 @@ def test_an_encoder_shared_by_two_commands_has_one_record(tmp_path):
     assert record('') == record('--model rev_rec_plus --faithful') == record('--manner sc --c_reid 1')
     assert record('') != record('--attention BA')
     assert json.loads(json.dumps(asdict(parse_train([]))))  # options are what JSON can hold
+
+
+def state_after(epoch: int) -> TrainingState:
+    state = fresh_state({'W': np.full((2, 3), epoch, np.float32)})
+    return replace(state, step=epoch, epoch=epoch, history=[{'epoch': k + 1} for k in range(epoch)])
+
+
+def test_a_state_is_written_as_it_was_while_training_goes_on(tmp_path, monkeypatch):
+    """The second state waits for the first, the block for the second, and what was given changes meanwhile."""
+    go_on, real = threading.Event(), stages.save
+
+    def slow(*args):
+        assert go_on.wait(60)
+        real(*args)
+
+    monkeypatch.setattr(stages, 'save', slow)
+    with stages.saving(tmp_path) as save:
+        state, meta = state_after(1), {'best': {'epoch': 1}}
+        save(state, {'kept': state.arrays()['params']}, meta)
+        state.history[0]['epoch'], meta['best']['epoch'] = 7, 8
+        assert not list(tmp_path.iterdir())
+        go_on.set()
+        save(state_after(2))
+        found = stages.resume(tmp_path)
+        assert found[0].history == [{'epoch': 1}] and found[1].meta['best'] == {'epoch': 1}
+        np.testing.assert_array_equal(found[1].parts['kept']['W'], np.ones((2, 3)))
+    assert stages.resume(tmp_path)[0].epoch == 2
+
+
+def test_a_state_is_kept_however_the_block_is_left(tmp_path):
+    with pytest.raises(KeyboardInterrupt), stages.saving(tmp_path) as save:
+        save(state_after(1))
+        raise KeyboardInterrupt
+    assert stages.resume(tmp_path)[0].epoch == 1
+
+
+@pytest.mark.parametrize('later', [True, False])
+def test_a_state_that_cannot_be_written_stops_the_training(tmp_path, later):
+    """With the next state at the latest, or at the end."""
+    with pytest.raises(UserError, match='missing'), stages.saving(tmp_path / 'missing') as save:
+        save(state_after(1))
+        if later:
+            save(state_after(2))
+            pytest.fail('went on')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from keras import ops
 
 from sge_la.errors import UserError
 from sge_la.labelled_stage import fit_labelled
@@ -11,8 +12,17 @@ from sge_la.metrics import sequence_scores
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.gait_encoder import EncoderConfig, axis_major, initial_params
 from sge_la.pretext import pretext
-from sge_la.recognition_stage import EpochChoice, sequence_accuracy
-from sge_la.training import NotFinite, TrainingState, encoder_batches, fit_encoder, fit_recognition, fresh_state, logits
+from sge_la.recognition_stage import EpochChoice, _cross_entropy, sequence_accuracy
+from sge_la.training import (
+    LOGIT_ROWS,
+    NotFinite,
+    TrainingState,
+    encoder_batches,
+    fit_encoder,
+    fit_recognition,
+    fresh_state,
+    logits,
+)
 from tests.command_line_cases import uncompiled
 
 CONFIG = EncoderConfig(length=3, joints=2, units=4)
@@ -148,6 +158,22 @@ def test_recognition_stops_at_infinite_features():
                 X, np.zeros(16, int), fresh_state(recognition.initial_params(4, 3, 0)), epochs=1, batch_size=8
             )
         )
+
+
+def test_logits_of_features_on_the_device_are_those_of_blocks():
+    rng, params = np.random.default_rng(0), recognition.initial_params(6, 3, 0)
+    features = rng.standard_normal((LOGIT_ROWS + 5, 6), np.float32)
+    found = logits(params, ops.convert_to_tensor(features))
+    assert isinstance(found, np.ndarray) and found.dtype == np.float32
+    np.testing.assert_allclose(found, logits(params, features), rtol=1e-6, atol=1e-6)
+
+
+def test_cross_entropy_over_several_blocks():
+    rng, rows = np.random.default_rng(0), 2 * LOGIT_ROWS + 3
+    answers, labels = rng.normal(0, 50, (rows, 4)).astype(np.float32), rng.integers(0, 4, rows)
+    exact = answers.astype(np.float64)
+    losses = np.log(np.exp(exact - exact.max(1, keepdims=True)).sum(1)) + exact.max(1) - exact[np.arange(rows), labels]
+    assert _cross_entropy(answers, labels) == pytest.approx(losses.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize('rows', [1, 7, 4096, 4097])
