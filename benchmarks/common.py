@@ -214,7 +214,8 @@ def yardstick_rows(results: Mapping[str, float]) -> list[tuple[str, str]]:
     return rows
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number from 1, for a parser."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number from 1, found {text}')
@@ -229,7 +230,7 @@ def argument_parser(name: str, description: str) -> argparse.ArgumentParser:
         epilog='The backend is the one that KERAS_BACKEND names (tensorflow or jax).',
     )
     parser.add_argument('--json', metavar='FILE', type=Path, help='write facts and results to FILE as well')
-    parser.add_argument('--repeats', metavar='N', type=_positive, default=5, help='timed repeats (default %(default)s)')
+    parser.add_argument('--repeats', metavar='N', type=positive, default=5, help='timed repeats (default %(default)s)')
     parser.add_argument(
         '--gpu', metavar='N', default='0', help='number of the GPU, -1 for the CPU (default %(default)s)'
     )

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
     parser.add_argument('--batch_size', type=int, default=128, help='sequences in a batch (default 128)')
     parser.add_argument('--attention', choices=('LA', 'BA'), default='LA')
-    parser.add_argument('--steps', type=int, help='in one dispatch (default 1, on a GPU 200)')
+    parser.add_argument('--steps', type=common.positive, help='in one dispatch (default 1, on a GPU 200)')
     parser.add_argument('--kernels', action='store_true', help='show where the time goes, kernel by kernel (JAX, GPU)')
     common.add_precision(parser)
     options = parser.parse_args(argv)

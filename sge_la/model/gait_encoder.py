@@ -192,7 +192,7 @@ def _decode(config, params, keys, states, last):
             (cell_0, state_0), (cell_1, state_1) = last
             z = matmul(state_0, first_kernel)
         else:
-            (cell_0, state_0), (cell_1, state_1), attention = carry[:2], carry[6:8], carry[12]
+            (cell_0, state_0, *_), (cell_1, state_1, *_), attention = carry[:6], carry[6:12], carry[12]
             z = matmul(ops.concatenate([attention, state_0], axis=-1), kernel_0)
         first = lstm_cell(cell_0, z, bias_0)
         z = matmul(ops.concatenate([first[1], state_1], axis=-1), kernel_1)
@@ -222,7 +222,7 @@ def _decode_plainly(config, params, states, last):
         if carry is None:
             (cell_0, state_0), (cell_1, state_1) = last
         else:
-            (cell_0, state_0), (cell_1, state_1) = carry[:2], carry[6:8]
+            (cell_0, state_0, *_), (cell_1, state_1, *_) = carry[:6], carry[6:]
         first = lstm_cell(cell_0, matmul(state_0, kernel_0), bias_0)
         z = matmul(ops.concatenate([first[1], state_1], axis=-1), kernel_1)
         return *first, *lstm_cell(cell_1, z, bias_1)

@@ -139,7 +139,7 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
     settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
-        alignment, d_attention, d_context, d_alignment = frame[12:]
+        taped_0, taped_1, (alignment, d_attention, d_context, d_alignment) = frame[:6], frame[6:12], frame[12:]
         d_cell_0, d_cell_1, later_0, later_1 = nothing, nothing, None, None
         if carry is not None:
             dz_0, d_cell_0, _, d_cell_1, later_1, *_ = carry
@@ -148,9 +148,9 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
         d_joined = matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
-        dz_1, d_cell_1 = lstm_cell_gradient(frame[6:12], d_cell_1, d_joined, d_query, later=later_1, **settings)
+        dz_1, d_cell_1 = lstm_cell_gradient(taped_1, d_cell_1, d_joined, d_query, later=later_1, **settings)
         d_joined = matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(frame[:6], d_cell_0, d_joined, later=later_0, **settings)
+        dz_0, d_cell_0 = lstm_cell_gradient(taped_0, d_cell_0, d_joined, later=later_0, **settings)
         return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
     tape_0, tape_1 = encoded.decoder
@@ -188,11 +188,11 @@ def _plain_decoder_gradient(config, params, encoded: Encoded, d_attention, grads
     settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
-        d_output = frame[12]
+        taped_0, taped_1, d_output = frame[:6], frame[6:12], frame[12]
         d_cell_0, d_state_0, d_cell_1, later, _, _ = carry or (nothing, nothing, nothing, None, None, None)
-        dz_1, d_cell_1 = lstm_cell_gradient(frame[6:12], d_cell_1, d_output, later=later, **settings)
+        dz_1, d_cell_1 = lstm_cell_gradient(taped_1, d_cell_1, d_output, later=later, **settings)
         d_joined = matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(frame[:6], d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1])
+        dz_0, d_cell_0 = lstm_cell_gradient(taped_0, d_cell_0, d_joined, d_state_0, width=kernel_0.shape[1])
         return d_cell_0, matmul(dz_0, kernel_0), d_cell_1, d_joined, dz_0, dz_1
 
     tape_0, tape_1 = encoded.decoder
