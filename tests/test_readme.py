@@ -62,7 +62,13 @@ SMALL = {
 OF_OTHERS = {'--logdir'}
 COMMANDS = (
     *('train', 'evaluate', 'sge_la.ablation', 'sge_la.compare', 'sge_la.cost', 'sge_la.export', 'sge_la.identify'),
-    *('sge_la.checkpoints.__main__', 'sge_la.data.check', 'sge_la.data.convert', 'sge_la.data.prepare'),
+    *(
+        'sge_la.checkpoints.__main__',
+        'sge_la.data.check',
+        'sge_la.data.convert',
+        'sge_la.data.prepare',
+        'benchmarks.encoder_step',
+    ),
 )
 
 
