@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks import common
 from sge_la.errors import run_command
+from sge_la.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,8 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ('spread of the repeats', f'{results["spread"]:.2f}'),
         ('bootstrap intervals besides, s', f'{results["seconds_bootstrap"]:.3f}'),
         ('work of the network, GFLOP', f'{results["gflop"]:.1f}'),
-        ('rate of a large matrix product, GFLOP/s', f'{results["matrix_gflops"]:.0f}'),
-        ('fraction of the matrix rate', f'{results["fraction_of_matrix_rate"]:.2f}'),
+        *common.yardstick_rows(results),
     ]
     setting = f'{options.frames} frames, 768 → 256 → {options.classes}'
     print(common.format_table(('evaluation', setting), rows))
@@ -57,9 +57,9 @@ def measure_scoring(frames: int, classes: int, length: int, repeats: int) -> dic
         return score(params, features, labels, length, 'ap', compiled=compiled)
 
     first = common.measure(run, repeats=1, warm_up=0)
-    before = common.matrix_rate()
+    before = common.matrix_rates(FLOAT32)
     timing = common.measure(run, repeats=repeats, warm_up=1)
-    matrix = max(before, common.matrix_rate())
+    after = common.matrix_rates(FLOAT32)
     found = run().sequences
     bootstrap = common.measure(
         lambda: bootstrap_evaluation(found.scores, found.labels, found.labels, ranks=[1, 5]), repeats=1, warm_up=0
@@ -71,8 +71,7 @@ def measure_scoring(frames: int, classes: int, length: int, repeats: int) -> dic
         'spread': timing.spread,
         'seconds_bootstrap': bootstrap.median,
         'gflop': work,
-        'matrix_gflops': matrix,
-        'fraction_of_matrix_rate': work / timing.median / matrix,
+        **common.beside_yardstick(work / timing.median, before, after),
     }
 
 

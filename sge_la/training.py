@@ -321,10 +321,13 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     return out
 
 
-@cache
 def compiled_recogniser(precision: str = products.FLOAT32) -> Callable:
-    """`recognise`, compiled for a precision of the products."""
+    """`recognise`, compiled once for each precision of the products."""
+    return _compiled_recogniser(precision)
 
+
+@cache
+def _compiled_recogniser(precision: str) -> Callable:
     def recognise(params, features):
         with products.precision(precision):
             return recognition.recognise(params, features)
