@@ -23,6 +23,7 @@ from sge_la.model.gait_encoder import (
 )
 from sge_la.model.losses import consecutive_contrastive_loss, locality_loss, reconstruction_loss
 from sge_la.model.lstm import (
+    LONGEST_UNROLLED,
     backward_kernel,
     bias_gradient,
     by_time,
@@ -175,6 +176,9 @@ def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts,
 @fused
 def _summed_over_steps(weights, vectors):
     """`Σ_t weights[t, j] vectors[t]` for each input frame j: `[A, T, T, B]` and `[A, T, B, U]` to `[A, T, B, U]`."""
+    if weights.shape[1] > LONGEST_UNROLLED:
+        return ops.einsum('atjb,atbu->ajbu', weights, vectors)
+    # Of few steps one pass over memory, where products of such small matrices need transposed copies.
     return ops.sum(ops.expand_dims(weights, -1) * ops.expand_dims(vectors, 2), axis=1)
 
 
