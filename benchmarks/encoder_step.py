@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
     parser.add_argument('--batch_size', type=int, default=128, help='sequences in a batch (default 128)')
     parser.add_argument('--attention', choices=('LA', 'BA'), default='LA')
-    parser.add_argument('--steps', type=common.positive, help='in one dispatch (default 1, on a GPU 200)')
+    parser.add_argument('--steps', type=common.positive, help='steps timed together (default 1, on a GPU 200)')
     parser.add_argument('--kernels', action='store_true', help='show where the time goes, kernel by kernel (JAX, GPU)')
     common.add_precision(parser)
     options = parser.parse_args(argv)
@@ -38,9 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(common.format_facts(facts))
     setting = f'{config.attention}, T={config.length}, J={config.joints}, B={options.batch_size}'
     rows = [
-        ('compiling and first dispatch, s', f'{results["seconds_first_step"]:.1f}'),
+        ('compiling and first steps, s', f'{results["seconds_first_step"]:.1f}'),
         ('step of three axes, ms', f'{1e3 * results["seconds_per_step"]:.3f}'),
-        ('steps of a dispatch', steps),
+        ('steps timed together', steps),
         ('spread of the repeats', f'{results["spread"]:.2f}'),
         ('work of a step, GFLOP', f'{results["gflop_per_step"]:.1f}'),
         *common.yardstick_rows(results),
@@ -61,8 +61,8 @@ def measure_step(
     Args:
         config: the encoders'.
         batch_size: B.
-        steps: in one dispatch, where the backend has several of them in one.
-        repeats: tenths of the timed dispatches.
+        steps: timed together; on JAX they are one dispatch.
+        repeats: tenths of the timed repeats.
         show_kernels: look also where the time goes, on a GPU.
 
     Returns:
@@ -82,7 +82,7 @@ def measure_step(
     return {
         'seconds_first_step': first,
         'seconds_per_step': seconds,
-        'steps_per_dispatch': steps,
+        'steps_timed_together': steps,
         'spread': timing.spread,
         'gflop_per_step': work,
         **common.beside_yardstick(work / seconds, before, after),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,20 +115,32 @@ def saving(folder: Path) -> Iterator[Callable[..., None]]:
         `(state, parts, meta)`, as `save` takes them. What it was given may be changed afterwards; what went wrong with
         the state before, it raises.
     """
-    pending = []
+    writing: Future | None = None
 
     def finish_writing() -> None:
-        while pending:
-            pending.pop().result()
+        """Waits for what is being written, through any number of Ctrl-C, since the folder is given up afterwards."""
+        stopped = None
+        while writing and not writing.done():
+            try:
+                wait([writing])
+            except KeyboardInterrupt as stop:
+                stopped = stop
+        if writing:
+            writing.result()
+        if stopped:
+            raise stopped
 
     def save_beside(state: TrainingState, parts: Mapping[str, Mapping] | None = None, meta: Mapping | None = None):
+        nonlocal writing
         finish_writing()
         still = replace(state, **state.arrays(), history=copy.deepcopy(state.history))
-        pending.append(pool.submit(save, folder, still, parts, copy.deepcopy(meta)))
+        writing = pool.submit(save, folder, still, parts, copy.deepcopy(meta))
 
     with ThreadPoolExecutor(1) as pool:
-        yield save_beside
-        finish_writing()
+        try:
+            yield save_beside
+        finally:
+            finish_writing()
 
 
 def resume(

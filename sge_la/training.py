@@ -298,11 +298,10 @@ LOGIT_ROWS = 4096
 
 
 def logits(params: dict, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
-    """The recognition network's answers, in blocks of bounded memory.
+    """The recognition network's answers: of arrays in blocks of bounded memory, of what lies on a device at once.
 
     Args:
-        features: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it: on a device
-            that holds them all, they are answered at once.
+        features: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it.
         compiled: from `compiled_recogniser`; None computes in float32.
 
     Returns:

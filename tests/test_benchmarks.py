@@ -144,13 +144,13 @@ def test_bfloat16_is_measured_beside_both_yardsticks(name, tmp_path, capsys, sma
     assert all(f'a large matrix product{words}, GFLOP/s' in shown for words in ('', ' of bfloat16'))
 
 
-def test_a_step_is_its_share_of_a_dispatch(tmp_path, small_yardstick):
+def test_a_step_is_its_share_of_those_timed_together(tmp_path, small_yardstick):
     path = tmp_path / 'found.json'
     with uncompiled():
         flags = [*SMALL['encoder_step'][0].split(), '--steps', '3', '--gpu', '-1', '--repeats', '1']
         encoder_step.main([*flags, '--json', str(path)])
     found = json.loads(path.read_text())
-    assert found['steps_per_dispatch'] == 3
+    assert found['steps_timed_together'] == 3
     assert found['gflops'] == pytest.approx(found['gflop_per_step'] / found['seconds_per_step'])
 
 

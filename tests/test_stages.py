@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -225,3 +228,26 @@ def test_a_state_that_cannot_be_written_stops_the_training(tmp_path, later):
         if later:
             save(state_after(2))
             pytest.fail('went on')
+
+
+def test_a_state_that_cannot_be_written_is_told_of_where_training_is_stopped(tmp_path):
+    with pytest.raises(UserError, match='missing'), stages.saving(tmp_path / 'missing') as save:
+        save(state_after(1))
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_last_state_is_written_waits_for_it(tmp_path, monkeypatch):
+    """The folder is given up afterwards, and another run may claim it."""
+    real = stages.save
+
+    def slow(*args):
+        for _ in range(2):
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.3)
+        real(*args)
+
+    monkeypatch.setattr(stages, 'save', slow)
+    with pytest.raises(KeyboardInterrupt), stages.saving(tmp_path) as save:
+        save(state_after(1))
+    assert stages.resume(tmp_path)[0].epoch == 1

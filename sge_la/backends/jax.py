@@ -10,10 +10,18 @@ import numpy as np
 
 # A step is a long chain of small kernels: those that do not wait for each other run side by side.
 _GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}
+_FIRST_WITH_OPTIONS = (0, 10)
 
 
 def _device() -> jax.Device:
-    return jax.config.jax_default_device or jax.devices()[0]
+    chosen = jax.config.jax_default_device  # None, a device, or a platform's name
+    return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
+
+
+def _options() -> dict[str, str] | None:
+    """How steps are compiled, besides what XLA does by itself."""
+    knows = jax.__version_info__ >= _FIRST_WITH_OPTIONS
+    return _GPU_OPTIONS if knows and _device().platform == 'gpu' else None
 
 
 def compiled(function: Callable) -> Callable:
@@ -55,8 +63,7 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
 
         return jax.lax.scan(body, state, batches)
 
-    options = _GPU_OPTIONS if _device().platform == 'gpu' else None
-    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=options)
+    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=_options())
 
     def run(state, batches, tick):
         state, terms = dispatch(jax.device_put(state), batches, inputs, targets)

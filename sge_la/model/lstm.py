@@ -253,7 +253,7 @@ def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bo
 
     Returns:
         dz `[A, T, B, ≥ 4U]`, from which those of kernel and bias follow, and the gradient of the frames
-        `[A, T, B, K]` or None.
+        `[A, T, B, ≥ K]` (zeros behind the K columns, see `spread`) or None.
     """
     width = tape.operands.shape[-1] - tape.states.shape[-1]
     input_kernel, kernel = kernel[:, :width], backward_kernel(kernel[:, width:])
