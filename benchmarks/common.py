@@ -126,9 +126,9 @@ def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
 def on_gpu() -> bool:
     """Whether the backend computes on a GPU when it is not told where."""
     if keras_backend() == 'jax':
-        import jax
+        from sge_la.backends.jax import device
 
-        return (jax.config.jax_default_device or jax.devices()[0]).platform == 'gpu'
+        return device().platform == 'gpu'
     import tensorflow as tf
 
     return bool(tf.config.get_visible_devices('GPU'))

@@ -13,7 +13,8 @@ _GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}
 _FIRST_WITH_OPTIONS = (0, 10)
 
 
-def _device() -> jax.Device:
+def device() -> jax.Device:
+    """Where JAX computes when it is not told where."""
     chosen = jax.config.jax_default_device  # None, a device, or a platform's name
     return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
 
@@ -21,7 +22,7 @@ def _device() -> jax.Device:
 def _options() -> dict[str, str] | None:
     """How steps are compiled, besides what XLA does by itself."""
     knows = jax.__version_info__ >= _FIRST_WITH_OPTIONS
-    return _GPU_OPTIONS if knows and _device().platform == 'gpu' else None
+    return _GPU_OPTIONS if knows and device().platform == 'gpu' else None
 
 
 def compiled(function: Callable) -> Callable:
@@ -47,7 +48,7 @@ def bfloat16_product(left, right):
 
 def at_hand(array: np.ndarray):
     """See `sge_la.backends.at_hand`."""
-    return array if _device().platform == 'cpu' else jax.device_put(array[:], _device())
+    return array if device().platform == 'cpu' else jax.device_put(array[:], device())
 
 
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
