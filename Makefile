@@ -1,6 +1,6 @@
 # Two commands for a fresh machine that has python3, make and a package index:
 #   make demo    install, simulate walkers, train both stages, evaluate
-#   make test    install, check the format, lint, run the tests
+#   make test    install, check the format, lint, run the tests (minutes; make test-all runs all of them)
 # Both install into .venv, once, and again after the requirements have changed.
 
 PYTHON ?= python3
@@ -14,11 +14,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check install $(PIP_FLAGS)
 DEMO_FLAGS := --dataset DEMO --data_dir '$(DEMO_DIR)/Datasets' --models_dir '$(DEMO_DIR)/Models'
 
-.PHONY: help install demo test check-python clean
+# Two processes, a module's tests in one of them.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_DEFAULT_MATMUL_PRECISION=highest
+
+.PHONY: help install demo quick test test-rest test-all lint check-python clean
 
 help:
 	@echo 'make demo      simulate walkers, train, evaluate; writes $(DEMO_DIR)/'
-	@echo 'make test      check the format, lint, run the tests'
+	@echo 'make quick     what tells at once that something is broken (a minute)'
+	@echo 'make test      check the format, lint, run the tests but the slow ones (minutes)'
+	@echo 'make test-all  run all tests; make test-rest runs those that make test leaves out'
 	@echo 'make install   only install into $(VENV)'
 	@echo 'make clean     remove $(VENV), $(DEMO_DIR) and caches; Datasets and Models stay'
 	@echo 'PYTHON=python3.12 in front or behind chooses another Python.'
@@ -28,11 +34,22 @@ demo: $(VENV)/.installed
 	$(BIN)/python train.py $(DEMO_FLAGS) --overwrite
 	$(BIN)/python evaluate.py $(DEMO_FLAGS)
 
-test: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
-	KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_DEFAULT_MATMUL_PRECISION=highest $(BIN)/python -m pytest tests/model
+
+quick: lint
+	$(PYTEST) -m quick
+
+test: lint
+	$(PYTEST) -m 'not slow' --fuzz-cases 200
+	$(ON_JAX) $(PYTEST) -m 'not slow and not slow_on_jax' tests/model
+
+test-rest: $(VENV)/.installed-dev
+	$(PYTEST) -m 'slow or fuzz' --fuzz-cases 200-2000
+	$(ON_JAX) $(PYTEST) -m 'slow or slow_on_jax' tests/model
+
+test-all: test test-rest
 
 install: $(VENV)/.installed
 

@@ -1,13 +1,24 @@
-"""Fixtures that more than one room's tests use."""
+"""Fixtures that more than one room's tests use, and how the tests are shared out between processes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+# Two processes share the cores: each has one thread for its numbers. Set before anything imports a backend.
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    for _variable in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS'):
+        os.environ.setdefault(_variable, '1')
+    os.environ.setdefault('XLA_FLAGS', '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1')
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from sge_la.data.write import NewSplit, write_dataset
@@ -18,19 +29,121 @@ settings.register_profile('tests', deadline=None, derandomize=True, database=Non
 settings.load_profile('tests')
 
 
+# Damaged files a kind in make test-all.
+FUZZ_CASES = 2000
+# Processor seconds that a test may take, its share of fixtures included, before it must bear the mark `slow`.
+SLOW_SECONDS = 10.0
+# What make quick runs, beside the tests that bear the mark themselves: cases computed by hand.
+QUICK = (
+    *('test_house', 'test_files', 'test_options', 'test_sequences', 'test_splits', 'test_skeletons', 'test_pretext'),
+    *('test_losses', 'test_adam', 'test_metrics', 'test_matching', 'test_statistics', 'test_baselines'),
+)
+# Modules whose tests measure memory or fill disks: one after the other, in one process.
+ONE_AT_A_TIME = ('test_refusals', 'test_stopping', 'test_benchmarks', 'test_command_line_errors')
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         '--fuzz-cases',
-        type=int,
-        default=int(os.environ.get('SGE_LA_FUZZ_CASES', '2000')),
-        help='damaged files a kind that the fuzz tests try (default: SGE_LA_FUZZ_CASES, or 2000)',
+        type=fuzz_span,
+        default=os.environ.get('SGE_LA_FUZZ_CASES', str(FUZZ_CASES)),
+        metavar='[FIRST-]COUNT',
+        help=f'damaged files a kind that the fuzz tests try, such as 200 or 200-2000 (default: {FUZZ_CASES})',
     )
 
 
+def fuzz_span(text: str) -> range:
+    first, _, stop = text.rpartition('-')
+    return range(int(first or 0), int(stop))
+
+
 @pytest.fixture(scope='session')
-def fuzz_cases(request: pytest.FixtureRequest) -> int:
-    """How many damaged files of each kind a fuzz test tries."""
+def fuzz_cases(request: pytest.FixtureRequest) -> range:
+    """The numbers of the damaged files of each kind that a fuzz test tries."""
     return request.config.getoption('--fuzz-cases')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that try damaged files, and begins with the modules that take long."""
+    for item in items:
+        if 'fuzz_cases' in getattr(item, 'fixturenames', ()):
+            item.add_marker('fuzz')
+        if item.path.stem in QUICK:
+            item.add_marker('quick')
+    long = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def part(numbers: range, divisor: int) -> range:
+    """One of so many parts of the cases, where each costs more or they are shared between files; never none."""
+    start = numbers.start // divisor
+    return range(start, max(numbers.stop // divisor, start + 1))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Keeps a module's tests in one process, since they share fixtures; `loadscope` would part its classes."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.split('::', 1)[0]
+            return 'one at a time' if Path(module).stem in ONE_AT_A_TIME else module
+
+    return ByModule(config, log)
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Fails a test that takes long without saying so."""
+    item.config.stash[_STARTED] = processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    seconds = processor_seconds() - item.config.stash[_STARTED]
+    allowed = SLOW_SECONDS * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # busy cores share caches
+    if call.when == 'teardown' and report.passed and seconds > allowed and not slow_by_its_mark(item):
+        report.outcome = 'failed'
+        report.longrepr = (
+            f'{item.nodeid} took {seconds:.1f} s of processor time, more than {allowed:.1f}; '
+            'make it shorter, or mark it slow'
+        )
+    return report
+
+
+@contextlib.contextmanager
+def nobodys_time(config: pytest.Config) -> Iterator[None]:
+    """What serves the whole session does not count for the test that asks first."""
+    start = processor_seconds()
+    yield
+    config.stash[_STARTED] += processor_seconds() - start
+
+
+def slow_by_its_mark(item: pytest.Item) -> bool:
+    on_jax = os.environ.get('KERAS_BACKEND') == 'jax' and item.get_closest_marker('slow_on_jax')
+    return bool(on_jax or item.get_closest_marker('slow'))
+
+
+_STARTED = pytest.StashKey[float]()
+
+
+def pytest_terminal_summary(terminalreporter: object, config: pytest.Config) -> None:
+    """Says what was left out, and how to run it."""
+    left = ['the tests marked slow'] if 'not slow' in config.option.markexpr else []
+    numbers = config.getoption('--fuzz-cases')
+    if numbers.stop < FUZZ_CASES:
+        left.append(f'{FUZZ_CASES - len(numbers)} of {FUZZ_CASES} damaged files a kind')
+    if left:
+        terminalreporter.write_line(f'Left out: {" and ".join(left)}; make test-all runs everything.')
 
 
 @pytest.fixture(scope='session')
@@ -97,9 +210,44 @@ def write_tiny(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope='session')
-def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make_small_run` makes; tests score it, and so add to it."""
-    return make_small_run(tmp_path_factory.mktemp('small_run'))
+def small_run(tmp_path_factory: pytest.TempPathFactory, untouched_run: Path) -> Path:
+    """A copy of `untouched_run` for each process; tests score it, and so add to it."""
+    folder = tmp_path_factory.mktemp('small_run')
+    return shutil.copytree(untouched_run, folder, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope='session')
+def untouched_run(request: pytest.FixtureRequest) -> Path:
+    """What `make_small_run` makes; nobody scores it, so that every file of it can be compared with."""
+    return made_once(request, 'untouched_run', make_small_run)
+
+
+@pytest.fixture(scope='session')
+def compiled_steps(
+    request: pytest.FixtureRequest, untouched_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """This process has compiled what trains on the data of `untouched_run`."""
+    import train
+
+    with nobodys_time(request.config):
+        models = ['--models_dir', str(tmp_path_factory.mktemp('compiled'))]
+        train.main([*training_flags(untouched_run), *models, '--epochs', '1', '--rn_epochs', '1'])
+
+
+def made_once(request: pytest.FixtureRequest, name: str, make: Callable[[Path], Path]) -> Path:
+    """A folder that the first of several test processes makes, and the others wait for."""
+    factory = request.getfixturevalue('tmp_path_factory')
+    parallel = 'PYTEST_XDIST_WORKER' in os.environ
+    folder = (factory.getbasetemp().parent if parallel else factory.getbasetemp()) / name
+    with nobodys_time(request.config), FileLock(f'{folder}.lock'):
+        if not folder.exists():
+            folder.mkdir()
+            try:
+                make(folder)
+            except BaseException:
+                shutil.rmtree(folder)  # the other process tries again, and fails with the reason
+                raise
+    return folder
 
 
 def make_small_run(folder: Path) -> Path:
@@ -118,7 +266,7 @@ def make_small_run(folder: Path) -> Path:
     eagerly = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(False)
     try:
-        train.main([*small_flags(folder), '--epochs', '2', '--rn_epochs', '2'])
+        train.main([*training_flags(folder), '--epochs', '2', '--rn_epochs', '2'])
     finally:
         tf.config.run_functions_eagerly(eagerly)
     return folder
@@ -139,3 +287,8 @@ def small_flags(folder: Path) -> list[str]:
         '--models_dir',
         str(folder / 'Models'),
     ]
+
+
+def training_flags(folder: Path) -> list[str]:
+    """The same for train.py alone: 32 steps an epoch of the recognition network instead of 384."""
+    return ['--rn_batch_size', '96', *small_flags(folder)]

@@ -43,6 +43,7 @@ def flags(folder: Path) -> list[str]:
     return ['--dataset', 'KGBD', *sizes, *places]
 
 
+@pytest.mark.slow
 def test_all_rows_and_the_table(folder, capsys):
     """Nine encoders serve twelve rows; each row's Rank-1 is that of its own files."""
     assert run_command(ablation.main, flags(folder)) == 0
@@ -58,6 +59,7 @@ def test_all_rows_and_the_table(folder, capsys):
     assert ' 36.1    75.6' in table[0] and ' 59.1    86.5' in table[11]
 
 
+@pytest.mark.slow
 def test_features_are_states_or_contexts(folder):
     """Rows without AGEs read the encoder's states, those with them its contexts, of the same encoder."""
     networks = folder / 'Models' / AGES
@@ -71,6 +73,7 @@ def test_features_are_states_or_contexts(folder):
     assert np.abs(states - contexts).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_what_the_encoders_hold(folder):
     """GE alone has a softmax and no decoder; GE-GD a decoder without attention; AGE encoders have no contrast head."""
     encoders = folder / 'Models' / ENCODERS
@@ -83,6 +86,7 @@ def test_what_the_encoders_hold(folder):
     assert history[0] == 'epoch,cross_entropy,accuracy,seconds' and len(history) == 2
 
 
+@pytest.mark.slow
 def test_what_the_checkpoints_command_says_of_a_labelled_encoder(folder, capsys):
     """J = 20, U = 256, C = 3: (276 + 512 + 2) · 1024 + 257 · 3 values."""
     encoders = folder / 'Models' / ENCODERS
@@ -96,6 +100,7 @@ def test_what_the_checkpoints_command_says_of_a_labelled_encoder(folder, capsys)
         checkpoints.load_encoder([encoders / 'KGBD_none_x_ablation-GE'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['GE', 'GE-GD-MBAS-AGEs'])
 def test_evaluate_a_row(folder, capsys, name):
     commands = Commands(capsys, folder / 'Datasets', folder / 'Models')

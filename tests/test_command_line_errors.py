@@ -364,6 +364,7 @@ with uncompiled():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('limit', 'flag'), [(200_000, 1), (3_000_000, 0)], ids=['encoders', 'features'])
 def test_no_room(trained, data_dir, tmp_path, limit, flag):
     """A limit on file sizes: too little for an encoder's checkpoint (11 MB), then for the training features (7 MB).

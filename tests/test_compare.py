@@ -184,7 +184,7 @@ def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
 
 
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
-    flags = small_flags(small_run)[4:]
+    flags = small_flags(small_run)[-4:]
     flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1']
     compare.main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
     lines = capsys.readouterr().out.splitlines()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from sge_la import epochs, runs
 from sge_la.epochs import EpochScores, lines, side_by_side
 from tests.command_line_cases import uncompiled
-from tests.conftest import small_flags
+from tests.conftest import small_flags, training_flags
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -61,18 +62,18 @@ def run(small_run, tmp_path_factory):
     import train
 
     folder = tmp_path_factory.mktemp('epochs')
-    sizes = ['--epochs', '1', '--rn_epochs', '3', '--batch_size', '4']
-    flags = [*small_flags(small_run), *sizes, '--select', 'val', '--models_dir', str(folder)]
+    sizes = ['--epochs', '1', '--rn_epochs', '3', '--batch_size', '8']
+    flags = [*training_flags(small_run), *sizes, '--select', 'val', '--models_dir', str(folder)]
     train.main(flags)
     [network] = (folder / 'CAGEs_RN_models').iterdir()
     return flags, network
 
 
-def test_three_epochs_are_those_of_the_history(run, capsys):
+def test_three_epochs_are_those_of_the_history(run, small_run, capsys):
     """Rank-1 of each is the accuracy that history.csv has of it, and evaluate.py prints the table from results.json."""
     import evaluate
 
-    flags, network = run
+    _, network = run
     history = runs.read_history(network)
     found = json.loads((network / 'results.json').read_text())['test_sets']['Walking']
     best = max(history, key=lambda row: (row['accuracy_Walking'], row['epoch']))
@@ -83,8 +84,7 @@ def test_three_epochs_are_those_of_the_history(run, capsys):
     assert found['selected']['epoch'] == held['epoch']
     assert found['selected']['nauc'] == pytest.approx(found['epochs']['val']['nauc'], abs=1e-6)
     capsys.readouterr()
-    flags = [flag for flag in flags if flag not in ('--epochs', '--rn_epochs', '1', '3')]
-    evaluate.main(flags)
+    evaluate.main([*small_flags(small_run), '--select', 'val', '--models_dir', str(network.parents[1])])
     out = capsys.readouterr().out
     assert '\n'.join(lines(found)) in out and epochs.NOTHING_HELD not in out
 
@@ -95,6 +95,7 @@ def test_stopped_run_keeps_them(run, small_run, tmp_path, monkeypatch):
     from sge_la import recognition_stage
 
     flags = [*run[0], '--models_dir', str(tmp_path)]
+    shutil.copytree(run[1].parents[1] / 'Gait_Encoding_models', tmp_path / 'Gait_Encoding_models')
     real, calls = recognition_stage.stages.save, []
 
     def stopping(*args):

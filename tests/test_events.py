@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from sge_la.command_line import parse_train
 from sge_la.errors import UserError, run_command
 from sge_la.events import EventLog, epoch_logs
 from tests.command_line_cases import refused, uncompiled
-from tests.conftest import small_flags
+from tests.conftest import training_flags
 
 pytest.importorskip('tensorboard', reason='the extra [tensorboard] is not installed: pip install tensorboard')
 
@@ -82,7 +83,7 @@ def run(tmp_path_factory, small_run) -> Path:
 
     folder = tmp_path_factory.mktemp('events')
     places = ['--models_dir', str(folder)]
-    train.main([*small_flags(small_run), *places, '--epochs', '2', '--rn_epochs', '3', '--tensorboard'])
+    train.main([*training_flags(small_run), *places, '--epochs', '2', '--rn_epochs', '3', '--tensorboard'])
     return folder
 
 
@@ -105,7 +106,7 @@ def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monke
     from sge_la import recognition_stage
 
     flags = [
-        *small_flags(small_run),
+        *training_flags(small_run),
         '--models_dir',
         str(tmp_path),
         '--epochs',
@@ -114,11 +115,12 @@ def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monke
         '4',
         '--tensorboard',
     ]
+    shutil.copytree(run / 'Gait_Encoding_models', tmp_path / 'Gait_Encoding_models')
     real, calls = recognition_stage.stages.save, []
 
     def stopping(*args):
         calls.append(1)
-        if len(calls) == 4:  # after one epoch of the encoders, in the third of the network
+        if len(calls) == 3:
             raise KeyboardInterrupt
         real(*args)
 
@@ -137,12 +139,10 @@ def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monke
 
 
 def test_finished_run_gets_them_afterwards(small_run, tmp_path, capsys):
-    import shutil
-
     import train
 
     shutil.copytree(small_run / 'Models', tmp_path / 'Models')
-    flags = [*small_flags(small_run), '--models_dir', str(tmp_path / 'Models'), '--epochs', '2', '--rn_epochs', '2']
+    flags = [*training_flags(small_run), '--models_dir', str(tmp_path / 'Models'), '--epochs', '2', '--rn_epochs', '2']
     train.main([*flags, '--tensorboard'])
     assert 'trained already' in capsys.readouterr().out
     [folder] = (tmp_path / 'Models' / 'CAGEs_RN_models').glob('BIWI_LA_RN_ap_6_0.1_0pre_rev_rec')

@@ -14,7 +14,7 @@ from sge_la import export
 from sge_la.api import Recogniser
 from sge_la.errors import UserError, run_command
 from tests.command_line_cases import refused, uncompiled
-from tests.conftest import small_flags
+from tests.conftest import training_flags
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != 'tensorflow', reason='models are exported by TensorFlow')
 
@@ -66,6 +66,7 @@ def flags(places) -> list[str]:
     return ['--RN_dir', RUN, *(f'--{name}={path}' for name, path in places.items())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('format', export.FORMATS)
 def test_answers_of_another_process_are_alike(places, flags, tmp_path, capsys, format):
     need(format)
@@ -92,7 +93,9 @@ def test_kinds_of_runs(small_run, tmp_path, kind):
     import train
 
     with uncompiled():
-        train.main([*small_flags(small_run), *kind, '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1'])
+        train.main(
+            [*training_flags(small_run), *kind, '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1']
+        )
     [run] = tmp_path.glob('*_RN_models/*')
     walks = np.random.default_rng(2).normal(size=(5, 6, 20, 3)).astype(np.float32)
     recogniser = Recogniser.load(run, models_dir=tmp_path, data_dir=small_run / 'Datasets')
@@ -106,7 +109,7 @@ def test_shuffled_frames_cannot_be_exported(small_run, tmp_path):
 
     flags = ['--model', 'sorting', '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '1']
     with uncompiled():
-        train.main([*small_flags(small_run), *flags])
+        train.main([*training_flags(small_run), *flags])
     [run] = tmp_path.glob('*_RN_models/*')
     with pytest.raises(UserError, match='shuffle the frames'):
         export.export(run, tmp_path / 'new', models_dir=tmp_path)

@@ -73,7 +73,7 @@ def test_people_are_resampled_where_recordings_are_unknown(small_run, tmp_path, 
 def test_runs_repeat_with_seeds_in_own_folders(small_run, tmp_path, capsys):
     """Mean and deviation (n − 1) of two runs a, b: (a + b) / 2 and |a − b| / √2."""
     flags = [*small_flags(small_run)[:-2], '--models_dir', str(tmp_path), '--epochs', '1', '--rn_epochs', '2']
-    train.main([*flags, '--seed', '3', '--runs', '2'])
+    train.main([*flags, '--rn_batch_size', '96', '--seed', '3', '--runs', '2'])
     printed = capsys.readouterr().out
     folders = [tmp_path / f'{RUN}_seed-{seed}' for seed in (3, 4)]
     a, b = (json.loads((folder / 'results.json').read_text())['test_sets']['Walking'] for folder in folders)

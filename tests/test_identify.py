@@ -69,6 +69,7 @@ def test_ias_answers_with_the_joint_network(data_dir, test, features):
     assert run.people == [0, 3, 6]
 
 
+@pytest.mark.slow
 def test_three_encoders(data_dir):
     """rev_rec and prediction see the frames in order: their columns are those of the run. sorting draws orders anew."""
     run, folder = trained(data_dir, '--dataset KGBD --model rev_rec_plus')

@@ -347,6 +347,7 @@ def test_training_lowers_the_losses():
     assert history[-1]['reconstruction'] < history[0]['reconstruction']
 
 
+@pytest.mark.slow
 def test_every_piece_can_be_left_out():
     """Each of those that the training itself knows gives another network."""
     whole = small_run(1).arrays()['params']

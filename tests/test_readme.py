@@ -236,6 +236,7 @@ def write_lab(place: Path) -> None:
             assert file.read_text().splitlines()[0] == header
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('document', DOCUMENTS)
 def test_commands_and_examples_in_the_order_of_the_text(folder, document, capsys):
     executed = 0

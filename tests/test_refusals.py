@@ -17,7 +17,7 @@ from sge_la.data import check, prepare
 from sge_la.data.datasets import load
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import run_command
-from tests.conftest import make_small_run, small_flags
+from tests.conftest import small_flags, training_flags
 from tests.disturbance import doing, mount, nobody, outcome, small_disk, stopping
 
 NETWORK = 'CAGEs_RN_models/BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
@@ -25,9 +25,9 @@ ENCODER = 'Gait_Encoding_models/BIWI_LA_{}_6_0.1_0pre_rev_rec'
 
 
 @pytest.fixture(scope='module')
-def small_run(tmp_path_factory) -> Path:
-    """A run of our own, which nobody has scored: every file of it is compared with."""
-    return make_small_run(tmp_path_factory.mktemp('undisturbed'))
+def small_run(untouched_run, compiled_steps) -> Path:
+    """A run that nobody has scored: every file of it is compared with."""
+    return untouched_run
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def told(capsys):
 
 
 def flags_of(folder: Path, models: Path, data_dir: Path | None = None) -> list[str]:
-    flags = [*small_flags(folder), '--models_dir', str(models), '--epochs', '2', '--rn_epochs', '2']
+    flags = [*training_flags(folder), '--models_dir', str(models), '--epochs', '2', '--rn_epochs', '2']
     return [*flags, '--data_dir', str(data_dir)] if data_dir else flags
 
 
@@ -62,7 +62,6 @@ def copied(folder: Path, target: Path, part: str = '') -> Path:
     return target
 
 
-@pytest.mark.slow
 def test_a_full_disk_while_encoders_train(small_run, tmp_path, told):
     """First there is no room for a state, then none for the checkpoints; then there is, and nothing was lost."""
     with small_disk(tmp_path / 'Models', '4m') as change:
@@ -79,7 +78,6 @@ def test_a_full_disk_while_encoders_train(small_run, tmp_path, told):
         assert outcome(tmp_path / 'Models') == outcome(small_run / 'Models')
 
 
-@pytest.mark.slow
 def test_a_full_disk_while_features_are_written(small_run, tmp_path, told):
     models = copied(small_run, tmp_path / 'Models', 'Gait_Encoding_models')
     flags = flags_of(small_run, models)
@@ -91,7 +89,6 @@ def test_a_full_disk_while_features_are_written(small_run, tmp_path, told):
         assert outcome(models) == outcome(small_run / 'Models')
 
 
-@pytest.mark.slow
 def test_a_read_only_folder(small_run, tmp_path, told):
     """Nothing can be trained there, but scored."""
     models = copied(small_run, tmp_path / 'Models')
@@ -122,7 +119,6 @@ def test_no_permission(tmp_path, told):
     assert not any((tmp_path / 'locked').iterdir())
 
 
-@pytest.mark.slow
 def test_what_has_vanished(small_run, tmp_path, told):
     """Test features and features that were cut are made again, checkpoints and folders are named."""
     models = copied(small_run, tmp_path / 'Models')
@@ -152,7 +148,6 @@ def _own_copy(path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_weights_that_run_away(small_run, tmp_path, told):
     """The encoder of y is given infinite weights after its first epoch: the second cannot be computed, and the run can
     be ended with the first; the network is then not trained with such encoders.
@@ -177,7 +172,6 @@ def test_weights_that_run_away(small_run, tmp_path, told):
     assert error.endswith('that are NaN or infinite; the training that wrote it had failed')
 
 
-@pytest.mark.slow
 def test_absurd_coordinates(small_run, tmp_path, told):
     """A sequence that no batch holds, but the validation loss: the encoders train on 21 sequences, 16 of them in
     batches of 8.
@@ -193,7 +187,6 @@ def test_absurd_coordinates(small_run, tmp_path, told):
     assert 'resume.npz' not in leavings(tmp_path / 'Models')
 
 
-@pytest.mark.slow
 def test_a_network_that_tells_nobody_apart_is_said(small_run, tmp_path, told):
     models = copied(small_run, tmp_path / 'Models')
     params = checkpoints.load_recognition(models / NETWORK, slots=False).params

@@ -14,7 +14,7 @@ import pytest
 
 import train
 from sge_la.errors import run_command
-from tests.conftest import small_flags
+from tests.conftest import training_flags
 from tests.disturbance import heed_interrupts, outcome, stopping
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,7 @@ def test_defects_keep_their_traceback():
 @pytest.fixture(scope='module')
 def flags(small_run) -> list[str]:
     """Flags of a training of four epochs a stage on the data of `small_run`."""
-    return [*small_flags(small_run), '--epochs', '4', '--rn_epochs', '4']
+    return [*training_flags(small_run), '--epochs', '4', '--rn_epochs', '4']
 
 
 @pytest.fixture(scope='module')

@@ -61,6 +61,7 @@ def test_people_are_told_above_chance_and_evaluate_prints_the_same(modern):
     assert modern.parsed()[0]['rank1'] == f'{scores["selected"]["rank1"]:.6f}'
 
 
+@pytest.mark.quick
 def test_scores_equal_a_twin_on_the_files_that_were_written(modern):
     logits, labels = frame_scores(modern.network(MODERN))
     assert modern.results(MODERN)['test']['selected']['rank1'] == pytest.approx(twin_rank1(logits, labels, 6))

@@ -21,6 +21,7 @@ def test_train_flag_0_leaves_the_encoders(after):
     assert ' ## Training Gait Encoding Model: False' in after.out and index.stat().st_mtime_ns == written
 
 
+@pytest.mark.quick
 def test_train_flag_2_only_scores(after):
     after.evaluate('--dataset KGBD')
     lines = [line for line in after.out.splitlines() if 'Accuracy: ' in line]

@@ -22,19 +22,21 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(damaged)
 
 
-def cases(seeds: Sequence[bytes], count: int, seed: int = 0, focus: int | None = None) -> Iterator[tuple[int, bytes]]:
+def cases(
+    seeds: Sequence[bytes], numbers: range, seed: int = 0, focus: int | None = None
+) -> Iterator[tuple[int, bytes]]:
     """Damaged variants of valid files.
 
     Args:
         seeds: valid files; each is used in turn.
-        count: how many variants.
-        seed: of the random numbers; case k of a seed is the same in every run.
+        numbers: of the variants; variant k is the same in every run.
+        seed: of the random numbers.
         focus: damage only the first so many bytes in every second case (a header, where the rest is data).
 
     Yields:
         (number of the case, bytes).
     """
-    for number in range(count):
+    for number in numbers:
         rng = random.Random(f'{seed} {number}')
         content = seeds[number % len(seeds)]
         if focus is not None and rng.random() < 0.5:

@@ -7,6 +7,7 @@ from sge_la.data import load
 from sge_la.data.checking import check
 from sge_la.errors import UserError
 from sge_la.layout import dataset_files
+from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
 
@@ -23,7 +24,7 @@ def damage_each_file(write_tiny, fuzz_cases, read, check_result) -> None:
     assert len(paths) == 18
     for number, path in enumerate(paths):
         content = path.read_bytes()
-        damaged = cases([content], fuzz_cases // 8 // len(paths) + 1, seed=number, focus=128)
+        damaged = cases([content], part(fuzz_cases, 8 * len(paths)), seed=number, focus=128)
         hold_to_its_word(damaged, path, lambda _: read(data_dir), check_result)
         path.write_bytes(content)
     check_result(read(data_dir), b'')

@@ -94,13 +94,13 @@ def put(path: Path, content: bytes) -> None:
 
 
 def try_all(
-    cases: int, prepare: Callable[[random.Random], object], read: Callable[[], object], check: Callable
+    cases: range, prepare: Callable[[random.Random], object], read: Callable[[], object], check: Callable
 ) -> None:
     """Runs `prepare` and `read` for every case; what `read` returns goes to `check`, a `UserError` is one sentence."""
     refused = 0
     with limits(), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # names that are ignored
-        for case in range(cases):
+        for case in cases:
             chance = random.Random(case)
             spoiled = prepare(chance)
             signal.alarm(HANG_SECONDS)
@@ -114,7 +114,7 @@ def try_all(
             else:
                 assert check(result), (case, spoiled, result)
             signal.alarm(0)
-    assert refused > cases // 20, 'hardly anything was refused: the damage does not reach the reader'
+    assert refused > len(cases) // 20, 'hardly anything was refused: the damage does not reach the reader'
 
 
 def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> bool:

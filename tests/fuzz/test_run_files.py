@@ -11,6 +11,7 @@ from sge_la import runs
 from sge_la.command_line import parse_evaluate, parse_train
 from sge_la.errors import UserError
 from sge_la.run_folders import options_of_folder
+from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
 
@@ -40,7 +41,7 @@ def test_results(tmp_path, fuzz_cases):
     read, refused = hold_to_its_word(
         cases([path.read_bytes()], fuzz_cases), path, lambda _: runs.read_results(tmp_path), check
     )
-    assert read > 0.1 * fuzz_cases and refused > 0.3 * fuzz_cases
+    assert read > 0.1 * len(fuzz_cases) and refused > 0.3 * len(fuzz_cases)
 
 
 def test_configurations(tmp_path, fuzz_cases):
@@ -62,7 +63,7 @@ def test_configurations(tmp_path, fuzz_cases):
         lambda path: parse_train(['--config', str(path)]),
         check,
     )
-    assert min(counts) > 0.05 * fuzz_cases
+    assert min(counts) > 0.05 * len(fuzz_cases)
 
 
 def test_configurations_of_named_folders(tmp_path, fuzz_cases):
@@ -74,12 +75,12 @@ def test_configurations_of_named_folders(tmp_path, fuzz_cases):
 
     path = tmp_path / 'config.json'
     counts = hold_to_its_word(
-        cases([path.read_bytes()], fuzz_cases // 4),
+        cases([path.read_bytes()], part(fuzz_cases, 4)),
         path,
         lambda _: parse_evaluate(['--RN_dir', str(tmp_path)], options_of_folder),
         check,
     )
-    assert min(counts) > 0.01 * fuzz_cases
+    assert min(counts) > 0.01 * len(fuzz_cases)
 
 
 def test_feature_files(tmp_path, fuzz_cases):
@@ -98,7 +99,7 @@ def test_feature_files(tmp_path, fuzz_cases):
 
     for name in arrays:
         path = tmp_path / f'val_{name}.npy'
-        damaged = cases([contents[name]], fuzz_cases // 2, seed=len(name), focus=128)
+        damaged = cases([contents[name]], part(fuzz_cases, 2), seed=len(name), focus=128)
         hold_to_its_word(damaged, path, lambda _: read_features(tmp_path, 'val'), check)
         path.write_bytes(contents[name])
     assert read_features(tmp_path, 'val').num_classes == 3

@@ -121,14 +121,14 @@ def test_gradients_equal_finite_differences_of_the_twin(config):
 
 
 VARIANTS = [
-    {},
-    {'attention': 'BA'},
+    pytest.param({}, marks=pytest.mark.slow_on_jax),
+    pytest.param({'attention': 'BA'}, marks=pytest.mark.slow_on_jax),
     {'attention': 'MBA'},
     {'attention': 'none', 'contrastive': False},
     {'reverse': False, 'contrastive': False},
     # Gates of 256 columns: on TensorFlow's CPU kernels have columns of zeros behind them (`backends.spread`).
-    {'units': 64},
-    {'units': 64, 'length': 13},
+    pytest.param({'units': 64}, marks=pytest.mark.slow_on_jax),
+    pytest.param({'units': 64, 'length': 13}, marks=pytest.mark.slow_on_jax),
     {'units': 64, 'attention': 'none', 'contrastive': False},
 ]
 
@@ -145,6 +145,7 @@ def test_written_out_gradients_equal_automatic_differentiation(variant):
         assert np.abs(grads[name] - value).max() <= 2e-5 * np.abs(value).max(), name
 
 
+@pytest.mark.slow_on_jax
 def test_three_axes_together_equal_three_runs_apart():
     inputs, targets, params = batch(SHORT, 4)
     terms, grads = run_gradients(SHORT, params, inputs, targets)

@@ -83,6 +83,7 @@ def rounds() -> bool:
     return float(ops.convert_to_numpy(matmul(np.float32([[1 + 2**-9]]), np.float32([[1]])))[0, 0]) == 1
 
 
+@pytest.mark.slow_on_jax
 @pytest.mark.parametrize(
     'config',
     [FEW, LONG, replace(FEW, attention='none', contrastive=False), replace(FEW, units=64, contrastive=False)],
@@ -97,6 +98,7 @@ def test_encoder_gradients_are_near(config):
     assert far(rounded_terms['reconstruction'], terms['reconstruction']) < 0.01
 
 
+@pytest.mark.slow_on_jax
 def test_modern_gradients_are_near():
     inputs, _, params = batch(FEW, 16)
     params |= initial_head(3 * FEW.units, 5, 0)
@@ -114,6 +116,7 @@ def test_modern_gradients_are_near():
     assert np.median(list(distances.values())) < 0.03, distances
 
 
+@pytest.mark.slow_on_jax
 def test_runs_of_two_precisions_share_no_compiled_function():
     """One after the other in a process; float32 comes out the same before and after, bit for bit."""
     config = replace(FEW, temperature=0.2)  # nobody else's functions

@@ -98,7 +98,7 @@ def test_gradients(encoder, start, batches, attention):
     assert compared == (16 if attention == 'LA' else 14)  # the BA file leaves out W1 and W
 
 
-@pytest.mark.parametrize('attention', ['LA', 'BA'])
+@pytest.mark.parametrize('attention', ['LA', pytest.param('BA', marks=pytest.mark.slow_on_jax)])
 def test_twenty_steps(encoder, start, batches, attention):
     """Losses along the way, and the weights at the end.
 
