@@ -6,38 +6,38 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from sge_la.casia_b.protocols import protocol_of
-from sge_la.command_line import parse_evaluate
 from sge_la.errors import run_command
+from sge_la.settings.command_line import parse_evaluate
+from sge_la.settings.papers import protocol_of
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse_evaluate(argv, _of_folder)
     if options.figures or options.report:
-        from sge_la.figures import require_matplotlib
+        from sge_la.reporting.figures import require_matplotlib
 
         require_matplotlib()
-    from sge_la.run_folders import as_trained
-    from sge_la.runtime import quietly
+    from sge_la.backends.runtime import quietly
+    from sge_la.runs.plan import as_trained
 
     if protocol_of(options):
-        from sge_la.casia_b import command as casia_b
+        from sge_la.paper import casia_b_command
 
-        casia_b.evaluate(options)
+        casia_b_command.evaluate(options)
         return
     options = as_trained(options)
     with quietly():
-        from sge_la.assess import run_evaluation
-        from sge_la.gallery import run_gallery
+        from sge_la.evaluation.gallery import run_gallery
+        from sge_la.evaluation.pipeline import run_evaluation
     (run_gallery if options.protocol == 'gallery' else run_evaluation)(options)
     if options.figures or options.report or options.save_features:
-        from sge_la.pictures import show_run
+        from sge_la.reporting.run_figures import show_run
 
         show_run(options)
 
 
 def _of_folder(name: str, models_dir: str):
-    from sge_la.run_folders import options_of_folder
+    from sge_la.runs.plan import options_of_folder
 
     return options_of_folder(name, models_dir)
 

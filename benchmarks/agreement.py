@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import common
+from sge_la.backends.runtime import available_cores
 from sge_la.data.prepare import main as prepare
 from sge_la.errors import UserError, run_command
-from sge_la.runtime import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -87,7 +87,8 @@ def compare(models: Path, first: Path) -> dict[str, float | bool]:
     """
     import numpy as np
 
-    from sge_la import checkpoints, runs
+    from sge_la import checkpoints
+    from sge_la.runs import records
 
     def of_arrays(found, expected) -> float:
         largest = np.max(np.abs(expected))
@@ -101,7 +102,7 @@ def compare(models: Path, first: Path) -> dict[str, float | bool]:
 
     files = [path for name in ('*.data-*', '*.npy') for path in sorted(first.rglob(name))]
     (features,) = first.glob('CAGEs_RN_models/*/val_X.npy')
-    results = runs.read_results(models / features.parent.relative_to(first))
+    results = records.read_results(models / features.parent.relative_to(first))
     return {
         'same_bytes': all(path.read_bytes() == (models / path.relative_to(first)).read_bytes() for path in files),
         'encoder_weights': of_checkpoints('Gait_Encoding_models/*'),

@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sge_la import files, runtime
+from sge_la.backends import runtime
 from sge_la.errors import UserError
-from sge_la.options import BFLOAT16, FLOAT32
+from sge_la.files import text as files
+from sge_la.settings.options import BFLOAT16, FLOAT32
 
 # Orders of the square matrices that the yardstick tries. A GPU needs larger ones to be kept busy.
 CPU_SIZES = (1024, 2048, 3072)

@@ -11,7 +11,7 @@ from benchmarks import common, kernels
 from sge_la.errors import run_command
 
 if TYPE_CHECKING:
-    from sge_la.model.gait_encoder import EncoderConfig
+    from sge_la.model.config import EncoderConfig
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = common.start(options.gpu, options.precision)
     if options.kernels:
         kernels.refuse_other_devices()
-    from sge_la.model.gait_encoder import EncoderConfig
+    from sge_la.model.config import EncoderConfig
 
     sizes = {'length': options.length, 'joints': options.joints, 'attention': options.attention}
     config = EncoderConfig(**sizes, precision=options.precision)
@@ -69,7 +69,7 @@ def measure_step(
         `seconds_per_step`, `gflops`, `matrix_gflops`, `fraction_of_matrix_rate` and what they come from; `kernels` if
         asked for.
     """
-    from sge_la.cost import encoder_cost
+    from sge_la.paper.cost import encoder_cost
 
     run = training_steps(config, batch_size, steps)
     began = time.perf_counter()
@@ -96,7 +96,8 @@ def training_steps(config: EncoderConfig, batch_size: int, steps: int) -> Callab
 
     from sge_la import backends
     from sge_la.model.gait_encoder import initial_params
-    from sge_la.training import encoder_step, fresh_state
+    from sge_la.runs.states import fresh_state
+    from sge_la.training.encoders import encoder_step
 
     shape = (steps * batch_size, config.length, config.joints, 3)
     inputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks import common
 from sge_la.errors import run_command
-from sge_la.options import FLOAT32
+from sge_la.settings.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,11 +42,10 @@ def measure_scoring(frames: int, classes: int, length: int, repeats: int) -> dic
     """
     import numpy as np
 
-    from sge_la.cost import recognition_cost
-    from sge_la.evaluation import score
+    from sge_la.evaluation.intervals import bootstrap_evaluation
+    from sge_la.evaluation.scores import compiled_recogniser, score
     from sge_la.model import recognition
-    from sge_la.statistics import bootstrap_evaluation
-    from sge_la.training import compiled_recogniser
+    from sge_la.paper.cost import recognition_cost
 
     rng = np.random.default_rng(0)
     features = rng.standard_normal((frames, 768), np.float32)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import common
 from sge_la.errors import run_command
-from sge_la.options import FLOAT32
+from sge_la.settings.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,10 +52,11 @@ def measure_extraction(
     """
     import numpy as np
 
-    from sge_la import cages
-    from sge_la.cost import encoder_cost
-    from sge_la.model.gait_encoder import EncoderConfig, initial_params
-    from sge_la.pretext import pretext
+    from sge_la.features import cages
+    from sge_la.model.config import EncoderConfig
+    from sge_la.model.gait_encoder import initial_params
+    from sge_la.model.pretext import pretext
+    from sge_la.paper.cost import encoder_cost
 
     config = EncoderConfig(length=length, joints=joints, precision=precision)
     params = initial_params(config, 0)

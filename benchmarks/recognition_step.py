@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import common
 from sge_la.errors import run_command
-from sge_la.options import FLOAT32
+from sge_la.settings.options import FLOAT32
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,7 +51,8 @@ def measure_steps(
     import numpy as np
 
     from sge_la.model import recognition
-    from sge_la.training import fit_recognition, fresh_state
+    from sge_la.runs.states import fresh_state
+    from sge_la.training.recognition import fit_recognition
 
     rng, rows = np.random.default_rng(0), steps * batch_size
     labels = rng.integers(0, classes, rows)

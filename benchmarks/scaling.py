@@ -69,10 +69,12 @@ def measure_epoch(sequences: int, length: int, batch_size: int, joints: int, gpu
     import numpy as np
 
     common.start(gpu)
-    from sge_la.cost import encoder_cost
-    from sge_la.model.gait_encoder import EncoderConfig, initial_params
-    from sge_la.pretext import pretext
-    from sge_la.training import fit_encoder, fresh_state
+    from sge_la.model.config import EncoderConfig
+    from sge_la.model.gait_encoder import initial_params
+    from sge_la.model.pretext import pretext
+    from sge_la.paper.cost import encoder_cost
+    from sge_la.runs.states import fresh_state
+    from sge_la.training.encoders import fit_encoder
 
     config = EncoderConfig(length=length, joints=joints)
     skeletons = np.random.default_rng(0).standard_normal((sequences, length, joints, 3), np.float32)

@@ -20,20 +20,21 @@ from pathlib import Path
 import numpy as np
 
 from sge_la import checkpoints
-from sge_la.command_line import resolve
-from sge_la.data.datasets import find, read_skeleton
-from sge_la.data.npy import read_ids
+from sge_la.data.ids import read_ids
+from sge_la.data.layout import AXES, DatasetFiles
+from sge_la.data.loading import find, read_skeleton
 from sge_la.data.skeletons import Skeleton, for_dataset
-from sge_la.encoder_stage import encoder_jobs
 from sge_la.errors import UserError
-from sge_la.feature_files import feature_manner, feature_sources
-from sge_la.features import FeatureSource, feature_shape, fill_features
-from sge_la.files import npy_header, read_json, replacing
-from sge_la.layout import AXES, DatasetFiles
-from sge_la.options import EvaluateOptions
-from sge_la.run_folders import as_trained, named_folder, options_of_folder
-from sge_la.scoring import checkpoint_stem
-from sge_la.training import compiled_recogniser, logits
+from sge_la.evaluation.score_run import checkpoint_stem
+from sge_la.evaluation.scores import compiled_recogniser, logits
+from sge_la.features.files import feature_manner, feature_sources
+from sge_la.features.sources import FeatureSource, feature_shape, fill_features
+from sge_la.files.atomic import replacing
+from sge_la.files.text import read_json
+from sge_la.files.write_arrays import npy_header
+from sge_la.runs.plan import as_trained, encoder_jobs, named_folder, options_of_folder
+from sge_la.settings.options import EvaluateOptions
+from sge_la.settings.rules import resolve
 
 _BLOCK = 2048
 _SIZES = (64, 512)
@@ -115,7 +116,7 @@ class GaitEncoder:
         if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
             raise UserError(
                 f'sequences [N, {self.length}, {self.joints}, 3] were expected, found {list(skeletons.shape)}: cut '
-                'recordings with sge_la.data.sequences.cut, and check the joints'
+                'recordings with sge_la.data.prepare.sequences.cut, and check the joints'
             )
         if not np.isfinite(skeletons).all():
             raise UserError('finite coordinates were expected, found NaN or infinity: leave those frames out')

@@ -22,6 +22,7 @@ from sge_la.errors import UserError, run_command
 if TYPE_CHECKING:
     from sge_la.api import Recogniser
 
+
 FORMATS = ('saved_model', 'onnx')
 # Sums of hundreds of products in another order, relative to the largest answer.
 _TOLERANCE = 1e-4
@@ -61,7 +62,7 @@ def export(
         )
     from sge_la.api import Recogniser
     from sge_la.backends import saved_model
-    from sge_la.files import make_folder, os_errors, replacing
+    from sge_la.files.atomic import make_folder, os_errors, replacing
 
     recogniser = Recogniser.load(run, models_dir=models_dir, data_dir=data_dir)
     shape = (None, recogniser.encoder.length, recogniser.encoder.joints, 3)
@@ -107,12 +108,12 @@ def answer_of(recogniser: Recogniser) -> Callable:
     """
     from keras import ops
 
-    from sge_la.cages import features_of
-    from sge_la.feature_files import feature_manner
-    from sge_la.features import feature_shape
-    from sge_la.layout import AXES
+    from sge_la.data.layout import AXES
+    from sge_la.features.cages import features_of
+    from sge_la.features.files import feature_manner
+    from sge_la.features.sources import feature_shape
     from sge_la.model.recognition import recognise
-    from sge_la.options import FLOAT32
+    from sge_la.settings.options import FLOAT32
 
     options, sources = recogniser.encoder.options, recogniser.encoder.sources
     if options.precision != FLOAT32:
@@ -182,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     given = parser.parse_args(argv)
     check_wish(given.output, given.format)
-    from sge_la.runtime import quietly, start
+    from sge_la.backends.runtime import quietly, start
 
     with quietly():
         from sge_la import api  # noqa: F401 - the backend starts here

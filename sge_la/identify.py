@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sge_la.errors import UserError, run_command
-from sge_la.options import gpu_number
+from sge_la.settings.options import gpu_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where:
     """The recording's sequences `[N, T, J, 3]`."""
     import numpy as np
 
-    from sge_la.data.sequences import Cutting, cut
+    from sge_la.data.prepare.sequences import Cutting, cut
 
     frames, length, joints = np.asarray(frames, np.float32), run.encoder.length, run.encoder.joints
     if frames.ndim != 3 or frames.shape[1:] != (joints, 3):
@@ -83,10 +83,10 @@ def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, n
     Raises:
         UserError: it is missing, damaged, or does not fit.
     """
-    from sge_la.data.npy import read_npy
     from sge_la.data.raw import kgbd, own
     from sge_la.data.raw.recording import RawRecording
     from sge_la.data.skeletons import reorder
+    from sge_la.files.arrays import read_npy
 
     raw = RawRecording(path.name, path, '', 0)
     if path.suffix == '.npy' and skeleton is None:
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in given.recordings:
         if not path.is_file():
             raise UserError(f'{path} should be a recording, and there is no such file: check the path')
-    from sge_la.runtime import quietly, start
+    from sge_la.backends.runtime import quietly, start
 
     with quietly():
         from sge_la.api import Recogniser

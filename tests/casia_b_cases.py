@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.data import simulate_views, splits
-from sge_la.data.recipes import Settings
-from sge_la.data.sequences import Cutting, cut
+from sge_la.data.prepare import splits
+from sge_la.data.prepare.sequences import Cutting, cut
+from sge_la.data.prepare.settings import Settings
+from sge_la.data.simulated import casia_b
 from sge_la.data.write import NewSplit, write_dataset
 
 WALKS = {'nm': 2, 'bg': 2, 'cl': 1}
@@ -29,7 +30,7 @@ def write_simulated(
 
     Persons are 1 to `people`; CME trains on the first half of them. The views of a walk share its recording.
     """
-    found = simulate_views.walks(people, seed=3)
+    found = casia_b.walks(people, seed=3)
     plan = [raw for raw in found.recordings if raw.view in VIEWS and int(raw.name.split('-')[2]) <= walks[raw.part]]
     frames = [found.read(raw).frames for raw in plan]
     number_of = {walk: number for number, walk in enumerate(dict.fromkeys(raw.walk for raw in plan))}

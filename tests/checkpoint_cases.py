@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sge_la.checkpoints import AdamSlots
-from sge_la.layout import CHECKPOINT_STEM
+from sge_la.checkpoints.folders import CHECKPOINT_STEM
 
 GENUINE = [
     'models/AGEs_RN_models/BIWI_LA_RN_ap',

@@ -12,9 +12,9 @@ import numpy as np
 import evaluate
 import train
 from sge_la import checkpoints
+from sge_la.data.layout import dataset_files
 from sge_la.data.write import write_dataset
 from sge_la.errors import run_command
-from sge_la.layout import dataset_files
 from tests.conftest import tiny_split
 
 PEOPLE = (0, 3, 6)

@@ -21,8 +21,8 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+from sge_la.data.layout import dataset_files
 from sge_la.data.write import NewSplit, write_dataset
-from sge_la.layout import dataset_files
 
 # No time limit an example (machines differ), the same examples every time, and nothing kept in the repository.
 settings.register_profile('tests', deadline=None, derandomize=True, database=None)

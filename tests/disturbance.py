@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sge_la import runs
+from sge_la.runs import records
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def outcome(models: Path) -> dict[str, object]:
         elif path.name == 'results.json':
             found[name] = json.loads(path.read_text())['test_sets']
         elif path.name == 'history.csv':
-            lines = runs.read_history(path.parent)
+            lines = records.read_history(path.parent)
             found[name] = [{key: value for key, value in line.items() if key != 'seconds'} for line in lines]
         elif path.is_file():
             found[name] = path.read_bytes()

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import ablation, checkpoints
-from sge_la.ablation_rows import ROWS
-from sge_la.checkpoints import __main__ as checkpoints_command
+from sge_la import checkpoints
+from sge_la.checkpoints import __main__
 from sge_la.errors import UserError, run_command
+from sge_la.paper import ablation
+from sge_la.settings.papers import ROWS
 from tests.command_line_cases import (
     AGES,
     ENCODERS,
@@ -93,7 +94,7 @@ def test_what_the_checkpoints_command_says_of_a_labelled_encoder(folder, capsys)
     facts = checkpoints.checkpoint_facts(encoders / 'KGBD_none_x_ablation-GE')
     assert (facts.kind, facts.joints, facts.units, facts.classes) == ('labelled', 20, 256, 3)
     assert facts.parameters == (276 + 512 + 2) * 1024 + 257 * 3 and facts.has_optimizer and facts.step == 3
-    assert run_command(checkpoints_command.main, [str(encoders / 'KGBD_none_x_ablation-GE')]) == 0
+    assert run_command(__main__.main, [str(encoders / 'KGBD_none_x_ablation-GE')]) == 0
     out = capsys.readouterr().out
     assert 'gait encoder of one axis without decoder, trained with labels\n' in out and 'classes     3\n' in out
     with pytest.raises(UserError, match='holds an encoder that was trained with labels'):

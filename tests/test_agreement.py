@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import agreement
 from sge_la import checkpoints
-from sge_la.runtime import available_cores
+from sge_la.backends.runtime import available_cores
 
 
 def test_a_run_agrees_with_itself(small_run):

@@ -14,14 +14,15 @@ import pytest
 
 import evaluate
 import sge_la
-from sge_la import api, cages
-from sge_la.command_line import parse_evaluate, parse_train
+from sge_la import api
 from sge_la.data import load
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
+from sge_la.evaluation.metrics import sequence_scores
+from sge_la.evaluation.scores import logits
+from sge_la.features import cages
 from sge_la.identify import main, read_recording
-from sge_la.metrics import sequence_scores
-from sge_la.training import logits
+from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.conftest import small_flags
 
 RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'

@@ -3,7 +3,10 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from sge_la.baselines import (
+from sge_la.data.skeletons import SKELETONS, Skeleton, reorder
+from sge_la.errors import UserError
+from sge_la.evaluation.metrics import evaluate_scores
+from sge_la.paper.baselines import (
     D13_MEASURES,
     D16_MEASURES,
     DESCRIPTORS,
@@ -17,9 +20,6 @@ from sge_la.baselines import (
     raw_coordinates,
     standardise,
 )
-from sge_la.data.skeletons import SKELETONS, Skeleton, reorder
-from sge_la.errors import UserError
-from sge_la.metrics import evaluate_scores
 
 # A figure of easy numbers, seen from the front: x to its left, y up, z = 2 m away.
 FIGURE = {

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from sge_la import layout
 from sge_la.checkpoints import (
     encoder_shapes,
     load_recognition,
@@ -28,12 +27,13 @@ from sge_la.checkpoints import (
 )
 from sge_la.checkpoints.__main__ import main
 from sge_la.checkpoints.crc32c import crc32c, masked_crc32c
-from sge_la.checkpoints.npz import read_npz, write_npz
+from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.checkpoints.table import FormatError, read_table, read_varint, write_table, write_varint
 from sge_la.errors import UserError, run_command
+from sge_la.files.npz import read_npz, write_npz
 from tests.checkpoint_cases import GENUINE, assert_same, draw, genuine, random_model
 
-STEM = layout.CHECKPOINT_STEM
+STEM = CHECKPOINT_STEM
 INDEX, DATA = '.index', '.data-00000-of-00001'
 
 

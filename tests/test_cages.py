@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sge_la import cages
-from sge_la.features import FeatureSource, feature_shape, one_hot, row_labels, write_feature_file
-from sge_la.model.gait_encoder import EncoderConfig, axis_major, contrast_head, encode, initial_params
-from sge_la.pretext import pretext
+from sge_la.features import cages
+from sge_la.features.sources import FeatureSource, feature_shape, one_hot, row_labels, write_feature_file
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import axis_major, contrast_head, encode, initial_params
+from sge_la.model.pretext import pretext
 from tests.command_line_cases import uncompiled
 
 CONFIG = EncoderConfig(length=3, joints=2, units=4)

@@ -8,13 +8,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sge_la import layout
-from sge_la.casia_b import protocols, published
-from sge_la.casia_b.normalise import CellScale, head_at_origin
-from sge_la.checkpoints import parse_run_name
-from sge_la.command_line import parse_evaluate, parse_train
+from sge_la.data.normalise import CellScale, head_at_origin
 from sge_la.errors import UserError
-from sge_la.options import encoder_suffix, recognition_suffix
+from sge_la.paper import published
+from sge_la.runs import banner
+from sge_la.settings import names, papers
+from sge_la.settings.command_line import parse_evaluate, parse_train
+from sge_la.settings.names import encoder_suffix, parse_run_name, recognition_suffix
+from sge_la.settings.papers import PROBE_TYPES
 
 CASIA = ('--dataset', 'CASIA_B')
 
@@ -29,10 +30,10 @@ def folders(*flags: str) -> tuple[str, str]:
     task = 'rev_rec' if options.model == 'rev_rec_plus' else options.model
     shared = {'frozen': options.frozen, 'view': options.view}
     place = options.models_dir, options.dataset, 'LA'
-    encoder = layout.encoder_folder(
+    encoder = names.encoder_folder(
         *place, 'x', options.length, options.t, task=task, suffix=encoder_suffix(options, task), **shared
     )
-    network = layout.recognition_folder(
+    network = names.recognition_folder(
         *place,
         options.manner,
         options.length,
@@ -124,11 +125,11 @@ class TestOptions:
             parse_train(flags)
 
     def test_a_whole_table_stands_for_single_runs(self):
-        assert [options.view for options in protocols.cases(train('--view', 'all'))] == list(range(11))
-        probe_types = [options.probe_type for options in protocols.cases(train('--probe_type', 'all'))]
+        assert [options.view for options in papers.cases(train('--view', 'all'))] == list(range(11))
+        probe_types = [options.probe_type for options in papers.cases(train('--probe_type', 'all'))]
         assert probe_types == ['nm.nm', 'bg.bg', 'cl.cl', 'cl.nm', 'bg.nm']
-        assert protocols.cases(train('--view', '3')) == [train('--view', '3')]
-        assert protocols.is_table(train('--view', 'all')) and not protocols.is_table(train())
+        assert papers.cases(train('--view', '3')) == [train('--view', '3')]
+        assert papers.is_table(train('--view', 'all')) and not papers.is_table(train())
 
 
 class TestNames:
@@ -179,13 +180,13 @@ class TestNames:
     )
     def test_suffixes_tell_the_options(self, flags):
         options = train(*flags)
-        found = protocols.of_suffix(recognition_suffix(options))
+        found = names.of_casia_b_suffix(recognition_suffix(options))
         assert found == {name: getattr(options, name) for name in ('protocol', 'double_pretext', 'norm')}
 
     def test_banner(self):
-        assert protocols.banner_lines(train('--view', '3')) == {'CVE Testing View': 'View 3, Dgree 54'}
-        assert protocols.banner_lines(train('--probe_type', 'bg.nm')) == {'Probe set': 'bg', 'Gallery set': 'nm'}
-        assert protocols.banner_lines(parse_train([])) == {}
+        assert banner.banner_lines(train('--view', '3')) == {'CVE Testing View': 'View 3, Dgree 54'}
+        assert banner.banner_lines(train('--probe_type', 'bg.nm')) == {'Probe set': 'bg', 'Gallery set': 'nm'}
+        assert banner.banner_lines(parse_train([])) == {}
 
 
 class TestTable:
@@ -200,7 +201,7 @@ class TestTable:
         assert rows[2] == 'in the paper'
 
     def test_conditions_stand_in_the_papers_order(self):
-        text = published.table('CME', {name: {'CAGEs': 1.0} for name in protocols.PROBE_TYPES}, 50)
+        text = published.table('CME', {name: {'CAGEs': 1.0} for name in PROBE_TYPES}, 50)
         _, head, *rows = text.split('\n')
         assert head.split() == ['here', 'Nm-Nm', 'Bg-Bg', 'Cl-Cl', 'Cl-Nm', 'Bg-Nm']
         assert rows[-1].split() == ['CAGE', '54.3', '37.5', '31.9', '27.0', '36.3']

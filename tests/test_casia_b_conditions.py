@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sge_la import gallery
-from sge_la.casia_b.conditions import Encoded, chance, coordinates_side, original_rank1, run_pair
-from sge_la.casia_b.published import KEYS
-from sge_la.command_line import parse_train
 from sge_la.data import Dataset, Split
-from sge_la.features import FeatureSource
-from sge_la.gallery import Side, match_sides
-from sge_la.model.gait_encoder import EncoderConfig, axis_major, encode, initial_params
+from sge_la.evaluation import gallery
+from sge_la.evaluation.gallery import Side, match_sides
+from sge_la.features.sources import FeatureSource
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import axis_major, encode, initial_params
+from sge_la.paper.casia_b_matching import Encoded, chance, coordinates_side, original_rank1, run_pair
+from sge_la.paper.published import KEYS
+from sge_la.settings.command_line import parse_train
 
 SPREAD = 0.5  # of people's means; sequences of one person deviate by 1
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sge_la import encoder_stage, training
-from sge_la.command_line import parse_train
 from sge_la.data import Split
-from sge_la.encoder_stage import TrainingData, encoder_jobs
+from sge_la.data.training_set import TrainingData
 from sge_la.errors import UserError
-from sge_la.feature_files import own_tasks
-from sge_la.metrics import evaluate_scores, original_lines, sequence_scores
+from sge_la.evaluation.metrics import evaluate_scores, original_lines, sequence_scores
+from sge_la.features.files import own_tasks
 from sge_la.model import recognition
+from sge_la.runs import states
+from sge_la.runs.plan import encoder_jobs
+from sge_la.settings.command_line import parse_train
+from sge_la.training import encoders
+from sge_la.training.recognition import fit_recognition
 
 
 def options(*flags: str):
@@ -55,12 +58,12 @@ def test_the_original_trains_every_task_on_reversed_targets(task, monkeypatch):
     skeletons = np.random.default_rng(0).normal(size=(4, 20, 14, 3)).astype(np.float32)
     data = TrainingData(Split(skeletons, {1: np.arange(4)}), {1: np.arange(4)}, {}, np.zeros(4, int), 1, '')
     seen = []
-    monkeypatch.setattr(encoder_stage, 'fit_encoder', lambda config, pairs, *rest, **settings: seen.append(pairs))
+    monkeypatch.setattr(encoders, 'fit_encoder', lambda config, pairs, *rest, **settings: seen.append(pairs))
     for flags in ([], ['--faithful']):
         chosen = options('--model', task, '--batch_size', '2', *flags)
         (job,) = encoder_jobs(chosen, 14)
         assert job.folders['x'].name.endswith(f'pre_{task}_test_adj_2' + ('_faithful' if flags else ''))
-        encoder_stage._fit_pretext(chosen, job, data, np.arange(4), None)
+        encoders._fit_pretext(chosen, job, data, np.arange(4), None)
     assert [pairs.task for pairs in seen] == [task, 'rev_rec']
 
 
@@ -71,7 +74,7 @@ def test_the_network_moves_at_its_rate():
     start = recognition.initial_params(5, 2, 0)
     for rate in (5e-4, 5e-3):
         settings = {'epochs': 1, 'batch_size': 8, 'rate': rate}
-        (state,) = training.fit_recognition(X, y, training.fresh_state(start), **settings)
+        (state,) = fit_recognition(X, y, states.fresh_state(start), **settings)
         moved = np.abs(np.asarray(state.params['Variable']) - start['Variable'])
         np.testing.assert_allclose(moved, rate, rtol=1e-3)
 
@@ -79,7 +82,7 @@ def test_the_network_moves_at_its_rate():
 def test_too_few_rows_name_the_networks_flag():
     X, y = np.zeros((8, 5), np.float32), np.zeros(8, int)
     with pytest.raises(UserError, match='one batch of 1280 rows, found 8 rows: use --rn_batch_size 8 or less'):
-        next(training.fit_recognition(X, y, None, epochs=1, batch_size=1280))
+        next(fit_recognition(X, y, None, epochs=1, batch_size=1280))
 
 
 def test_copies_of_the_first_row_fill_a_batch():

@@ -10,16 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import layout
 from sge_la.checkpoints import (
     CheckpointWarning,
-    RunName,
     checkpoint_facts,
     describe,
     encoder_shapes,
     load_encoder,
     load_recognition,
-    parse_run_name,
     read_bundle,
     recognition_shapes,
     save_encoder,
@@ -30,11 +27,14 @@ from sge_la.checkpoints import (
 )
 from sge_la.checkpoints.__main__ import find_checkpoints, main
 from sge_la.checkpoints.bundle import read_entries
+from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.checkpoints.names import beta_powers, steps_of
 from sge_la.errors import UserError, run_command
+from sge_la.settings import names
+from sge_la.settings.names import RunName, parse_run_name
 from tests.checkpoint_cases import GENUINE, assert_same, draw, genuine, random_model
 
-STEM = layout.CHECKPOINT_STEM
+STEM = CHECKPOINT_STEM
 INDEX, DATA = '.index', '.data-00000-of-00001'
 
 
@@ -218,7 +218,7 @@ def test_folder_names_are_read_as_they_are_made(dataset, encoding, suffix):
         else:
             shown = options
         plus = task == 'rev_rec_plus'
-        folder = layout.recognition_folder(
+        folder = names.recognition_folder(
             'Models',
             dataset,
             'BA',
@@ -231,7 +231,7 @@ def test_folder_names_are_read_as_they_are_made(dataset, encoding, suffix):
         expected = RunName('recognition', encoding, dataset, None, attention, None, 'sc', **shown, suffix=suffix)
         assert parse_run_name(folder.name) == expected
         if not plus:
-            folder = layout.encoder_folder('Models', dataset, 'LA', 'y', encoding=encoding, suffix=suffix, **options)
+            folder = names.encoder_folder('Models', dataset, 'LA', 'y', encoding=encoding, suffix=suffix, **options)
             assert parse_run_name(folder.name) == RunName(
                 'encoder', encoding, dataset, None, 'LA', 'y', None, **shown, suffix=suffix
             )
@@ -347,8 +347,8 @@ def test_what_is_no_model_of_ours_is_refused(shapes):
 
 def test_the_command_tells_what_checkpoints_hold(rng, tmp_path, capsys):
     models = tmp_path / 'Models'
-    encoder = layout.encoder_folder(models, 'KS20', 'BA', 'x', 8, 0.1, view=2, task='sorting')
-    network = layout.recognition_folder(models, 'IAS', 'LA', 'ap', 6, 0.1, suffix='_select-val')
+    encoder = names.encoder_folder(models, 'KS20', 'BA', 'x', 8, 0.1, view=2, task='sorting')
+    network = names.recognition_folder(models, 'IAS', 'LA', 'ap', 6, 0.1, suffix='_select-val')
     save_encoder([encoder], *random_model(rng, encoder_shapes(25, 8, 8), axes=1), step=1500)
     save_recognition(network, random_model(rng, recognition_shapes(768, 11))[0], stem=f'A_{STEM}')
     assert run_command(main, [str(models)]) == 0
@@ -385,7 +385,7 @@ def test_the_command_goes_on_after_a_damaged_one(rng, tmp_path, capsys):
 
 
 def test_the_command_names_what_contradicts_the_folder(rng, tmp_path, capsys):
-    folder = layout.encoder_folder(tmp_path, 'BIWI', 'LA', 'x', 6, 0.1)
+    folder = names.encoder_folder(tmp_path, 'BIWI', 'LA', 'x', 6, 0.1)
     save_encoder([folder], random_model(rng, encoder_shapes(20, 8, 8), axes=1)[0])
     assert run_command(main, [str(folder)]) == 0
     assert '8 (its folder is named for 6)' in capsys.readouterr().out

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from sge_la import baselines, compare, comparison, runs
-from sge_la.compare import Kept, Row, measured_row, table, trained_row
-from sge_la.comparison import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, chosen_settings, methods
 from sge_la.data import load
 from sge_la.errors import UserError
-from sge_la.metrics import evaluate_scores
-from sge_la.paper_table import COLUMNS, PAPER, published
+from sge_la.evaluation.metrics import evaluate_scores
+from sge_la.paper import baselines
+from sge_la.paper import methods as comparison
+from sge_la.paper.comparison import Kept, Row, main, measured_row, table, trained_row
+from sge_la.paper.methods import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, _folds, chosen_settings, methods
+from sge_la.paper.published import COLUMNS, PAPER, published
+from sge_la.runs import records
 from tests.conftest import small_flags
 
 
@@ -128,9 +130,9 @@ def test_unknown_joints_are_told(sets, tmp_path):
 
 def test_folds_keep_recordings_whole():
     classes, recordings = np.repeat([0, 1], 6), np.repeat([5, 6, 7, 8, 9, 9], 2)
-    fold = comparison._folds(classes, recordings)
+    fold = _folds(classes, recordings)
     assert fold.tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]
-    assert comparison._folds(classes, None).tolist() == [0, 0, 0, 1, 1, 1] * 2
+    assert _folds(classes, None).tolist() == [0, 0, 0, 1, 1, 1] * 2
 
 
 def test_choice_with_one_person_takes_the_defaults():
@@ -172,21 +174,21 @@ def test_seeds_count_once_and_unfinished_runs_do_not(small_run, tmp_path):
     folder = next(models.glob('CAGEs_RN_models/*'))
     for seed, finished in ((0, True), (1, False)):
         repeat = shutil.copytree(folder, folder.with_name(f'{folder.name}_seed-{seed}'))
-        config = runs.read_config(repeat)
+        config = records.read_config(repeat)
         options = {**config['options'], 'seed': seed}
-        runs.write_config(repeat, {**config, 'options': options, 'finished': finished})
+        records.write_config(repeat, {**config, 'options': options, 'finished': finished})
     assert trained_row('CAGE Rev.Rec.', flags, 'Walking') == before
 
 
 def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
     with pytest.raises(UserError, match='--output expects a file in an existing folder'):
-        compare.main(['--dataset', 'BIWI', '--output', str(tmp_path / 'nowhere' / 'rows.json')])
+        main(['--dataset', 'BIWI', '--output', str(tmp_path / 'nowhere' / 'rows.json')])
 
 
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     flags = small_flags(small_run)[-4:]
     flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1']
-    compare.main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
+    main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
     lines = capsys.readouterr().out.splitlines()
     kept = json.loads((tmp_path / 'rows.json').read_text())['Walking']
     names = [row['method'] for row in kept]
@@ -199,5 +201,5 @@ def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     assert any(line.startswith('| D13 + KNN | 39.3 | ') for line in lines)
     [lstm] = [line for line in lines if line.startswith('| Multi-layer LSTM | 36.1 | ')]
     assert lstm.endswith('| the last of 2 epochs |')
-    compare.main(['--dataset', 'BIWI', *flags])
+    main(['--dataset', 'BIWI', *flags])
     assert capsys.readouterr().out.splitlines() == lines  # nothing was measured again: even the times are equal

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sge_la import cost
-from sge_la.cost import encoder_cost, recognition_cost
 from sge_la.model import recognition
-from sge_la.model.gait_encoder import EncoderConfig, initial_params
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import initial_params
+from sge_la.paper import cost
+from sge_la.paper.cost import encoder_cost, recognition_cost
 
 
 @pytest.mark.parametrize('attention', ['LA', 'BA', 'none'])

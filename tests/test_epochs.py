@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from sge_la import epochs, runs
-from sge_la.epochs import EpochScores, lines, side_by_side
+from sge_la.evaluation.epoch_choice import NOTHING_HELD, EpochScores, lines, side_by_side
+from sge_la.runs import records
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags, training_flags
 
@@ -46,7 +46,7 @@ def test_table_by_hand():
         'Epoch                        3             12              –',
         'Rank-1 Accuracy       0.500000       0.250000              –',
         'nAUC                  0.750000              –              –',
-        f'({epochs.NOTHING_HELD})',
+        f'({NOTHING_HELD})',
     ]
     assert not list(lines({'selected': {'rank1': 0.5}}))  # somebody else's network: no epoch is known
 
@@ -74,7 +74,7 @@ def test_three_epochs_are_those_of_the_history(run, small_run, capsys):
     import evaluate
 
     _, network = run
-    history = runs.read_history(network)
+    history = records.read_history(network)
     found = json.loads((network / 'results.json').read_text())['test_sets']['Walking']
     best = max(history, key=lambda row: (row['accuracy_Walking'], row['epoch']))
     held = max(history, key=lambda row: (row['selection_accuracy'], row['epoch']))
@@ -86,17 +86,17 @@ def test_three_epochs_are_those_of_the_history(run, small_run, capsys):
     capsys.readouterr()
     evaluate.main([*small_flags(small_run), '--select', 'val', '--models_dir', str(network.parents[1])])
     out = capsys.readouterr().out
-    assert '\n'.join(lines(found)) in out and epochs.NOTHING_HELD not in out
+    assert '\n'.join(lines(found)) in out and NOTHING_HELD not in out
 
 
 def test_stopped_run_keeps_them(run, small_run, tmp_path, monkeypatch):
     """Stopped before its last epoch and gone on with, a run has the scores of one that was never stopped."""
     import train
-    from sge_la import recognition_stage
+    from sge_la.runs import states
 
     flags = [*run[0], '--models_dir', str(tmp_path)]
     shutil.copytree(run[1].parents[1] / 'Gait_Encoding_models', tmp_path / 'Gait_Encoding_models')
-    real, calls = recognition_stage.stages.save, []
+    real, calls = states.save, []
 
     def stopping(*args):
         real(*args)
@@ -104,7 +104,7 @@ def test_stopped_run_keeps_them(run, small_run, tmp_path, monkeypatch):
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(recognition_stage.stages, 'save', stopping)
+    monkeypatch.setattr(states, 'save', stopping)
     with pytest.raises(KeyboardInterrupt):
         train.main(flags)
     monkeypatch.undo()

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import command_line, runs
-from sge_la.command_line import parse_train
 from sge_la.errors import UserError, run_command
-from sge_la.events import EventLog, epoch_logs
+from sge_la.runs import records
+from sge_la.runs.tensorboard import EventLog, epoch_logs
+from sge_la.settings import command_line
+from sge_la.settings.command_line import parse_train
 from tests.command_line_cases import refused, uncompiled
 from tests.conftest import training_flags
 
@@ -37,7 +38,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def of_history(folder: Path, axis: str = '') -> dict[str, list[tuple[int, float]]]:
     """What TensorBoard should show of a run, from its history.csv."""
     found: dict[str, list] = {}
-    for row in runs.read_history(folder):
+    for row in records.read_history(folder):
         for name, value in row.items():
             if name != 'epoch':
                 found.setdefault(name.removesuffix(f'_{axis}'), []).append((row['epoch'], np.float32(value)))
@@ -103,7 +104,7 @@ def test_both_stages_show_their_histories(run):
 def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monkeypatch):
     """Stopped in the third epoch of the recognition network, with the second kept."""
     import train
-    from sge_la import recognition_stage
+    from sge_la.runs import states
 
     flags = [
         *training_flags(small_run),
@@ -116,7 +117,7 @@ def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monke
         '--tensorboard',
     ]
     shutil.copytree(run / 'Gait_Encoding_models', tmp_path / 'Gait_Encoding_models')
-    real, calls = recognition_stage.stages.save, []
+    real, calls = states.save, []
 
     def stopping(*args):
         calls.append(1)
@@ -124,7 +125,7 @@ def test_run_that_goes_on_shows_every_epoch_once(run, small_run, tmp_path, monke
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(recognition_stage.stages, 'save', stopping)
+    monkeypatch.setattr(states, 'save', stopping)
     with pytest.raises(KeyboardInterrupt):
         train.main(flags)
     [folder] = (tmp_path / 'CAGEs_RN_models').iterdir()

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from sge_la import figures, metrics
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
+from sge_la.evaluation import metrics
+from sge_la.reporting import figures
 
 pytest.importorskip('matplotlib')
 RANDOM = np.random.default_rng(0)

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import files
 from sge_la.errors import UserError
+from sge_la.files import atomic, write_arrays
+from sge_la.files.text import read_json, write_json, write_text
+from sge_la.files.write_arrays import NpyWriter
 
 
 def left_over(folder: Path) -> list[str]:
@@ -38,19 +40,20 @@ def limited(size: int, code: str) -> subprocess.CompletedProcess:
         'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
         f'resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n'
         'import numpy as np\n'
-        'from sge_la import files\n'
         'from sge_la.errors import UserError\n'
+        'from sge_la.files.text import write_text\n'
+        'from sge_la.files.write_arrays import new_npy, save_npy\n'
     )
     root = Path(__file__).parents[1]
     return subprocess.run([sys.executable, '-c', start + code], capture_output=True, text=True, cwd=root, check=False)
 
 
 def test_text_and_json_round_trip(tmp_path):
-    files.write_text(tmp_path / 'a.txt', 'Größe\n')
+    write_text(tmp_path / 'a.txt', 'Größe\n')
     assert (tmp_path / 'a.txt').read_bytes() == 'Größe\n'.encode()
     value = {'a': [1, 2.5, None, True], 'Größe': {'b': 'c'}}
-    files.write_json(tmp_path / 'a.json', value)
-    assert files.read_json(tmp_path / 'a.json') == value
+    write_json(tmp_path / 'a.json', value)
+    assert read_json(tmp_path / 'a.json') == value
     assert left_over(tmp_path) == ['a.json', 'a.txt']
 
 
@@ -63,13 +66,13 @@ def test_json_of_numpy_values_tuples_and_paths(tmp_path):
         'e': np.bool_(True),
         3: 4,
     }
-    files.write_json(tmp_path / 'a.json', value)
+    write_json(tmp_path / 'a.json', value)
     expected = {'a': 0.5, 'b': [0, 1, 2], 'c': [1, 2], 'd': 'x/y', 'e': True, '3': 4}
-    assert files.read_json(tmp_path / 'a.json') == expected
+    assert read_json(tmp_path / 'a.json') == expected
 
 
 def test_json_has_null_for_what_it_cannot_say(tmp_path):
-    files.write_json(tmp_path / 'a.json', [float('nan'), np.float32('inf'), np.array([1.0, np.nan])])
+    write_json(tmp_path / 'a.json', [float('nan'), np.float32('inf'), np.array([1.0, np.nan])])
     text = (tmp_path / 'a.json').read_text()
     assert json.loads(text) == [None, None, [1.0, None]]
     assert 'NaN' not in text
@@ -77,7 +80,7 @@ def test_json_has_null_for_what_it_cannot_say(tmp_path):
 
 def test_unknown_kind_of_value_leaves_no_file(tmp_path):
     with pytest.raises(TypeError):
-        files.write_json(tmp_path / 'a.json', {'a': object()})
+        write_json(tmp_path / 'a.json', {'a': object()})
     assert left_over(tmp_path) == []
 
 
@@ -95,13 +98,13 @@ def test_bad_json_is_a_user_error(tmp_path, content, message):
     path = tmp_path / 'a.json'
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        files.read_json(path)
+        read_json(path)
     assert str(path) in str(caught.value)
 
 
 def test_json_with_byte_order_mark_is_read(tmp_path):
     (tmp_path / 'a.json').write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
-    assert files.read_json(tmp_path / 'a.json') == {'a': 1}
+    assert read_json(tmp_path / 'a.json') == {'a': 1}
 
 
 def test_large_json_is_refused_before_it_is_read(tmp_path):
@@ -109,7 +112,7 @@ def test_large_json_is_refused_before_it_is_read(tmp_path):
     with open(path, 'wb') as file:
         file.truncate(10**12)
     with pytest.raises(UserError, match='is larger'):
-        files.read_json(path)
+        read_json(path)
 
 
 @pytest.mark.parametrize('make, message', [(Path.mkdir, 'a folder'), (os.mkfifo, 'a pipe'), (None, 'does not exist')])
@@ -118,13 +121,13 @@ def test_what_is_no_file_is_refused(tmp_path, make, message):
     if make is not None:
         make(path)
     with pytest.raises(UserError, match=message):
-        files.read_json(path)
+        read_json(path)
 
 
 def test_an_error_in_the_body_keeps_the_old_file(tmp_path):
     path = tmp_path / 'a.bin'
     path.write_bytes(b'old')
-    with pytest.raises(KeyboardInterrupt), files.replacing(path) as file:
+    with pytest.raises(KeyboardInterrupt), atomic.replacing(path) as file:
         file.write(b'new')
         raise KeyboardInterrupt
     assert path.read_bytes() == b'old'
@@ -132,31 +135,31 @@ def test_an_error_in_the_body_keeps_the_old_file(tmp_path):
 
 
 def test_new_files_have_the_usual_permissions(tmp_path):
-    files.write_text(tmp_path / 'a.txt', 'x')
+    write_text(tmp_path / 'a.txt', 'x')
     (tmp_path / 'b.txt').write_text('x')
     assert (tmp_path / 'a.txt').stat().st_mode == (tmp_path / 'b.txt').stat().st_mode
 
 
 def test_vanished_folder_and_file_in_the_path_are_user_errors(tmp_path):
     with pytest.raises(UserError, match='does not exist'):
-        files.write_text(tmp_path / 'gone' / 'a.txt', 'x')
+        write_text(tmp_path / 'gone' / 'a.txt', 'x')
     (tmp_path / 'file').write_text('x')
     with pytest.raises(UserError, match='is a file and not a folder'):
-        files.write_text(tmp_path / 'file' / 'a.txt', 'x')
+        write_text(tmp_path / 'file' / 'a.txt', 'x')
     with pytest.raises(UserError, match=r'already|is a file'):
-        files.make_folder(tmp_path / 'file')
+        atomic.make_folder(tmp_path / 'file')
 
 
 def test_a_folder_in_the_place_of_the_file_is_a_user_error(tmp_path):
     (tmp_path / 'a').mkdir()
     with pytest.raises(UserError, match='is a folder'):
-        files.write_text(tmp_path / 'a', 'x')
+        write_text(tmp_path / 'a', 'x')
     assert left_over(tmp_path) == ['a']
 
 
 def test_vanishing_folder_while_writing_is_a_user_error(tmp_path):
-    folder = files.make_folder(tmp_path / 'a' / 'b')
-    with pytest.raises(UserError, match='does not exist'), files.replacing(folder / 'x.bin') as file:
+    folder = atomic.make_folder(tmp_path / 'a' / 'b')
+    with pytest.raises(UserError, match='does not exist'), atomic.replacing(folder / 'x.bin') as file:
         file.write(b'x')
         next(folder.iterdir()).unlink()
         folder.rmdir()
@@ -166,34 +169,37 @@ def test_read_only_folder_is_a_user_error(tmp_path):
     if os.geteuid() == 0:
         # Permissions do not bind root, but nobody can make a file in /proc.
         with pytest.raises(UserError, match=r'cannot write /proc/a\.txt'):
-            files.write_text('/proc/a.txt', 'x')
+            write_text('/proc/a.txt', 'x')
         return
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match='permission'):
-        files.write_text(tmp_path / 'a.txt', 'x')
+        write_text(tmp_path / 'a.txt', 'x')
     tmp_path.chmod(0o700)
 
 
 def test_full_disk_is_a_user_error_and_leaves_nothing(full_disk):
     rows = np.zeros((1000, 20))
     with pytest.raises(UserError, match='no room left'):
-        files.save_npy(full_disk / 'a.npy', rows)
-    with pytest.raises(UserError, match='no room left'), files.NpyWriter(full_disk / 'b.npy', (20,)) as writer:
+        write_arrays.save_npy(full_disk / 'a.npy', rows)
+    with pytest.raises(UserError, match='no room left'), NpyWriter(full_disk / 'b.npy', (20,)) as writer:
         for _ in range(10):
             writer.append(rows[:100])
-    with pytest.raises(UserError, match='no room left'), files.new_npy(full_disk / 'c.npy', rows.shape, float) as array:
+    with (
+        pytest.raises(UserError, match='no room left'),
+        write_arrays.new_npy(full_disk / 'c.npy', rows.shape, float) as array,
+    ):
         array[:] = 1
     assert left_over(full_disk) == []
-    files.save_npy(full_disk / 'd.npy', rows[:100])
+    write_arrays.save_npy(full_disk / 'd.npy', rows[:100])
     assert left_over(full_disk) == ['d.npy']
 
 
 def test_file_too_large_is_a_user_error_and_leaves_nothing(tmp_path):
     """The size limit of a process stands in for a full disk where none can be mounted."""
     writes = {
-        'text': "files.write_text(path, 'x' * 5000)",
-        'array': 'files.save_npy(path, np.zeros(1000))',
-        'map': 'files.new_npy(path, (1000,), float).__enter__()',
+        'text': "write_text(path, 'x' * 5000)",
+        'array': 'save_npy(path, np.zeros(1000))',
+        'map': 'new_npy(path, (1000,), float).__enter__()',
     }
     for name, write in writes.items():
         code = f'path = {str(tmp_path / name)!r}\ntry:\n    {write}\nexcept UserError as error:\n    print(error)'
@@ -203,7 +209,7 @@ def test_file_too_large_is_a_user_error_and_leaves_nothing(tmp_path):
 
 
 def test_an_unknown_cause_is_told_in_the_systems_words():
-    with pytest.raises(UserError, match='cannot write x: Input/output error'), files.os_errors('x', 'write'):
+    with pytest.raises(UserError, match='cannot write x: Input/output error'), atomic.os_errors('x', 'write'):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
@@ -211,7 +217,7 @@ def test_an_unknown_cause_is_told_in_the_systems_words():
 def test_npy_writer_equals_one_array(tmp_path, blocks):
     path = tmp_path / 'a.npy'
     everything = np.arange(sum(blocks) * 4, dtype=np.float32).reshape(-1, 2, 2)
-    with files.NpyWriter(path, (2, 2), np.float64) as writer:
+    with NpyWriter(path, (2, 2), np.float64) as writer:
         start = 0
         for count in blocks:
             writer.append(everything[start : start + count])
@@ -225,7 +231,7 @@ def test_npy_writer_equals_one_array(tmp_path, blocks):
 
 def test_npy_writer_takes_views_and_refuses_other_shapes(tmp_path):
     rows = np.arange(24.0).reshape(4, 6)[:, ::2]
-    with files.NpyWriter(tmp_path / 'a.npy', (3,)) as writer:
+    with NpyWriter(tmp_path / 'a.npy', (3,)) as writer:
         writer.append(rows[::-1])
         with pytest.raises(ValueError, match='rows of shape'):
             writer.append(rows[:, :2])
@@ -233,7 +239,7 @@ def test_npy_writer_takes_views_and_refuses_other_shapes(tmp_path):
 
 
 def test_npy_writer_leaves_nothing_after_an_error(tmp_path):
-    with pytest.raises(OSError, match='other file'), files.NpyWriter(tmp_path / 'a.npy', (3,)) as writer:
+    with pytest.raises(OSError, match='other file'), NpyWriter(tmp_path / 'a.npy', (3,)) as writer:
         writer.append(np.zeros((2, 3)))
         # An error of reading something else must not be told as one of writing this file.
         raise OSError('other file')
@@ -242,7 +248,7 @@ def test_npy_writer_leaves_nothing_after_an_error(tmp_path):
 
 @pytest.mark.parametrize('shape', [(5,), (3, 4), (0, 4), (2, 3, 4)])
 def test_new_npy_is_filled_in_place(tmp_path, shape):
-    with files.new_npy(tmp_path / 'a.npy', shape, np.float32) as array:
+    with write_arrays.new_npy(tmp_path / 'a.npy', shape, np.float32) as array:
         assert array.shape == shape
         array[...] = np.arange(array.size).reshape(shape)
     read = np.load(tmp_path / 'a.npy')
@@ -251,12 +257,12 @@ def test_new_npy_is_filled_in_place(tmp_path, shape):
 
 
 def test_new_npy_leaves_nothing_after_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), files.new_npy(tmp_path / 'a.npy', (5,), float):
+    with pytest.raises(ZeroDivisionError), write_arrays.new_npy(tmp_path / 'a.npy', (5,), float):
         raise ZeroDivisionError
     assert left_over(tmp_path) == []
 
 
 def test_save_npy_refuses_objects(tmp_path):
     with pytest.raises(ValueError, match=r'[Oo]bject'):
-        files.save_npy(tmp_path / 'a.npy', np.array([{}], object))
+        write_arrays.save_npy(tmp_path / 'a.npy', np.array([{}], object))
     assert left_over(tmp_path) == []

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import evaluate
-from sge_la import gallery
-from sge_la.command_line import parse_evaluate
 from sge_la.data import Split
 from sge_la.errors import UserError
-from sge_la.features import FeatureSource
-from sge_la.gallery import Side, make_side, match_sides, sequence_features, set_pairs, summary
-from sge_la.model.gait_encoder import EncoderConfig, axis_major, encode, initial_params
+from sge_la.evaluation import gallery
+from sge_la.evaluation.gallery import Side, make_side, match_sides, sequence_features, set_pairs, summary
+from sge_la.features.sources import FeatureSource
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import axis_major, encode, initial_params
+from sge_la.settings.command_line import parse_evaluate
 from tests.conftest import small_flags
 
 CONFIG = EncoderConfig(length=4, joints=3, units=5)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import cages
 from sge_la.api import Recogniser
 from sge_la.data import load
 from sge_la.data.skeletons import for_dataset
 from sge_la.errors import run_command
-from sge_la.features import by_source
+from sge_la.features import cages
+from sge_la.features.sources import by_source
 from sge_la.identify import main
 from tests.command_line_cases import frame_scores, uncompiled, write_people
 from tests.data.generators import own_csv

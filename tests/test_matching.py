@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, coverage_error
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from sge_la.errors import UserError
-from sge_la.matching import distance_blocks, match, nearest, pool_recordings
+from sge_la.evaluation.matching import distance_blocks, match, nearest, pool_recordings
 
 
 def slow_match(distances, probe_labels, gallery_labels, is_excluded, num_ranks):

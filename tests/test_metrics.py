@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import roc_auc_score, top_k_accuracy_score
 
 from sge_la.errors import UserError
-from sge_la.metrics import (
+from sge_la.evaluation.metrics import (
     Evaluation,
     confusion_matrix,
     evaluate_scores,

@@ -13,15 +13,16 @@ from keras import ops
 
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
-from sge_la.model import recognition
-from sge_la.model.gait_encoder import EncoderConfig
-from sge_la.modern import head, training
-from sge_la.modern.gradients import TERMS, cost_and_gradients
-from sge_la.modern.inputs import FILE, Inputs, InputView
-from sge_la.modern.losses import paired_contrastive_loss, smoothed_cross_entropy
-from sge_la.modern.optimise import adamw_step, clipped, learning_rate
-from sge_la.modern.recipe import PIECES, Recipe
-from sge_la.training import fresh_state
+from sge_la.features.inputs import FILE, Inputs, InputView
+from sge_la.model import recognition, sequence_recognition
+from sge_la.model.adam import adamw_step, clipped, learning_rate
+from sge_la.model.config import EncoderConfig
+from sge_la.model.joint import TERMS, cost_and_gradients
+from sge_la.model.losses import paired_contrastive_loss, smoothed_cross_entropy
+from sge_la.model.sequence_recognition import PREFIX
+from sge_la.runs.states import fresh_state
+from sge_la.settings.recipe import PIECES, Recipe
+from sge_la.training import joint
 
 CHAIN = Skeleton('chain', ('a', 'b', 'c'), (-1, 0, 1), ())
 
@@ -210,27 +211,30 @@ def test_a_lone_pair_has_no_contrast():
 @pytest.mark.parametrize('manner, each', [('ap', 4), ('sc', 1)])
 def test_rows_go_there_and_back(manner, each):
     contexts = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype(np.float32)
-    rows = head.rows_of(ops.convert_to_tensor(contexts), manner)
+    rows = sequence_recognition.rows_of(ops.convert_to_tensor(contexts), manner)
     assert tuple(rows.shape) == (5, each, 3 * 4 * 2 // each)
-    assert np.array_equal(head.contexts_of(rows, manner, 3, 4), contexts)
+    assert np.array_equal(sequence_recognition.contexts_of(rows, manner, 3, 4), contexts)
 
 
 def test_the_head_answers_as_the_scored_network_does():
     """The mean of a sequence's logits, as `--manner ap` scores them."""
-    params = head.head_params(head.initial_head(8, 3, 0))
+    params = sequence_recognition.head_params(sequence_recognition.initial_head(8, 3, 0))
     rows = np.random.default_rng(0).normal(size=(5, 4, 8)).astype(np.float32)
     logits = ops.convert_to_numpy(recognition.recognise(params, rows.reshape(20, 8))).reshape(5, 4, 3).mean(axis=1)
-    assert np.allclose(head.forward(params, ops.convert_to_tensor(rows))[0], logits, atol=1e-5)
+    assert np.allclose(sequence_recognition.forward(params, ops.convert_to_tensor(rows))[0], logits, atol=1e-5)
 
 
 def test_dropout_masks():
     """A quarter is dropped; the same mask for the same update, another one for another update or layer."""
-    mask = ops.convert_to_numpy(head.kept((40, 5, 100), np.float32(7), 1, 0.25))
+    mask = ops.convert_to_numpy(sequence_recognition.kept((40, 5, 100), np.float32(7), 1, 0.25))
     assert set(np.unique(mask).tolist()) == {0.0, np.float32(4 / 3)}
     assert abs((mask == 0).mean() - 0.25) < 0.01  # 20,000 draws have a standard deviation of 0.003
     assert abs((mask == 0).mean(axis=(0, 1)) - 0.25).max() < 0.15
-    assert np.array_equal(mask, head.kept((40, 5, 100), np.float32(7), 1, 0.25))
-    for other in (head.kept((40, 5, 100), np.float32(8), 1, 0.25), head.kept((40, 5, 100), np.float32(7), 2, 0.25)):
+    assert np.array_equal(mask, sequence_recognition.kept((40, 5, 100), np.float32(7), 1, 0.25))
+    for other in (
+        sequence_recognition.kept((40, 5, 100), np.float32(8), 1, 0.25),
+        sequence_recognition.kept((40, 5, 100), np.float32(7), 2, 0.25),
+    ):
         both = ((mask == 0) & (ops.convert_to_numpy(other) == 0)).mean()
         assert abs(both - 0.0625) < 0.01  # independent
 
@@ -263,7 +267,7 @@ def automatic(config, recipe, manner, params, inputs, labels):
 @pytest.mark.parametrize('attention', ['LA', 'BA'])
 def test_gradients_equal_automatic_differentiation(manner, without, attention):
     config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without), pretext=0.7)
-    params = training.initial_params(config, manner, 3, 0)
+    params = joint.initial_params(config, manner, 3, 0)
     inputs = np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32)
     labels = np.array([0, 0, 1, 1, 2, 2])
     arguments = ops.convert_to_tensor(inputs), labels
@@ -272,20 +276,20 @@ def test_gradients_equal_automatic_differentiation(manner, without, attention):
     expected = automatic(config, recipe, manner, params, *arguments)
     for name in params:
         assert np.allclose(grads[name], expected[name], atol=2e-5), name
-    used = [name for name in params if name.startswith(head.PREFIX)]
+    used = [name for name in params if name.startswith(PREFIX)]
     assert all(np.abs(grads[name]).max() > 0 for name in used)
 
 
 def test_without_tuned_the_names_change_no_encoder():
     """Without the pretext task too, nothing is left for the encoders to learn from."""
-    params = training.initial_params(CONFIG, 'ap', 3, 0)
+    params = joint.initial_params(CONFIG, 'ap', 3, 0)
     inputs = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32))
     labels = np.array([0, 0, 1, 1, 2, 2])
     for without, still in (('pretext+tuned', True), ('pretext', False)):
         _, grads = cost_and_gradients(CONFIG, Recipe.of(without), 'ap', params, inputs, labels, np.float32(1))
         kernel = np.abs(grads['rnn/multi_rnn_cell/cell_0/lstm_cell/kernel']).max()
         assert (kernel == 0) == still
-        assert np.abs(grads[head.PREFIX + 'W1']).max() > 0
+        assert np.abs(grads[PREFIX + 'W1']).max() > 0
 
 
 def test_batches_pair_neighbours_of_one_recording():
@@ -295,7 +299,7 @@ def test_batches_pair_neighbours_of_one_recording():
     places = {row: place for place, row in enumerate(rows)}
     seen = set()
     for epoch in range(20):
-        batches = training.paired_batches(rows, recordings, 4, np.random.default_rng([0, epoch]))
+        batches = joint.paired_batches(rows, recordings, 4, np.random.default_rng([0, epoch]))
         assert batches.shape[1] == 4 and len(np.unique(batches)) == batches.size
         for first, second in batches.reshape(-1, 2):
             assert recordings[first] == recordings[second] and places[second] - places[first] == 1
@@ -305,15 +309,15 @@ def test_batches_pair_neighbours_of_one_recording():
 
 def test_too_few_sequences_are_refused():
     with pytest.raises(UserError, match='--batch_size 4 or less'):
-        training.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
+        joint.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
 
 
 def small_run(epochs: int, state=None, without=None, rate=1e-3):
     skeletons, labels = walks(24, joints=3), np.repeat([0, 1, 2], 8)
     skeletons += labels[:, None, None, None]
-    state = state or fresh_state(training.initial_params(CONFIG, 'ap', 3, 0))
+    state = state or fresh_state(joint.initial_params(CONFIG, 'ap', 3, 0))
     settings = {'epochs': 3, 'batch_size': 8, 'seed': 1}
-    found = training.fit(
+    found = joint.fit(
         CONFIG,
         replace(Recipe.of(without), rate=rate),
         'ap',

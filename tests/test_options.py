@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import pytest
 
-from sge_la.ablation_rows import ROWS
-from sge_la.command_line import parse_evaluate, parse_train
 from sge_la.errors import UserError
-from sge_la.options import TASKS, encoder_suffix, facts, options_of_suffix, recognition_suffix
+from sge_la.settings.command_line import parse_evaluate, parse_train
+from sge_la.settings.names import encoder_suffix, options_of_suffix, recognition_suffix
+from sge_la.settings.papers import ROWS, TASKS, facts
 
 
 def test_defaults_are_the_originals():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sge_la.pretext import permutations, pretext
+from sge_la.model.pretext import permutations, pretext
 
 
 @pytest.fixture

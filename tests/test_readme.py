@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sge_la.command_line import parse_evaluate, parse_train
 from sge_la.data import load, prepare
 from sge_la.data.skeletons import from_json
 from sge_la.errors import run_command
+from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.command_line_cases import uncompiled, write_people
 from tests.data.generators import body, own_csv, write_kgbd
 

@@ -12,11 +12,12 @@ import pytest
 
 import evaluate
 import train
-from sge_la import checkpoints, runs
+from sge_la import checkpoints
 from sge_la.data import check, prepare
-from sge_la.data.datasets import load
+from sge_la.data.loading import load
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import run_command
+from sge_la.runs import records, state_files
 from tests.conftest import small_flags, training_flags
 from tests.disturbance import doing, mount, nobody, outcome, small_disk, stopping
 
@@ -127,12 +128,12 @@ def test_what_has_vanished(small_run, tmp_path, told):
     assert 'val_X.npy is not there: encoding the test sequences' in told(flags, 0)
 
     os.truncate(_own_copy(models / NETWORK / 'train_X.npy'), 1000)
-    runs.write_config(models / NETWORK, {**runs.read_config(models / NETWORK), 'finished': False})
+    records.write_config(models / NETWORK, {**records.read_config(models / NETWORK), 'finished': False})
     said = told(flags, 0)
     assert 'warning: ' in said and 'train_X.npy is cut short' in said and 'they are made again' in said
     assert outcome(models) == outcome(small_run / 'Models')
 
-    runs.write_config(models / NETWORK, {**runs.read_config(models / NETWORK), 'finished': False})
+    records.write_config(models / NETWORK, {**records.read_config(models / NETWORK), 'finished': False})
     with doing(lambda: shutil.rmtree(models / NETWORK), lambda: (models / NETWORK / 'resume.npz').exists()):
         assert 'does not exist (any more)' in told(flags)
 
@@ -156,11 +157,11 @@ def test_weights_that_run_away(small_run, tmp_path, told):
     home = tmp_path / ENCODER.format('x')
     with stopping(signal.SIGINT, (home / 'resume.npz').exists):
         told(flags, 130)
-    state = runs.load_state(home)
+    state = state_files.load_state(home)
     name = next(name for name, value in state.parts['params'].items() if value.ndim == 3)
     state.parts['params'][name][1] = np.inf
-    runs.clear_state(home)
-    runs.save_state(home, state.parts, state.meta)
+    state_files.clear_state(home)
+    state_files.save_state(home, state.parts, state.meta)
     error = told(flags)
     assert 'of axis y became NaN or infinite in epoch 2, step 1: ' in error
     assert f'; {home} keeps the state after epoch 1, and the same command with --epochs 1 ends there' in error
@@ -168,7 +169,7 @@ def test_weights_that_run_away(small_run, tmp_path, told):
 
     flags[flags.index('--epochs') + 1] = '1'
     error = told(flags)
-    assert checkpoints.has_checkpoint(home) and runs.read_config(home)['finished']
+    assert checkpoints.has_checkpoint(home) and records.read_config(home)['finished']
     assert error.endswith('that are NaN or infinite; the training that wrote it had failed')
 
 
@@ -205,5 +206,5 @@ def test_one_person_alone(small_run, tmp_path, told):
     said = told(flags_of(small_run, tmp_path / 'Models', tmp_path / 'Datasets'), 0)
     assert '### Rank-1 Accuracy: 1.000000\n' in said and '### nAUC: nan\n' in said
     assert 'All sequences: Rank-1 Accuracy: 1.000000, nAUC: undefined, 32 sequences' in said
-    results = runs.read_results(tmp_path / 'Models' / NETWORK)['test_sets']['Walking']
+    results = records.read_results(tmp_path / 'Models' / NETWORK)['test_sets']['Walking']
     assert results['selected']['nauc'] is None and results['selected']['rank1'] == 1

@@ -17,8 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sge_la import locks, runs
 from sge_la.errors import UserError
+from sge_la.files import locks
+from sge_la.files.locks import claim
+from sge_la.runs import records, state_files
+from sge_la.runs.state_files import RunState
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -36,34 +39,34 @@ def start(code: str, *arguments: object, **options) -> subprocess.Popen:
 
 def test_configurations_come_back(tmp_path):
     config = {'dataset': 'BIWI', 'length': 6, 't': 0.1, 'view': None, 'sizes': (1, 2), 'folder': Path('Models')}
-    assert runs.read_config(tmp_path) is None
-    runs.write_config(tmp_path, config)
-    assert runs.read_config(tmp_path) == {**config, 'sizes': [1, 2], 'folder': 'Models'}
-    runs.write_results(tmp_path, {'rank_1': np.float64(0.5), 'n': np.int64(3)})
-    assert runs.read_results(tmp_path) == {'rank_1': 0.5, 'n': 3}
+    assert records.read_config(tmp_path) is None
+    records.write_config(tmp_path, config)
+    assert records.read_config(tmp_path) == {**config, 'sizes': [1, 2], 'folder': 'Models'}
+    records.write_results(tmp_path, {'rank_1': np.float64(0.5), 'n': np.int64(3)})
+    assert records.read_results(tmp_path) == {'rank_1': 0.5, 'n': 3}
 
 
 def test_differences_name_both_sides(tmp_path):
     asked = {'length': 8, 't': 0.1, 'sizes': (1, 2), 'seed': 1, 'new': None, 'folder': Path('a')}
-    runs.write_config(tmp_path, {**asked, 'length': 6, 'seed': 2})
-    there = runs.read_config(tmp_path)
+    records.write_config(tmp_path, {**asked, 'length': 6, 'seed': 2})
+    there = records.read_config(tmp_path)
     keys = ['length', 't', 'sizes', 'new', 'folder', 'unheard']
-    assert runs.differences(there, asked, keys) == ['length: 6 there, 8 asked']
-    assert runs.differences({}, {'task': 'sorting'}, ['task']) == ['task: null there, "sorting" asked']
+    assert records.differences(there, asked, keys) == ['length: 6 there, 8 asked']
+    assert records.differences({}, {'task': 'sorting'}, ['task']) == ['task: null there, "sorting" asked']
 
 
 @pytest.mark.parametrize('content', ['', '{', '[1]', '"text"', '{"a": 1', '\x00', '[' * 100_000])
 def test_a_configuration_that_is_none_is_refused(tmp_path, content):
     (tmp_path / 'config.json').write_text(content)
     with pytest.raises(UserError, match=r'config\.json should'):
-        runs.read_config(tmp_path)
+        records.read_config(tmp_path)
 
 
 @pytest.mark.parametrize('content', [{'options': []}, {'record': 'x'}, {'environment': 3}])
 def test_parts_of_a_configuration_are_objects(tmp_path, content):
-    runs.write_config(tmp_path, content)
+    records.write_config(tmp_path, content)
     with pytest.raises(UserError, match='should be a JSON object'):
-        runs.read_config(tmp_path)
+        records.read_config(tmp_path)
 
 
 SCORES = {'rank1': 0.5, 'nauc': None, 'sequences': 3}
@@ -79,8 +82,8 @@ SCORES = {'rank1': 0.5, 'nauc': None, 'sequences': 3}
     ],
 )
 def test_results_come_back(tmp_path, kinds):
-    runs.write_results(tmp_path, {'test_sets': {'Still': kinds}, 'other': 1})
-    assert runs.read_results(tmp_path) == {'test_sets': {'Still': kinds}, 'other': 1}
+    records.write_results(tmp_path, {'test_sets': {'Still': kinds}, 'other': 1})
+    assert records.read_results(tmp_path) == {'test_sets': {'Still': kinds}, 'other': 1}
 
 
 @pytest.mark.parametrize(
@@ -102,9 +105,9 @@ def test_results_come_back(tmp_path, kinds):
     ],
 )
 def test_results_that_are_none_are_refused(tmp_path, test_sets):
-    runs.write_results(tmp_path, {'test_sets': test_sets})
+    records.write_results(tmp_path, {'test_sets': test_sets})
     with pytest.raises(UserError, match=r'results\.json: .* should hold scores .* delete the file'):
-        runs.read_results(tmp_path)
+        records.read_results(tmp_path)
 
 
 # Histories -----------------------------------------------------------------------------------------------------------
@@ -116,10 +119,10 @@ def test_histories_come_back_with_columns_that_come_later(tmp_path):
         {'epoch': 2, 'loss': 1e-30, 'note': 'best, so far'},
         {'epoch': 3, 'loss': float('inf')},
     ]
-    assert runs.read_history(tmp_path) == []
+    assert records.read_history(tmp_path) == []
     for row in rows:
-        runs.append_history(tmp_path, row)
-    assert runs.read_history(tmp_path) == rows
+        records.append_history(tmp_path, row)
+    assert records.read_history(tmp_path) == rows
     assert (tmp_path / 'history.csv').read_text().splitlines()[:2] == ['epoch,loss,note', '1,0.1,']
 
 
@@ -136,15 +139,15 @@ def test_histories_come_back_with_columns_that_come_later(tmp_path):
 )
 def test_any_history_comes_back(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp('run')
-    runs.write_history(folder, rows)
-    assert runs.read_history(folder) == rows
+    records.write_history(folder, rows)
+    assert records.read_history(folder) == rows
 
 
 @pytest.mark.parametrize('content', [b'a,b\n1\n', b'a\n1,2\n', b'a\n"open\n', b'\xff\xfe', b'a\n1\n\n2\n'])
 def test_a_table_that_is_no_history_is_refused(tmp_path, content):
     (tmp_path / 'history.csv').write_bytes(content)
     with pytest.raises(UserError, match=r'history\.csv.*repair or delete'):
-        runs.append_history(tmp_path, {'a': 1})
+        records.append_history(tmp_path, {'a': 1})
     assert (tmp_path / 'history.csv').read_bytes() == content
 
 
@@ -152,7 +155,7 @@ def test_a_table_that_is_no_history_is_refused(tmp_path, content):
 
 HOLD = """
 import sys, time
-from sge_la.runs import claim
+from sge_la.files.locks import claim
 lock = claim(sys.argv[1])
 print('held', flush=True)
 time.sleep(600)
@@ -166,7 +169,7 @@ def way(request, monkeypatch):
         pytest.importorskip('fcntl')
         return ''
     monkeypatch.setattr(locks, 'fcntl', None)
-    return 'import sge_la.locks; sge_la.locks.fcntl = None\n'
+    return 'import sge_la.files.locks; sge_la.files.locks.fcntl = None\n'
 
 
 def test_a_second_live_run_is_refused_by_name(tmp_path, way):
@@ -174,7 +177,7 @@ def test_a_second_live_run_is_refused_by_name(tmp_path, way):
         try:
             assert other.stdout.readline() == 'held\n'
             with pytest.raises(UserError, match=rf'in use by process {other.pid} on {socket.gethostname()}; wait'):
-                runs.claim(tmp_path)
+                claim(tmp_path)
         finally:
             other.kill()
 
@@ -185,17 +188,17 @@ def test_the_lock_of_a_killed_run_is_taken_over(tmp_path, way):
         other.send_signal(signal.SIGKILL)
         other.wait()
     assert (tmp_path / 'run.lock').exists()
-    with runs.claim(tmp_path) as lock:
+    with claim(tmp_path) as lock:
         assert f'process {other.pid} on {socket.gethostname()}, which ended' in lock.note
     assert not (tmp_path / 'run.lock').exists()
 
 
 def test_a_folder_is_free_after_the_release(tmp_path, way):
     for _ in range(3):
-        with runs.claim(tmp_path / 'new' / 'run') as lock:
+        with claim(tmp_path / 'new' / 'run') as lock:
             assert lock.note == ''
             with pytest.raises(UserError, match=f'process {os.getpid()}'):
-                runs.claim(tmp_path / 'new' / 'run')
+                claim(tmp_path / 'new' / 'run')
         lock.release()
 
 
@@ -224,11 +227,11 @@ def test_content_tells_whether_a_run_is_alive(tmp_path, monkeypatch, changes, ta
         pytest.skip('this system tells no start of processes')
     owner = write_owner(tmp_path, **changes)
     if taken:
-        with runs.claim(tmp_path) as lock:
+        with claim(tmp_path) as lock:
             assert f'process {owner["pid"]} on {owner["host"]}' in lock.note
     else:
         with pytest.raises(UserError, match=f'process {owner["pid"]} on {owner["host"]}.*delete run.lock'):
-            runs.claim(tmp_path)
+            claim(tmp_path)
 
 
 @pytest.mark.parametrize('content', ['', 'x', '[]', '{"pid": "1", "host": 2}', '{"pid": -1, "host": "a"}', '[' * 4000])
@@ -236,12 +239,12 @@ def test_a_lock_file_that_tells_nothing(tmp_path, monkeypatch, content):
     """The system's lock decides alone; without it the user has to."""
     (tmp_path / 'run.lock').write_text(content)
     if locks.fcntl is not None:
-        with runs.claim(tmp_path) as lock:
+        with claim(tmp_path) as lock:
             assert lock.note == ''
     (tmp_path / 'run.lock').write_text(content)
     monkeypatch.setattr(locks, 'fcntl', None)
     with pytest.raises(UserError, match=r'in use by another run; wait for it, or delete run\.lock'):
-        runs.claim(tmp_path)
+        claim(tmp_path)
 
 
 def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path):
@@ -250,14 +253,14 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run' / 'run.lock').symlink_to(target)
     with pytest.raises(UserError, match=r'cannot lock .*run\.lock'):
-        runs.claim(tmp_path / 'run')
+        claim(tmp_path / 'run')
     assert target.read_text() == 'keep me'
 
 
 RACE = """
 import sys, os, pathlib
 from sge_la.errors import UserError
-from sge_la.runs import claim
+from sge_la.files.locks import claim
 folder, held, done = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), 0
 while done < 100:
     try:
@@ -283,7 +286,7 @@ def test_no_two_of_many_runs_hold_a_folder_at_once(tmp_path):
 def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / '.resume.npz.abc.partial').write_bytes(b'half')
     (tmp_path / 'my.partial').write_bytes(b'a user keeps this')
-    with runs.claim(tmp_path):
+    with claim(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == ['my.partial', 'run.lock']
 
 
@@ -296,7 +299,7 @@ def state_of(epoch: int) -> dict:
     return {'params': arrays, 'first': {'b': rng.integers(0, 9, 4)}}
 
 
-def assert_state(state: runs.RunState, epoch: int) -> None:
+def assert_state(state: RunState, epoch: int) -> None:
     assert state.meta['epoch'] == epoch
     expected = state_of(epoch)
     assert state.parts.keys() == expected.keys()
@@ -308,23 +311,23 @@ def assert_state(state: runs.RunState, epoch: int) -> None:
 
 
 def test_states_come_back(tmp_path):
-    assert runs.load_state(tmp_path) is None
+    assert state_files.load_state(tmp_path) is None
     for epoch in (1, 2, 3):
-        runs.save_state(tmp_path, state_of(epoch), {'epoch': epoch, 'rows': [1, 2]})
-        state = runs.load_state(tmp_path)
+        state_files.save_state(tmp_path, state_of(epoch), {'epoch': epoch, 'rows': [1, 2]})
+        state = state_files.load_state(tmp_path)
         assert_state(state, epoch)
         assert state.warning == '' and state.meta['rows'] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['resume.npz', 'resume.previous.npz']
-    runs.clear_state(tmp_path)
-    runs.clear_state(tmp_path)
-    assert runs.load_state(tmp_path) is None and not any(tmp_path.iterdir())
+    state_files.clear_state(tmp_path)
+    state_files.clear_state(tmp_path)
+    assert state_files.load_state(tmp_path) is None and not any(tmp_path.iterdir())
 
 
 def test_equal_states_are_equal_files(tmp_path):
     """Whatever the clock says: a file's bytes depend on nothing but the state."""
     for name in 'ab':
         (tmp_path / name).mkdir()
-        runs.save_state(tmp_path / name, state_of(1), {'epoch': 1})
+        state_files.save_state(tmp_path / name, state_of(1), {'epoch': 1})
         time.sleep(2.1 if name == 'a' else 0)  # ZIP files know two seconds
     assert (tmp_path / 'a' / 'resume.npz').read_bytes() == (tmp_path / 'b' / 'resume.npz').read_bytes()
 
@@ -341,35 +344,35 @@ DAMAGES = {
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_a_damaged_newest_state_is_named_and_the_one_before_is_used(tmp_path, damage):
     for epoch in (1, 2, 3):
-        runs.save_state(tmp_path, state_of(epoch), {'epoch': epoch})
+        state_files.save_state(tmp_path, state_of(epoch), {'epoch': epoch})
     DAMAGES[damage](tmp_path / 'resume.npz')
-    state = runs.load_state(tmp_path)
+    state = state_files.load_state(tmp_path)
     assert_state(state, 2)
     assert str(tmp_path / 'resume.npz') in state.warning and 'resume.previous.npz' in state.warning
     DAMAGES[damage](tmp_path / 'resume.previous.npz')
     with pytest.raises(UserError, match=r'no state to go on from .*resume\.npz.*resume\.previous\.npz.*start anew'):
-        runs.load_state(tmp_path)
+        state_files.load_state(tmp_path)
 
 
 def test_a_stop_between_the_renames_loses_nothing(tmp_path):
     """The three moments: new one complete; old one moved; new one moved."""
     for epoch in (1, 2):
-        runs.save_state(tmp_path, state_of(epoch), {'epoch': epoch})
+        state_files.save_state(tmp_path, state_of(epoch), {'epoch': epoch})
     (tmp_path / 'other').mkdir()
-    runs.save_state(tmp_path / 'other', state_of(3), {'epoch': 3})
+    state_files.save_state(tmp_path / 'other', state_of(3), {'epoch': 3})
     shutil.copy(tmp_path / 'other' / 'resume.npz', tmp_path / 'resume.new.npz')
-    assert_state(runs.load_state(tmp_path), 3)
+    assert_state(state_files.load_state(tmp_path), 3)
     os.replace(tmp_path / 'resume.npz', tmp_path / 'resume.previous.npz')
-    assert_state(runs.load_state(tmp_path), 3)
-    runs.save_state(tmp_path, state_of(4), {'epoch': 4})
-    assert_state(runs.load_state(tmp_path), 4)
+    assert_state(state_files.load_state(tmp_path), 3)
+    state_files.save_state(tmp_path, state_of(4), {'epoch': 4})
+    assert_state(state_files.load_state(tmp_path), 4)
 
 
 SAVE = """
 import sys
 sys.path.insert(0, 'tests')
 from test_runs import state_of
-from sge_la.runs import save_state
+from sge_la.runs.state_files import save_state
 for epoch in range(int(sys.argv[2]), 10_000):
     save_state(sys.argv[1], state_of(epoch), {'epoch': epoch})
     print(epoch, flush=True)
@@ -387,7 +390,7 @@ def test_a_kill_at_any_moment_costs_nothing_that_was_saved(tmp_path):
             other.kill()
             reported = [int(line) for line in [first, *other.stdout] if line.endswith('\n')]
             assert reported, other.stderr.read()
-        state = runs.load_state(tmp_path)
+        state = state_files.load_state(tmp_path)
         assert_state(state, state.meta['epoch'])
         assert state.warning == '' and state.meta['epoch'] in (reported[-1], reported[-1] + 1)
         epoch = state.meta['epoch'] + 1
@@ -399,12 +402,12 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 sys.path.insert(0, 'tests')
 from test_runs import state_of
-from sge_la import runs
 from sge_la.checkpoints import save_recognition, recognition_shapes
 from sge_la.errors import UserError
+from sge_la.runs.state_files import save_state
 import numpy as np
 params = {name: np.ones(shape, np.float32) for name, shape in recognition_shapes(768, 28).items()}
-for write, what in ((runs.save_state, state_of(2)), (save_recognition, params)):
+for write, what in ((save_state, state_of(2)), (save_recognition, params)):
     try:
         write(sys.argv[1], what)
     except UserError as error:
@@ -415,7 +418,7 @@ for write, what in ((runs.save_state, state_of(2)), (save_recognition, params)):
 def test_no_room_leaves_the_old_files_as_they_were(tmp_path):
     """The system refuses files beyond 4 KiB, as it refuses any on a full disk."""
     pytest.importorskip('resource')
-    runs.save_state(tmp_path, state_of(1), {'epoch': 1})
+    state_files.save_state(tmp_path, state_of(1), {'epoch': 1})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     out, error = start(LIMITED, tmp_path).communicate(timeout=60)
     assert out.count('cannot write') == 2 and out.count('would be larger than is allowed') == 2, error
@@ -425,9 +428,9 @@ def test_no_room_leaves_the_old_files_as_they_were(tmp_path):
 @pytest.mark.parametrize(
     'write',
     [
-        lambda folder: runs.save_state(folder, state_of(1)),
-        lambda folder: runs.write_config(folder, {}),
-        lambda folder: runs.append_history(folder, {'epoch': 1}),
+        lambda folder: state_files.save_state(folder, state_of(1)),
+        lambda folder: records.write_config(folder, {}),
+        lambda folder: records.append_history(folder, {'epoch': 1}),
     ],
 )
 def test_a_vanished_folder_is_named(tmp_path, write):
@@ -438,18 +441,18 @@ def test_a_vanished_folder_is_named(tmp_path, write):
 def test_a_file_in_the_folder_s_place_is_named(tmp_path):
     (tmp_path / 'run').write_text('')
     with pytest.raises(UserError, match='cannot make the folder'):
-        runs.claim(tmp_path / 'run')
+        claim(tmp_path / 'run')
 
 
 def test_a_history_of_other_epochs_is_refused(tmp_path):
     for rows in ('1,0.5\n3,0.5', '1,0.5\n,0.5', 'x,0.5', '1.5,1', f'{10**400},1', f'1,{10**400}', '1,1e999'):
         (tmp_path / 'history.csv').write_text(f'epoch,loss\n{rows}\n')
         with pytest.raises(UserError, match=r'history\.csv, row \d: expected the numbers of epoch [12], found'):
-            runs.read_epochs(tmp_path)
+            records.read_epochs(tmp_path)
 
 
 @pytest.mark.parametrize('seconds', [[], 'x', {'all': 'x'}, {'all': None}])
 def test_times_that_are_none_are_refused(tmp_path, seconds):
-    runs.write_results(tmp_path, {'test_sets': {}, 'seconds': seconds})
+    records.write_results(tmp_path, {'test_sets': {}, 'seconds': seconds})
     with pytest.raises(UserError, match='seconds should hold the times'):
-        runs.read_results(tmp_path)
+        records.read_results(tmp_path)

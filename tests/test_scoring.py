@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import cages
-from sge_la.command_line import parse_evaluate
 from sge_la.data import load
-from sge_la.encoder_stage import encoder_jobs
-from sge_la.everything import score_everything
-from sge_la.feature_files import Features, feature_sources, original_test_rows
-from sge_la.features import FeatureSource, fill_features
+from sge_la.evaluation.scores import compiled_recogniser, score_everything
+from sge_la.evaluation.test_sets import ProbeSet
+from sge_la.features import cages
+from sge_la.features.files import Features, feature_sources, original_test_rows
+from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.model import recognition
-from sge_la.model.gait_encoder import EncoderConfig, initial_params
-from sge_la.probes import ProbeSet
-from sge_la.training import compiled_recogniser
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import initial_params
+from sge_la.runs.plan import encoder_jobs
+from sge_la.settings.command_line import parse_evaluate
 from tests.checkpoint_cases import genuine
 from tests.command_line_cases import AGES, CAGES, Commands, refused, uncompiled
 from tests.conftest import tiny_split

@@ -12,14 +12,16 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sge_la import checkpoints, runs, stages
-from sge_la.command_line import parse_train
+from sge_la import checkpoints
 from sge_la.data import load
-from sge_la.encoder_stage import encoder_jobs, encoder_record, encoder_rows, training_data
+from sge_la.data.training_set import training_data
 from sge_la.errors import UserError
-from sge_la.feature_files import own_tasks
-from sge_la.run_folders import recognition_folder
-from sge_la.training import TrainingState, fresh_state
+from sge_la.features.files import own_tasks
+from sge_la.runs import records, states
+from sge_la.runs.plan import encoder_jobs, recognition_folder
+from sge_la.runs.states import FINISHED, FRESH, UNFINISHED, TrainingState, fresh_state
+from sge_la.settings.command_line import parse_train
+from sge_la.training.encoders import encoder_record, encoder_rows
 from tests.command_line_cases import write_people
 from tests.conftest import tiny_split
 
@@ -27,7 +29,7 @@ RECORD = {'dataset': 'KGBD', 'epochs': 3, 'seed': 0}
 
 
 def begin(folder, record=None, *, overwrite=False) -> str:
-    return stages.begin(folder, record or RECORD, {'options': {'seed': 0}}, overwrite=overwrite)
+    return states.begin(folder, record or RECORD, {'options': {'seed': 0}}, overwrite=overwrite)
 
 
 def save_network(folder) -> None:
@@ -36,30 +38,30 @@ def save_network(folder) -> None:
 
 
 def test_a_run_begins_goes_on_and_ends(tmp_path):
-    assert begin(tmp_path) == stages.FRESH
-    assert begin(tmp_path) == stages.UNFINISHED
+    assert begin(tmp_path) == FRESH
+    assert begin(tmp_path) == UNFINISHED
     with pytest.raises(UserError, match='has not come to its end'):
-        stages.refuse_unfinished(tmp_path)
+        states.refuse_unfinished(tmp_path)
     save_network(tmp_path)
-    assert begin(tmp_path) == stages.UNFINISHED  # a checkpoint alone does not say that all was written
-    stages.finish(tmp_path)
-    assert begin(tmp_path) == stages.FINISHED
-    stages.refuse_unfinished(tmp_path)
-    config = runs.read_config(tmp_path)
+    assert begin(tmp_path) == UNFINISHED  # a checkpoint alone does not say that all was written
+    states.finish(tmp_path)
+    assert begin(tmp_path) == FINISHED
+    states.refuse_unfinished(tmp_path)
+    config = records.read_config(tmp_path)
     assert config['record'] == RECORD and config['options'] == {'seed': 0} and config['finished'] is True
 
 
 def test_a_finished_run_without_its_checkpoint_is_unfinished(tmp_path):
     begin(tmp_path)
-    stages.finish(tmp_path)
-    assert begin(tmp_path) == stages.UNFINISHED
+    states.finish(tmp_path)
+    assert begin(tmp_path) == UNFINISHED
 
 
 @pytest.mark.parametrize('change', [{'seed': 1}, {'epochs': 4}, {'view': 2}, {'dataset': None}])
 def test_a_finished_run_with_other_options_is_kept(tmp_path, change):
     begin(tmp_path)
     save_network(tmp_path)
-    stages.finish(tmp_path)
+    states.finish(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(UserError) as caught:
         begin(tmp_path, {**RECORD, **change})
@@ -67,16 +69,16 @@ def test_a_finished_run_with_other_options_is_kept(tmp_path, change):
     there = json.dumps(RECORD.get(name))
     assert f'{name}: {there} there, {json.dumps(value)} asked' in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert begin(tmp_path, {**RECORD, **change}, overwrite=True) == stages.FRESH
+    assert begin(tmp_path, {**RECORD, **change}, overwrite=True) == FRESH
 
 
 def test_somebody_elses_checkpoint_is_kept(tmp_path):
     save_network(tmp_path)
-    stages.refuse_unfinished(tmp_path)
+    states.refuse_unfinished(tmp_path)
     with pytest.raises(UserError, match='says nothing of its options'):
         begin(tmp_path)
     assert not (tmp_path / 'config.json').exists()
-    assert begin(tmp_path, overwrite=True) == stages.FRESH
+    assert begin(tmp_path, overwrite=True) == FRESH
 
 
 # ---- which sequences, which encoders ---------------------------------------------------------------------------------
@@ -193,37 +195,37 @@ def state_after(epoch: int) -> TrainingState:
 
 def test_a_state_is_written_as_it_was_while_training_goes_on(tmp_path, monkeypatch):
     """The second state waits for the first, the block for the second, and what was given changes meanwhile."""
-    go_on, real = threading.Event(), stages.save
+    go_on, real = threading.Event(), states.save
 
     def slow(*args):
         assert go_on.wait(60)
         real(*args)
 
-    monkeypatch.setattr(stages, 'save', slow)
-    with stages.saving(tmp_path) as save:
+    monkeypatch.setattr(states, 'save', slow)
+    with states.saving(tmp_path) as save:
         state, meta = state_after(1), {'best': {'epoch': 1}}
         save(state, {'kept': state.arrays()['params']}, meta)
         state.history[0]['epoch'], meta['best']['epoch'] = 7, 8
         assert not list(tmp_path.iterdir())
         go_on.set()
         save(state_after(2))
-        found = stages.resume(tmp_path)
+        found = states.resume(tmp_path)
         assert found[0].history == [{'epoch': 1}] and found[1].meta['best'] == {'epoch': 1}
         np.testing.assert_array_equal(found[1].parts['kept']['W'], np.ones((2, 3)))
-    assert stages.resume(tmp_path)[0].epoch == 2
+    assert states.resume(tmp_path)[0].epoch == 2
 
 
 def test_a_state_is_kept_however_the_block_is_left(tmp_path):
-    with pytest.raises(KeyboardInterrupt), stages.saving(tmp_path) as save:
+    with pytest.raises(KeyboardInterrupt), states.saving(tmp_path) as save:
         save(state_after(1))
         raise KeyboardInterrupt
-    assert stages.resume(tmp_path)[0].epoch == 1
+    assert states.resume(tmp_path)[0].epoch == 1
 
 
 @pytest.mark.parametrize('later', [True, False])
 def test_a_state_that_cannot_be_written_stops_the_training(tmp_path, later):
     """With the next state at the latest, or at the end."""
-    with pytest.raises(UserError, match='missing'), stages.saving(tmp_path / 'missing') as save:
+    with pytest.raises(UserError, match='missing'), states.saving(tmp_path / 'missing') as save:
         save(state_after(1))
         if later:
             save(state_after(2))
@@ -231,14 +233,14 @@ def test_a_state_that_cannot_be_written_stops_the_training(tmp_path, later):
 
 
 def test_a_state_that_cannot_be_written_is_told_of_where_training_is_stopped(tmp_path):
-    with pytest.raises(UserError, match='missing'), stages.saving(tmp_path / 'missing') as save:
+    with pytest.raises(UserError, match='missing'), states.saving(tmp_path / 'missing') as save:
         save(state_after(1))
         raise KeyboardInterrupt
 
 
 def test_ctrl_c_while_the_last_state_is_written_waits_for_it(tmp_path, monkeypatch):
     """The folder is given up afterwards, and another run may claim it."""
-    real = stages.save
+    real = states.save
 
     def slow(*args):
         for _ in range(2):
@@ -247,7 +249,7 @@ def test_ctrl_c_while_the_last_state_is_written_waits_for_it(tmp_path, monkeypat
         time.sleep(0.3)
         real(*args)
 
-    monkeypatch.setattr(stages, 'save', slow)
-    with pytest.raises(KeyboardInterrupt), stages.saving(tmp_path) as save:
+    monkeypatch.setattr(states, 'save', slow)
+    with pytest.raises(KeyboardInterrupt), states.saving(tmp_path) as save:
         save(state_after(1))
-    assert stages.resume(tmp_path)[0].epoch == 1
+    assert states.resume(tmp_path)[0].epoch == 1

@@ -3,9 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sge_la.matching import match
-from sge_la.metrics import nauc, rank_n
-from sge_la.statistics import (
+from sge_la.evaluation.intervals import (
     RunSummary,
     bootstrap_evaluation,
     bootstrap_interval,
@@ -14,6 +12,8 @@ from sge_la.statistics import (
     recording_votes,
     summarise_runs,
 )
+from sge_la.evaluation.matching import match
+from sge_la.evaluation.metrics import nauc, rank_n
 
 
 def resampled_rows(groups, repeats, seed):

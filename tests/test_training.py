@@ -7,22 +7,18 @@ import pytest
 from keras import ops
 
 from sge_la.errors import UserError
-from sge_la.labelled_stage import fit_labelled
-from sge_la.metrics import sequence_scores
+from sge_la.evaluation.epoch_choice import EpochChoice
+from sge_la.evaluation.metrics import sequence_scores
+from sge_la.evaluation.scores import LOGIT_ROWS, logits
 from sge_la.model import labelled_lstm, recognition
-from sge_la.model.gait_encoder import EncoderConfig, axis_major, initial_params
-from sge_la.pretext import pretext
-from sge_la.recognition_stage import EpochChoice, _cross_entropy, sequence_accuracy
-from sge_la.training import (
-    LOGIT_ROWS,
-    NotFinite,
-    TrainingState,
-    encoder_batches,
-    fit_encoder,
-    fit_recognition,
-    fresh_state,
-    logits,
-)
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import axis_major, initial_params
+from sge_la.model.pretext import pretext
+from sge_la.runs.states import NotFinite, TrainingState, fresh_state
+from sge_la.training.encoders import fit_encoder
+from sge_la.training.epochs import encoder_batches
+from sge_la.training.labelled import fit_labelled
+from sge_la.training.recognition import _cross_entropy, fit_recognition, sequence_accuracy
 from tests.command_line_cases import uncompiled
 
 CONFIG = EncoderConfig(length=3, joints=2, units=4)

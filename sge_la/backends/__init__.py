@@ -10,11 +10,11 @@ import importlib
 from collections.abc import Callable
 from types import ModuleType
 
-import keras
-
 
 def current() -> ModuleType:
     """The module for Keras' backend: `sge_la.backends.tensorflow` or `sge_la.backends.jax`."""
+    import keras  # takes seconds, and starts the backend
+
     return importlib.import_module(f'sge_la.backends.{keras.backend.backend()}')
 
 

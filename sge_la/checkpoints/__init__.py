@@ -22,21 +22,18 @@ from sge_la.checkpoints.names import (
     select_encoder,
     select_recognition,
 )
-from sge_la.checkpoints.run_names import RunName, parse_run_name
 
 __all__ = [
     'AdamSlots',
     'CheckpointFacts',
     'CheckpointWarning',
     'Restored',
-    'RunName',
     'checkpoint_facts',
     'describe',
     'encoder_shapes',
     'has_checkpoint',
     'load_encoder',
     'load_recognition',
-    'parse_run_name',
     'read_bundle',
     'read_checkpoint',
     'recognition_shapes',

@@ -11,9 +11,9 @@ from pathlib import Path
 from sge_la.checkpoints.bundle import index_file, read_bundle, write_bundle
 from sge_la.checkpoints.describe import CheckpointFacts
 from sge_la.checkpoints.folders import checkpoint_facts, npz_file
-from sge_la.checkpoints.npz import read_npz, write_npz
-from sge_la.checkpoints.run_names import RunName, parse_run_name
 from sge_la.errors import UserError, run_command
+from sge_la.files.npz import read_npz, write_npz
+from sge_la.settings.names import RunName, parse_run_name
 
 _ENDINGS = ('.index', '.ckpt.npz')
 

@@ -21,14 +21,12 @@ import numpy as np
 from sge_la.checkpoints.crc32c import masked_crc32c
 from sge_la.checkpoints.table import FormatError, read_table, read_varint, write_table, write_varint
 from sge_la.errors import UserError
-from sge_la.files import os_errors, regular_size, replacing, write_text
+from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK
+from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
+from sge_la.files.text import write_text
 
 # An encoder's index takes 2 KB and its data 34 MB; a recognition network on 2304 values of 10 frames takes 71 MB.
 MAX_INDEX_BYTES = 1 << 20
-MAX_DATA_BYTES = 1 << 30
-MAX_RANK = 8
-LFS_START = b'version https://git-lfs'
-
 # TensorFlow's numbers of the types that a checkpoint of ours can hold.
 _DTYPES = {1: np.dtype('<f4'), 2: np.dtype('<f8'), 3: np.dtype('<i4'), 9: np.dtype('<i8'), 19: np.dtype('<f2')}
 _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
@@ -157,12 +155,6 @@ def _checked_bytes(path: Path) -> bytes:
         content = path.read_bytes()
     refuse_lfs_pointer(path, content)
     return content
-
-
-def refuse_lfs_pointer(path: Path, content: bytes) -> None:
-    """Raises a `UserError` if `content`, the first bytes of a file, is the text that Git LFS leaves in its place."""
-    if content.startswith(LFS_START):
-        raise UserError(f'{path} is a Git LFS pointer and not the file itself; run `git lfs pull` where it came from')
 
 
 def _check_places(entries: Mapping[str, Entry], path: Path) -> None:

@@ -20,11 +20,12 @@ from sge_la.checkpoints.names import (
     select_encoder,
     select_recognition,
 )
-from sge_la.checkpoints.npz import read_npz, write_npz
+from sge_la.data.layout import AXES
 from sge_la.errors import UserError
-from sge_la.files import make_folder
-from sge_la.layout import AXES, CHECKPOINT_STEM
+from sge_la.files.atomic import make_folder
+from sge_la.files.npz import read_npz, write_npz
 
+CHECKPOINT_STEM = 'trained_model.ckpt'
 LEARNING_RATE = 0.0005
 # What the encoder's variable `learning_rate` holds in the original, where no update reads it.
 _UNUSED_RATE = 0.001

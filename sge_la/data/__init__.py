@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sge_la.data.datasets import Dataset, load
-    from sge_la.data.reading import Split
+    from sge_la.data.dataset import Dataset, Split
+    from sge_la.data.loading import load
 
 __all__ = ['Dataset', 'Split', 'load']
 
@@ -24,11 +24,11 @@ __all__ = ['Dataset', 'Split', 'load']
 def __getattr__(name: str) -> Any:
     """Imports on first use, so that a command's `--help` need not wait for NumPy."""
     if name == 'Split':
-        from sge_la.data import reading
+        from sge_la.data import dataset
 
-        return reading.Split
+        return dataset.Split
     if name in __all__:
-        from sge_la.data import datasets
+        from sge_la.data import loading
 
-        return getattr(datasets, name)
+        return getattr(loading, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.data.command import Parser
 from sge_la.errors import run_command
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
-    from sge_la.data.checking import Report
+    from sge_la.data.findings import Report
+
 
 _DESCRIPTION = """\
 Looks through every file of a data set and prints a table of what they hold and a list of what is bad (training or

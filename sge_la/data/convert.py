@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.data.command import Parser
 from sge_la.errors import UserError, run_command
-from sge_la.options import facts
+from sge_la.settings.papers import facts
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
-    from sge_la.data.reading import Split
+    from sge_la.data.dataset import Split
+    from sge_la.data.layout import DatasetFiles
     from sge_la.data.skeletons import Skeleton
-    from sge_la.layout import DatasetFiles
+
 
 _ORDERS = ('kinect_v1', 'kgbd', 'kinect_v2', 'casia_b', 'kinect_v1_mirrored')
 _DESCRIPTION = """\
@@ -96,11 +97,11 @@ def convert(
     """
     import numpy as np
 
-    from sge_la.data.datasets import find, present_tests, read_skeleton
-    from sge_la.data.reading import read_split
+    from sge_la.data.arrays import read_split
+    from sge_la.data.layout import dataset_files
+    from sge_la.data.loading import find, present_tests, read_skeleton
     from sge_la.data.write import write_dataset
-    from sge_la.files import read_json
-    from sge_la.layout import dataset_files
+    from sge_la.files.text import read_json
 
     files, _ = find(name, length, data_dir, view=view, layout=from_layout)
     new_name, layout = new_name or name, to_layout or files.layout
@@ -153,7 +154,7 @@ def _new_split(split: Split, source: Skeleton | None, target: Skeleton | None):
 
 def _test_names(source: DatasetFiles, present: Sequence[str], target: DatasetFiles) -> dict[str, str]:
     """Old name → new name of each test set that has a place in the new layout; what was scored is scored again."""
-    from sge_la.data.datasets import default_tests
+    from sge_la.data.loading import default_tests
 
     scored = dict(zip(default_tests(source), default_tests(target), strict=False))
     names = {old: scored.get(old, old) for old in present}

@@ -9,12 +9,13 @@ import numpy as np
 
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
-from sge_la.files import replacing
+from sge_la.files.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
 
 # Blue and vermilion of Okabe and Ito's palette can be told apart with every kind of colour vision.
 COLOURS = {'left': '#0072B2', 'right': '#D55E00', 'middle': '#555555'}

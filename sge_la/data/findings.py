@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from sge_la.data.reading import labels_of
+from sge_la.data.dataset import labels_of
+from sge_la.data.layout import SplitFiles
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
-from sge_la.layout import SplitFiles
 
 _Value = TypeVar('_Value')
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.skeletons import Skeleton, to_json
 from sge_la.errors import UserError
-from sge_la.files import NpyWriter, make_folder, os_errors, replacing, save_npy, sync_folder, write_json
-from sge_la.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.files.atomic import make_folder, os_errors, replacing, sync_folder
+from sge_la.files.text import write_json
+from sge_la.files.write_arrays import NpyWriter, save_npy
 
 # Sequences that are converted to float64 at a time: about 8 MB for 6 frames of 25 joints.
 _BLOCK = 4096

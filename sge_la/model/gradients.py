@@ -11,16 +11,8 @@ from keras import ops
 
 from sge_la.backends import fused
 from sge_la.model.attention import attend_gradient, locality_mask
-from sge_la.model.gait_encoder import (
-    LINEAR_MAPS,
-    Encoded,
-    EncoderConfig,
-    Head,
-    contrast_head,
-    decode_frames,
-    encode,
-    linear_map,
-)
+from sge_la.model.config import LINEAR_MAPS, EncoderConfig
+from sge_la.model.gait_encoder import Encoded, Head, contrast_head, decode_frames, encode, linear_map
 from sge_la.model.losses import consecutive_contrastive_loss, locality_loss, reconstruction_loss
 from sge_la.model.lstm import (
     LONGEST_UNROLLED,

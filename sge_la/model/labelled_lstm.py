@@ -10,16 +10,10 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from sge_la.model.gait_encoder import LINEAR_MAPS, linear_map
+from sge_la.model.config import LINEAR_MAPS
+from sge_la.model.gait_encoder import linear_map
 from sge_la.model.losses import cross_entropy
-from sge_la.model.lstm import (
-    LayerTape,
-    bias_gradient,
-    kernel_gradient,
-    lstm_layer,
-    lstm_layer_gradient,
-    transposed,
-)
+from sge_la.model.lstm import LayerTape, bias_gradient, kernel_gradient, lstm_layer, lstm_layer_gradient, transposed
 from sge_la.model.products import matmul
 
 KERNEL, BIAS = 'softmax/kernel', 'softmax/bias'

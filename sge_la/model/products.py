@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from keras import ops
 
 from sge_la.backends import bfloat16_product
+from sge_la.model.config import BFLOAT16, FLOAT32
 
-FLOAT32, BFLOAT16 = 'float32', 'bfloat16'
 _PRECISION = contextvars.ContextVar('precision', default=FLOAT32)
 
 

@@ -64,9 +64,9 @@ def test_sorting_permutes_test_inputs_too(commands):
     """The encoder sees a test sequence in another order than rev_rec's, so its rows are no reordering of the frames."""
     commands.train('--dataset KGBD --model sorting')
     folder = commands.network('KGBD_BA_RN_ap_6_0.5_0pre_sorting')
-    from sge_la.cages import encoder_function
-    from sge_la.model.gait_encoder import EncoderConfig
-    from sge_la.pretext import permutations
+    from sge_la.features.cages import encoder_function
+    from sge_la.model.config import EncoderConfig
+    from sge_la.model.pretext import permutations
 
     config = EncoderConfig(6, 20, attention='BA', temperature=0.5)
     names = [commands.models_dir / ENCODERS / f'KGBD_BA_{axis}_6_0.5_0pre_sorting' for axis in 'xyz']

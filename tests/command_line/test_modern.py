@@ -14,7 +14,7 @@ import pytest
 import train
 from sge_la import api, export, identify
 from sge_la.errors import run_command
-from sge_la.modern.recipe import PIECES
+from sge_la.settings.recipe import PIECES
 from tests.command_line_cases import ENCODERS, USUAL, Commands, frame_scores, refused, twin_rank1
 from tests.disturbance import outcome, stopping
 

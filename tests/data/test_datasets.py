@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sge_la.data import Split, load, prepare
-from sge_la.data.datasets import available_lengths
-from sge_la.data.recipes import RECIPES
+from sge_la.data.layout import dataset_files
+from sge_la.data.loading import available_lengths
+from sge_la.data.prepare.recipes import RECIPES
 from sge_la.data.skeletons import SKELETONS
 from sge_la.data.write import NewSplit, write_dataset, write_ids
 from sge_la.errors import UserError
-from sge_la.layout import dataset_files
-from sge_la.options import DATASETS
+from sge_la.settings.papers import DATASETS
 
 
 @pytest.fixture
@@ -390,7 +390,7 @@ def test_loading_needs_no_heavy_import_and_little_memory(tmp_path, write_tiny):
     code = (
         'import resource, sys, numpy\n'
         'from sge_la.data import load\n'
-        'import sge_la.data.datasets\n'
+        'import sge_la.data.loading\n'
         'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         f"dataset = load('X', 6, {str(data_dir)!r}, warn=lambda text: None)\n"
         'after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sge_la.data import pickles
-from sge_la.data.npy import read_ids
+from sge_la.data import ids as pickles
+from sge_la.data.ids import read_ids
 from sge_la.data.write import write_ids
 from sge_la.errors import UserError
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sge_la.data import npy
-from sge_la.data.npy import read_blocks, read_header, read_npy, sequence_shape
 from sge_la.errors import UserError
+from sge_la.files import arrays as npy
+from sge_la.files.arrays import read_blocks, read_header, read_npy, sequence_shape
 
 KINDS = ['f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8']
 

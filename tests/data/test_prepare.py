@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from sge_la.data import load
+from sge_la.data.layout import AXES, SplitFiles, dataset_files
 from sge_la.data.prepare import main
 from sge_la.data.raw import casia_b, ks20
 from sge_la.errors import UserError
-from sge_la.layout import AXES, SplitFiles, dataset_files
 from tests.data.generators import body, casia_b_text, kgbd_text, write_kgbd, write_ks20_frame, write_skel_folder
 from tests.data.test_raw import kgbd_sample  # noqa: F401 - a fixture
 

@@ -475,7 +475,7 @@ def test_a_killed_process_is_told():
 
 def test_reading_needs_no_tensorflow():
     code = (
-        'import sys; from sge_la.data import preparing; from sge_la.data.raw import own, kgbd; '
+        'import sys; from sge_la.data.prepare import steps; from sge_la.data.raw import own, kgbd; '
         "sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sge_la.data.sequences import Cutting, cut, runs, starts
+from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
 
 
 def numbered(num_frames: int, first: int = 0) -> np.ndarray:

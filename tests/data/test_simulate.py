@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from sge_la.data import simulate, simulate_views
+from sge_la.data.prepare.sequences import Cutting, cut
+from sge_la.data.prepare.splits import hold_out
 from sge_la.data.raw import casia_b
-from sge_la.data.sequences import Cutting, cut
-from sge_la.data.splits import hold_out
-from sge_la.data.walkers import SEGMENTS, SKELETON, Walker, draw_walker, joints, on_another_day
+from sge_la.data.simulated import kinect
+from sge_la.data.simulated.casia_b import walks, write_walks
+from sge_la.data.simulated.walkers import SEGMENTS, SKELETON, Walker, draw_walker, joints, on_another_day
 
 
 def walk(walker: Walker, num_frames: int = 120, heading: float = 0.0, bag: bool = False) -> np.ndarray:
@@ -126,7 +127,7 @@ def test_noise_grows_with_the_distance_and_towards_the_hands():
     deviations = []
     for distance in (1.0, 4.0):
         still[:, :, 2] = distance
-        frames, tracked = simulate.observe(still, np.zeros(4000), np.random.default_rng(0))
+        frames, tracked = kinect.observe(still, np.zeros(4000), np.random.default_rng(0))
         assert frames.dtype == np.float32
         deviations.append((frames - np.array([0, 0, distance])).std(axis=(0, 2)))
         assert 0.9 < tracked.all(axis=1).mean() < 0.999
@@ -139,23 +140,23 @@ def test_the_side_away_from_the_camera_is_seen_worse():
     """Walking to the camera's left shows the left side."""
     still = np.zeros((4000, 20, 3))
     still[:, :, 2] = 2.5
-    frames, _ = simulate.observe(still, np.full(4000, np.pi / 2), np.random.default_rng(0))
+    frames, _ = kinect.observe(still, np.full(4000, np.pi / 2), np.random.default_rng(0))
     deviation = frames.std(axis=0).mean(axis=-1)
     assert deviation[SKELETON.index('KneeRight')] > 1.7 * deviation[SKELETON.index('KneeLeft')]
 
 
 def test_the_same_seed_gives_the_same_bits_whoever_else_walks():
-    few, many = simulate.walkers(2, 2, seed=3), simulate.walkers(3, 2, seed=3)
+    few, many = kinect.walkers(2, 2, seed=3), kinect.walkers(3, 2, seed=3)
     for one, other in zip(few.recordings, many.recordings, strict=False):
         np.testing.assert_array_equal(few.read(one).frames, many.read(other).frames)
-    other_seed = simulate.walkers(2, 2, seed=4)
+    other_seed = kinect.walkers(2, 2, seed=4)
     assert not np.array_equal(
         few.read(few.recordings[0]).frames[:100], other_seed.read(other_seed.recordings[0]).frames[:100]
     )
 
 
 def test_walkers_pass_in_front_of_the_camera_and_lose_some_frames():
-    plan = simulate.walkers(4, 3, seed=0)
+    plan = kinect.walkers(4, 3, seed=0)
     lengths = []
     for raw in plan.recordings:
         frames = plan.read(raw).frames
@@ -170,7 +171,7 @@ def test_walkers_pass_in_front_of_the_camera_and_lose_some_frames():
 
 def test_walkers_are_recognisable_but_not_by_bone_lengths_alone():
     """Nearest neighbour on mean bone lengths of 12 people: well above chance (1/12), below certainty."""
-    plan = simulate.walkers(12, 5, seed=0)
+    plan = kinect.walkers(12, 5, seed=0)
     recordings = [plan.read(raw) for raw in plan.recordings]
     (held,) = hold_out(plan.recordings, 'last')
     outer, inner = SKELETON.bones
@@ -193,8 +194,8 @@ def test_walkers_are_recognisable_but_not_by_bone_lengths_alone():
 
 def test_walks_with_views_are_written_as_casia_b_has_them(tmp_path):
     """1 person: 10 walks in 11 views. What is written is what a reader finds."""
-    simulate_views.write_walks(tmp_path, 1, seed=1)
-    found, plan = casia_b.find(tmp_path), simulate_views.walks(1, seed=1)
+    write_walks(tmp_path, 1, seed=1)
+    found, plan = casia_b.find(tmp_path), walks(1, seed=1)
     assert len(found.recordings) == len(plan.recordings) == 110
     for raw, planned in list(zip(found.recordings, plan.recordings, strict=True))[::17]:
         assert (raw.name, raw.identity, raw.part, raw.view, raw.walk) == (
@@ -209,7 +210,7 @@ def test_walks_with_views_are_written_as_casia_b_has_them(tmp_path):
 
 def test_views_turn_the_walker():
     """In view 0 the walker comes (z falls), at 90 degrees crosses, at 180 leaves; all see the same number of frames."""
-    plan = simulate_views.walks(1, seed=0)
+    plan = walks(1, seed=0)
     neck = casia_b.SKELETON.index('Neck')
     ways = {}
     for raw in plan.recordings[:11]:
@@ -221,7 +222,7 @@ def test_views_turn_the_walker():
 
 
 def test_coats_and_bags_change_the_posture():
-    plan = simulate_views.walks(1, seed=0)
+    plan = walks(1, seed=0)
     by_part = {}
     for raw in plan.recordings:
         if raw.view == 0:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la.data import splits
+from sge_la.data.prepare import splits
+from sge_la.data.prepare.settings import Settings
+from sge_la.data.prepare.splits import hold_out, repeats
 from sge_la.data.raw.recording import RawRecording, Recording
-from sge_la.data.recipes import Settings
-from sge_la.data.splits import hold_out, repeats
 from sge_la.errors import UserError
 
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from sge_la.data import write
-from sge_la.data.npy import read_ids
+from sge_la.data.ids import read_ids
+from sge_la.data.layout import SplitFiles, dataset_files
 from sge_la.data.skeletons import SKELETONS
 from sge_la.data.write import NewSplit, write_dataset, write_ids, write_split
 from sge_la.errors import UserError
-from sge_la.files import read_json
-from sge_la.layout import SplitFiles, dataset_files
+from sge_la.files.text import read_json
+from sge_la.files.write_arrays import NpyWriter
 
 
 def everything(folder: Path) -> list[str]:
@@ -167,13 +168,13 @@ def test_ctrl_c_half_way_leaves_the_old_data_set_or_none(tmp_path, monkeypatch, 
     before = everything(tmp_path)
     calls = []
 
-    def interrupted(self, rows, append=write.NpyWriter.append):
+    def interrupted(self, rows, append=NpyWriter.append):
         calls.append(self.path)
         if len(calls) > file_number:
             raise KeyboardInterrupt
         append(self, rows)
 
-    monkeypatch.setattr(write.NpyWriter, 'append', interrupted)
+    monkeypatch.setattr(NpyWriter, 'append', interrupted)
     if file_number < 12:
         with pytest.raises(KeyboardInterrupt):
             write_dataset(tmp_path, 'X', split(seed=2), {'test': split()}, overwrite=overwrite)

@@ -5,8 +5,8 @@ import pytest
 
 from sge_la.data import load
 from sge_la.data.checking import check
+from sge_la.data.layout import dataset_files
 from sge_la.errors import UserError
-from sge_la.layout import dataset_files
 from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases

@@ -17,21 +17,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la import locks, runs
 from sge_la.checkpoints import (
     describe,
     encoder_shapes,
     load_encoder,
     load_recognition,
-    parse_run_name,
     read_bundle,
     recognition_shapes,
     save_encoder,
     save_recognition,
 )
-from sge_la.checkpoints.npz import read_npz, write_npz
 from sge_la.checkpoints.table import read_table, write_table
 from sge_la.errors import UserError
+from sge_la.files import locks
+from sge_la.files.locks import claim
+from sge_la.files.npz import read_npz, write_npz
+from sge_la.runs import records, state_files
+from sge_la.settings.names import parse_run_name
 
 resource = pytest.importorskip('resource')
 
@@ -235,8 +237,8 @@ def test_hostile_npz_files_with_right_checksums(network, tmp_path, fuzz_cases):
 def test_damaged_states(network, tmp_path, fuzz_cases):
     """The newest state is damaged: it, or the one before it, is given back."""
     before = {name: value + 1 for name, value in network.items()}
-    runs.save_state(tmp_path, {'params': before}, {'epoch': 1})
-    runs.save_state(tmp_path, {'params': network}, {'epoch': 2})
+    state_files.save_state(tmp_path, {'params': before}, {'epoch': 1})
+    state_files.save_state(tmp_path, {'params': network}, {'epoch': 2})
     path, previous = tmp_path / 'resume.npz', tmp_path / 'resume.previous.npz'
     whole, whole_before = path.read_bytes(), previous.read_bytes()
 
@@ -251,14 +253,14 @@ def test_damaged_states(network, tmp_path, fuzz_cases):
         found = state.parts.get('params', {})
         return all(np.array_equal(found[name], value) for name, value in expected.items() if name in found)
 
-    try_all(fuzz_cases, spoil, lambda: runs.load_state(tmp_path), right)
+    try_all(fuzz_cases, spoil, lambda: state_files.load_state(tmp_path), right)
 
 
 def test_damaged_lock_files(tmp_path, fuzz_cases, monkeypatch):
     """By content, the harder way: a live owner is never pushed aside unless the file no longer names it."""
     monkeypatch.setattr(locks, 'fcntl', None)
     path = tmp_path / 'run.lock'
-    with runs.claim(tmp_path):
+    with claim(tmp_path):
         whole = path.read_bytes()
 
     def spoil(chance):
@@ -267,14 +269,16 @@ def test_damaged_lock_files(tmp_path, fuzz_cases, monkeypatch):
         return content
 
     def read():
-        with runs.claim(tmp_path) as lock:
+        with claim(tmp_path) as lock:
             return lock.note
 
     try_all(fuzz_cases, spoil, read, lambda note: note.startswith('took over'))
 
 
 def test_damaged_histories(tmp_path, fuzz_cases):
-    runs.write_history(tmp_path, [{'epoch': 1, 'loss': 0.25, 'note': 'a "quoted", text'}, {'epoch': 2, 'loss': -1e-8}])
+    records.write_history(
+        tmp_path, [{'epoch': 1, 'loss': 0.25, 'note': 'a "quoted", text'}, {'epoch': 2, 'loss': -1e-8}]
+    )
     path = tmp_path / 'history.csv'
     whole = path.read_bytes()
 
@@ -286,7 +290,7 @@ def test_damaged_histories(tmp_path, fuzz_cases):
     def right(rows):
         return all(isinstance(value, (int, float, str)) for row in rows for value in row.values())
 
-    try_all(fuzz_cases, spoil, lambda: runs.read_history(tmp_path), right)
+    try_all(fuzz_cases, spoil, lambda: records.read_history(tmp_path), right)
 
 
 def test_damaged_names(tmp_path, fuzz_cases):

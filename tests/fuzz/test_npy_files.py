@@ -6,8 +6,9 @@ import pickle
 
 import numpy as np
 
-from sge_la.data.npy import read_blocks, read_header, read_ids, read_npy, sequence_shape
+from sge_la.data.ids import read_ids
 from sge_la.data.write import write_ids
+from sge_la.files.arrays import read_blocks, read_header, read_npy, sequence_shape
 from tests.fuzz.bounds import hold_to_its_word, memory_limit
 from tests.fuzz.mutation import cases
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 
 import numpy as np
 
-from sge_la import runs
-from sge_la.command_line import parse_evaluate, parse_train
 from sge_la.errors import UserError
-from sge_la.run_folders import options_of_folder
+from sge_la.runs import records
+from sge_la.runs.plan import options_of_folder
+from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
@@ -24,7 +24,7 @@ def test_results(tmp_path, fuzz_cases):
         'Walking': {'selected': {**SCORES, 'epoch': 3, 'select': 'test'}, 'last': {**SCORES, 'epoch': 4}},
         'Still': {'selected': {'epoch': 3}, 'all_sequences': {**SCORES, 'nauc': None}, 'tasks': {'sorting': SCORES}},
     }
-    runs.write_results(tmp_path, {'test_sets': tests, 'seconds': {'encoding': 1.5}})
+    records.write_results(tmp_path, {'test_sets': tests, 'seconds': {'encoding': 1.5}})
 
     def check(results: dict, content: bytes) -> None:
         for kinds in results.get('test_sets', {}).values():
@@ -39,7 +39,7 @@ def test_results(tmp_path, fuzz_cases):
 
     path = tmp_path / 'results.json'
     read, refused = hold_to_its_word(
-        cases([path.read_bytes()], fuzz_cases), path, lambda _: runs.read_results(tmp_path), check
+        cases([path.read_bytes()], fuzz_cases), path, lambda _: records.read_results(tmp_path), check
     )
     assert read > 0.1 * len(fuzz_cases) and refused > 0.3 * len(fuzz_cases)
 
@@ -68,7 +68,7 @@ def test_configurations(tmp_path, fuzz_cases):
 
 def test_configurations_of_named_folders(tmp_path, fuzz_cases):
     """A quarter of the cases, since the way is the same but for its beginning."""
-    runs.write_config(tmp_path, {'options': asdict(parse_train([])), 'record': {'seed': 0}, 'finished': True})
+    records.write_config(tmp_path, {'options': asdict(parse_train([])), 'record': {'seed': 0}, 'finished': True})
 
     def check(options, content: bytes) -> None:
         assert (options.data_dir, options.models_dir) == ('Datasets', 'Models')
@@ -84,7 +84,7 @@ def test_configurations_of_named_folders(tmp_path, fuzz_cases):
 
 
 def test_feature_files(tmp_path, fuzz_cases):
-    from sge_la.feature_files import read_features
+    from sge_la.features.files import read_features
 
     rng = np.random.default_rng(0)
     arrays = {'X': rng.normal(size=(6, 4)).astype(np.float32), 'y': np.eye(3, dtype=np.uint8)[[0, 0, 1, 1, 2, 2]]}

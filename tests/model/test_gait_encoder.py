@@ -11,7 +11,7 @@ from keras import ops
 
 from sge_la import backends
 from sge_la.model import gait_encoder
-from sge_la.model.gait_encoder import EncoderConfig
+from sge_la.model.config import EncoderConfig
 from sge_la.model.gradients import losses, losses_and_gradients
 from tests.model import twin
 

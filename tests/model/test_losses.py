@@ -7,13 +7,7 @@ import pytest
 from keras import ops
 
 from sge_la.model.attention import attend, locality_mask
-from sge_la.model.losses import (
-    consecutive_contrastive_loss,
-    cross_entropy,
-    l2_loss,
-    locality_loss,
-    reconstruction_loss,
-)
+from sge_la.model.losses import consecutive_contrastive_loss, cross_entropy, l2_loss, locality_loss, reconstruction_loss
 from tests.model import twin
 
 

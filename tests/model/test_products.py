@@ -11,16 +11,19 @@ import pytest
 from keras import ops
 
 from sge_la import backends
-from sge_la.cages import encoder_function
-from sge_la.labelled_stage import fit_labelled
+from sge_la.evaluation.scores import compiled_recogniser, logits
+from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.gait_encoder import contrast_head, encode
 from sge_la.model.gradients import losses_and_gradients
+from sge_la.model.joint import cost_and_gradients
 from sge_la.model.products import as_configured, matmul, precision
-from sge_la.modern.gradients import cost_and_gradients
-from sge_la.modern.head import initial_head
-from sge_la.modern.recipe import Recipe
-from sge_la.training import compiled_recogniser, encoder_step, fit_recognition, fresh_state, logits
+from sge_la.model.sequence_recognition import initial_head
+from sge_la.runs.states import fresh_state
+from sge_la.settings.recipe import Recipe
+from sge_la.training.encoders import encoder_step
+from sge_la.training.labelled import fit_labelled
+from sge_la.training.recognition import fit_recognition
 from tests.model.test_gait_encoder import LONG, SHORT, batch, run_gradients
 
 # Three frames compile in half the time of six.

@@ -9,9 +9,11 @@ from keras import ops
 from sge_la import backends, checkpoints
 from sge_la.model import gait_encoder, recognition
 from sge_la.model.adam import adam_step
-from sge_la.model.gait_encoder import EncoderConfig
+from sge_la.model.config import LINEAR_MAPS, EncoderConfig
 from sge_la.model.gradients import losses_and_gradients
-from sge_la.training import encoder_step, fresh_state, recognition_step
+from sge_la.runs.states import fresh_state
+from sge_la.training.encoders import encoder_step
+from sge_la.training.recognition import recognition_step
 
 pytestmark = pytest.mark.reference
 FIRST_CELL = 'rnn/multi_rnn_cell/cell_0/lstm_cell/kernel'
@@ -32,7 +34,7 @@ def arrays(path):
 def start(encoder):
     """The original's weights before training. The files leave out a kernel that equals another one."""
     weights = arrays(encoder / 'init_weights.npz')
-    weights[gait_encoder.LINEAR_MAPS['decoder_1'][0]] = weights[gait_encoder.LINEAR_MAPS['encoder_1'][0]]
+    weights[LINEAR_MAPS['decoder_1'][0]] = weights[LINEAR_MAPS['encoder_1'][0]]
     return weights
 
 

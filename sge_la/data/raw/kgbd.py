@@ -16,7 +16,7 @@ from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import coordinate, coordinates, read_text, shown
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
-from sge_la.files import os_errors
+from sge_la.files.atomic import os_errors
 
 SKELETON = SKELETONS['kgbd']
 # The names in the files, in their order; `SKELETON` has the same joints under the names of Microsoft's SDK.

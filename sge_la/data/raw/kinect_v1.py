@@ -24,7 +24,7 @@ from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import coordinate, natural, read_text, shown
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
-from sge_la.files import os_errors
+from sge_la.files.atomic import os_errors
 
 SKELETON = SKELETONS['kinect_v1']
 BIWI_PARTS = {'Training': ('Training',), 'Still': ('Testing', 'Still'), 'Walking': ('Testing', 'Walking')}

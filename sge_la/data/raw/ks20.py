@@ -18,7 +18,7 @@ from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import coordinate, natural, read_text, shown
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
-from sge_la.files import os_errors
+from sge_la.files.atomic import os_errors
 
 SKELETON = SKELETONS['kinect_v2']
 # View 0 to 4 of `--view`. The paper has 0, 30, 90, 130 and 180 degrees; which name stands for which is our reading.

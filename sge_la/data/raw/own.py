@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.data.npy import read_npy
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, natural, read_text, shown
 from sge_la.data.skeletons import Skeleton, from_json
 from sge_la.errors import UserError
-from sge_la.files import os_errors, read_json, refuse_way_out, regular_size
+from sge_la.files.arrays import read_npy
+from sge_la.files.atomic import os_errors, refuse_way_out, regular_size
+from sge_la.files.text import read_json
 
 TABLE = 'recordings.csv'
 SKELETON_FILE = 'skeleton.json'

@@ -12,10 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 
+from sge_la.backends.runtime import available_cores
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.errors import UserError
-from sge_la.files import refuse_way_out
-from sge_la.runtime import available_cores
+from sge_la.files.atomic import refuse_way_out
 
 # Starting the processes takes about as long as reading this many bytes of text.
 _WORTH_PROCESSES = 24 * 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.errors import UserError
-from sge_la.files import os_errors, regular_size
+from sge_la.files.atomic import os_errors, regular_size
 
 # KGBD's largest recording has 1 MB; an hour of 25 joints at 30 frames a second, 150 MB.
 TEXT_LIMIT = 256 * 2**20

@@ -1,0 +1,89 @@
+"""A data set in memory: its splits, and who is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.data.skeletons import Skeleton
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The sequences of the training set or of one test set.
+
+    Attributes:
+        skeletons: float32 `[N, T, J, 3]`, metres, in file order, neither centred nor scaled.
+        ids: label → int64 indices of its sequences in the file's order; labels in rising order.
+        recordings: int64 `[N]`, the recording that each sequence is from, or None where it is not known.
+    """
+
+    skeletons: np.ndarray
+    ids: dict[int, np.ndarray]
+    recordings: np.ndarray | None = None
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The label of each sequence, int64 `[N]`; −1 for one that belongs to nobody."""
+        return labels_of(self.ids, len(self.skeletons))
+
+
+def labels_of(ids: dict[int, np.ndarray], count: int) -> np.ndarray:
+    """The label of each of `count` sequences, int64 `[N]`; −1 for one that belongs to nobody."""
+    labels = np.full(count, -1, np.int64)
+    for label, indices in ids.items():
+        labels[indices] = label
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set of one length: skeletons, and who they are.
+
+    Attributes:
+        name: e.g. 'BIWI'.
+        length: T, frames in a sequence.
+        layout: 1, 2 or 3: how its files lie.
+        root: the folder that they lie in.
+        train: the training set.
+        tests: test sets by name, in the order in which they are scored.
+        identities: the training set's labels, rising; class k of a recognition network is `identities[k]`.
+        skeleton: names and bones of the joints, or None where nobody knows them.
+    """
+
+    name: str
+    length: int
+    layout: int
+    root: Path
+    train: Split
+    tests: dict[str, Split]
+    identities: tuple[int, ...]
+    skeleton: Skeleton | None = None
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return self.train.skeletons.shape[2]
+
+    @cached_property
+    def class_index(self) -> dict[int, int]:
+        """Label → class, 0 to C − 1."""
+        return {label: index for index, label in enumerate(self.identities)}
+
+    def class_of(self, label: int) -> int:
+        """The class of a label, 0 to C − 1.
+
+        Raises:
+            KeyError: the training set does not have the label.
+        """
+        return self.class_index[label]
+
+    def classes(self, split: Split) -> np.ndarray:
+        """The class of each sequence of a split, int64 `[N]`; −1 for one that belongs to nobody."""
+        classes = np.full(len(split.skeletons), -1, np.int64)
+        for label, indices in split.ids.items():
+            classes[indices] = self.class_of(label)
+        return classes

@@ -1,0 +1,176 @@
+"""Turns raw recordings into the arrays under `Datasets/`: `python -m sge_la.data.prepare NAME --raw FOLDER`.
+
+The way is the same for every data set: find the recordings, read them, leave out copies and what is too short, choose
+what is held out, cut into sequences, write. How they were made is written beside the arrays, as `prepare.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sge_la.errors import UserError, run_command
+from sge_la.settings.parser import Parser
+
+_DESCRIPTION = """\
+Cuts raw recordings into the sequences that train.py reads, under Datasets/NAME/LENGTH/.
+
+NAME      --raw FOLDER holds                              tested on
+BIWI      Training/NNN, Testing/{Still,Walking}/NNN       Walking (layout 3: and Still)
+IAS       {Training,TestingA,TestingB}/<person>           TestingA and TestingB
+KGBD      PersonNNN/K.txt                                 one recording a person
+KS20      <view>/gcN_bodyN_<time>...txt                   one take a person; and each view
+CASIA_B   001-nm-01-090.txt, 14 joints; or --simulate     each view (CVE); half of the people (CME)
+DEMO      nothing, walkers are simulated                  one recording a person
+another   recordings.csv, skeleton.json and .csv or .npy  as recordings.csv says, or one recording a person
+
+A recording that repeats another is left out. What was done is written to prepare.json beside the training arrays.
+"""
+
+
+def parser() -> Parser:
+    """The command line."""
+    result = Parser('python -m sge_la.data.prepare', _DESCRIPTION)
+    result.add_argument('name', metavar='NAME', help='the data set')
+    where = result.add_argument_group('where')
+    where.add_argument('--raw', type=Path, metavar='FOLDER', help='folder of the raw recordings')
+    where.add_argument('--data_dir', type=Path, default=Path('Datasets'), metavar='FOLDER', help='default: Datasets')
+    where.add_argument(
+        '--layout',
+        type=int,
+        choices=(1, 2, 3),
+        default=2,
+        help='folders as in SGE-LA (1), CAGE (2, default), SPC-MGR (3)',
+    )
+    where.add_argument('--overwrite', action='store_true', help='replace arrays that this command has not written')
+    cutting = result.add_argument_group('cutting')
+    cutting.add_argument(
+        '--length',
+        type=_whole(2),
+        nargs='+',
+        metavar='T',
+        help='frames in a sequence, one or several (default: 6; CASIA_B 20 and 50)',
+    )
+    cutting.add_argument(
+        '--step',
+        type=_whole(1),
+        metavar='S',
+        help='frames from one training sequence to the next (default: T; BIWI, IAS, KS20: T // 2)',
+    )
+    cutting.add_argument(
+        '--offsets',
+        type=_offset,
+        nargs='+',
+        metavar='F',
+        help="first frames of the training cuts, or 'all' for 0 to T - 1 (default: 0; BIWI, IAS, KS20: all)",
+    )
+    cutting.add_argument(
+        '--clip',
+        type=_whole(0),
+        nargs=2,
+        metavar=('FIRST', 'LAST'),
+        help='frames left out at both ends (default: 0 0; KGBD, BIWI, IAS: 10 10; IAS Training: 10 0)',
+    )
+    cutting.add_argument('--center', metavar='JOINT', help='make this joint the origin of every frame (default: none)')
+    testing = result.add_argument_group('testing')
+    testing.add_argument(
+        '--holdout',
+        metavar='last|random|FILE',
+        help="a person's last recording (default), any one by --seed, or those named in a file, one a line",
+    )
+    testing.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='of all random choices (default: 0)')
+    testing.add_argument(
+        '--view', type=_whole(0), nargs='+', metavar='V', help='KS20, CASIA_B: the views to test on (default: all)'
+    )
+    testing.add_argument(
+        '--protocol', choices=('CVE', 'CME'), help='CASIA_B: cross-view or condition matching (default: both)'
+    )
+    people = result.add_argument_group('people')
+    people.add_argument(
+        '--people',
+        type=_whole(2),
+        metavar='N',
+        help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
+    )
+    people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
+    people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
+    return result
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) < 2**31:
+            raise argparse.ArgumentTypeError(f'a whole number from {least} on was expected, found {text!r}')
+        return int(text)
+
+    return whole
+
+
+def _offset(text: str) -> int:
+    return -1 if text == 'all' else _whole(0)(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: arguments without the program's name; None: those of the process.
+
+    Raises:
+        UserError: something that the user can put right; nothing is half-written.
+    """
+    options = parser().parse_args(argv)
+    # Not before: the help text must not wait for NumPy.
+    from sge_la.data.prepare.settings import Settings
+    from sge_la.data.prepare.steps import prepare
+
+    settings = Settings(
+        options.name,
+        raw=options.raw,
+        layout=options.layout,
+        holdout=_rule(options.holdout),
+        seed=options.seed,
+        step=options.step,
+        offsets=_offsets(options.offsets),
+        clip=options.clip and tuple(options.clip),
+        center=options.center,
+        people=options.people,
+        recordings=options.recordings,
+        views=options.view and tuple(dict.fromkeys(options.view)),
+        protocols=options.protocol and (options.protocol,),
+        simulate=options.simulate,
+    )
+    for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
+        print(line, flush=True)
+    return 0
+
+
+def _offsets(typed: list[int] | None) -> tuple[int, ...] | None:
+    if typed is None:
+        return None
+    if -1 in typed and len(typed) > 1:
+        raise UserError("--offsets wants 'all' alone, or numbers; leave out one or the other")
+    return () if -1 in typed else tuple(sorted(set(typed)))
+
+
+def _rule(typed: str | None) -> str | tuple[str, ...] | None:
+    """What is held out: a rule, or the names in a file."""
+    if typed in (None, 'last', 'random'):
+        return typed
+    from sge_la.data.raw.text import read_text
+
+    path = Path(typed)
+    if not path.exists():
+        raise UserError(
+            f"--holdout should be 'last', 'random' or a file with names of recordings, and there is no file {path}"
+        )
+    names = tuple(dict.fromkeys(line.strip() for line in read_text(path).split('\n') if line.strip()))
+    if not names:
+        raise UserError(f'{path} should name the recordings to hold out, one a line, and names none; fill it in')
+    return names
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))

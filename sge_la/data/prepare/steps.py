@@ -1,0 +1,253 @@
+"""The steps of `prepare`, from raw recordings to arrays on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sge_la.data.layout import check_dataset_name, dataset_files
+from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
+from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
+from sge_la.data.prepare.settings import Settings
+from sge_la.data.prepare.splits import Tree, repeats
+from sge_la.data.raw.reading import read_all, refuse_links_out
+from sge_la.data.raw.recording import Recording
+from sge_la.data.skeletons import Skeleton
+from sge_la.data.write import NewSplit, write_dataset
+from sge_la.errors import UserError
+from sge_la.files.atomic import os_errors
+from sge_la.files.text import read_json
+
+# What `prepare.json` says of its form; a reader can refuse a newer one.
+FORMAT = 1
+# train.py's default batch.
+_BATCH = 128
+
+
+def prepare(
+    settings: Settings, lengths: Sequence[int] | None, data_dir: Path | str, *, overwrite: bool = False
+) -> Iterator[str]:
+    """Prepares a data set.
+
+    Args:
+        settings: what the user has chosen.
+        lengths: T, one or several; None: the data set's default.
+        data_dir: the folder `Datasets/`.
+        overwrite: whether arrays that something else has written are replaced. Those of an earlier `prepare` are
+            replaced anyway, since they can be made again.
+
+    Yields:
+        Lines of the summary, each when its work is done.
+
+    Raises:
+        UserError: the raw data are bad, no sequence comes out, or something cannot be written.
+    """
+    check_dataset_name(settings.name)
+    recipe, settings = recipe_for(settings)
+    since = time.perf_counter()
+    with os_errors(settings.raw or settings.name, 'read'):
+        raw = recipe.find(settings)
+    if settings.raw is not None:
+        refuse_links_out(raw.recordings, settings.raw)
+    if settings.center is not None:
+        raw.skeleton.index(settings.center)
+    recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]
+    people = len({recording.raw.identity for recording in recordings})
+    frames = sum(len(recording.frames) for recording in recordings)
+    yield (
+        f'{settings.name}: {people} people, {len(recordings)} recordings, {frames} frames after clipping '
+        f'({time.perf_counter() - since:.1f} s)'
+    )
+    notes = [*raw.notes, *(note for recording in recordings for note in recording.notes)]
+    yield from _shortened('note: ', notes)
+    copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
+    yield from _left_out(recordings, copies)
+    for target in recipe.targets:
+        if settings.protocols is not None and target.protocol not in settings.protocols:
+            continue
+        for length in dict.fromkeys(lengths or target.lengths):
+            work = _Work(settings, recipe, target, raw.skeleton, recordings, copies, tuple(notes), length)
+            yield from work.write(Path(data_dir), overwrite)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Everything that goes into the folders of one data set and one length."""
+
+    settings: Settings
+    recipe: Recipe
+    target: Target
+    skeleton: Skeleton
+    recordings: list[Recording]
+    copies: dict[int, str]
+    notes: tuple[str, ...]
+    length: int
+
+    def write(self, data_dir: Path, overwrite: bool) -> Iterator[str]:
+        """Chooses, cuts and writes; yields lines of the summary."""
+        short = {
+            index: f'has no {self.length} frames in a row'
+            for index, recording in enumerate(self.recordings)
+            if index not in self.copies and not _num_sequences(recording, self.length)
+        }
+        yield from _left_out(self.recordings, short)
+        left_out = self.copies | short
+        used = [index for index in range(len(self.recordings)) if index not in left_out]
+        if not used:
+            raise UserError(
+                f'no recording of {self.settings.name} has {self.length} frames in a row after clipping; '
+                'give a smaller --length or --clip'
+            )
+        for tree in self.target.split([self.recordings[index].raw for index in used], self.settings):
+            tests = {name: [used[at] for at in test] for name, test in tree.tests.items()}
+            tree = replace(tree, train=[used[at] for at in tree.train], tests=tests)
+            yield from self._write_tree(tree, left_out, data_dir, overwrite)
+
+    def _write_tree(self, tree: Tree, left_out: dict[int, str], data_dir: Path, overwrite: bool) -> Iterator[str]:
+        parts = {'train': tree.train, **tree.tests}
+        cuts = dict.fromkeys(parts, Cutting.whole(self.length))
+        cuts['train'] = self.recipe.training_cut(self.length, self.settings)
+        splits, counts = {}, {}
+        for name, part in parts.items():
+            splits[name], counts[name] = self._new_split(part, cuts[name])
+        self._check(splits, tree.open_set)
+        name, layout = self.target.folder or self.settings.name, self.settings.layout
+        place = dataset_files(data_dir, name, self.length, layout, tree.view)
+        files = write_dataset(
+            data_dir,
+            name,
+            splits['train'],
+            {test: splits[test] for test in tree.tests},
+            layout=layout,
+            view=tree.view,
+            overwrite=overwrite or _is_ours(place.train.folder),
+            skeleton=self.skeleton,
+            prepared=self._record(cuts, counts, splits, left_out),
+        )
+        yield f'{files.root} (layout {layout}):'
+        for part, split in splits.items():
+            yield (
+                f'  {part}: {len(split.skeletons)} sequences of {self.length} frames, {len(split.ids)} people, '
+                f'{len(parts[part])} recordings'
+            )
+        count = len(splits['train'].skeletons)
+        if count < _BATCH:
+            yield (
+                f'note: {count} training sequences are fewer than a batch of {_BATCH}; '
+                f'train with --batch_size {count} or less'
+            )
+
+    def _new_split(self, part: list[int], cutting: Cutting) -> tuple[NewSplit, dict[int, int]]:
+        """Cuts the recordings of one split, and counts the sequences of each."""
+        if not part:
+            return NewSplit(np.empty((0, cutting.length, len(self.skeleton.joints), 3), np.float32), {}), {}
+        chosen = [self.recordings[index] for index in part]
+        sequences = cut([item.frames for item in chosen], cutting, [item.numbers for item in chosen])
+        if self.settings.center is not None:
+            centre = self.skeleton.index(self.settings.center)
+            sequences.skeletons[:] -= sequences.skeletons[:, :, centre : centre + 1].copy()
+        numbers = self._numbers()
+        origin = np.array([numbers[index] for index in part], np.int64)[sequences.recordings]
+        labels = np.array([item.raw.identity for item in chosen], np.int64)[sequences.recordings]
+        ids = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
+        counts = np.bincount(sequences.recordings, minlength=len(part)).tolist()
+        return NewSplit(sequences.skeletons, ids, labels, origin), dict(zip(part, counts, strict=True))
+
+    def _numbers(self) -> list[int]:
+        """The number of each recording: its place in the list, or that of the first view of the same walk."""
+        first = {}
+        return [
+            first.setdefault((item.raw.identity, item.raw.walk), index) if item.raw.walk else index
+            for index, item in enumerate(self.recordings)
+        ]
+
+    def _check(self, splits: dict[str, NewSplit], open_set: bool) -> None:
+        for name, split in splits.items():
+            what = 'training set' if name == 'train' else f"test set '{name}'"
+            if not len(split.skeletons):
+                raise UserError(
+                    f'the {what} of {self.settings.name} would have no sequence of {self.length} frames; check that '
+                    'the raw data are all there, and what is held out'
+                )
+            strangers = sorted(set(split.ids) - set(splits['train'].ids))
+            if strangers and not open_set:
+                person = next(item.raw.person for item in self.recordings if item.raw.identity == strangers[0])
+                raise UserError(
+                    f'{person} is in the {what} of {self.settings.name} and has no training sequence; hold out '
+                    'other recordings, or take this person out of the raw data'
+                )
+
+    def _record(
+        self,
+        cuts: dict[str, Cutting],
+        counts: dict[str, dict[int, int]],
+        splits: dict[str, NewSplit],
+        left_out: dict[int, str],
+    ) -> dict[str, Any]:
+        """What `prepare.json` holds: enough for somebody with the same raw data to get the same files."""
+        where = {}
+        for name, part in counts.items():
+            where |= dict.fromkeys(part, name)
+        return {
+            'format': FORMAT,
+            'dataset': self.settings.name,
+            'length': self.length,
+            'settings': {key: value for key, value in asdict(self.settings).items() if key not in ('name', 'raw')},
+            'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
+            'people': {item.raw.identity: item.raw.person for item in self.recordings},
+            'splits': {
+                name: {
+                    'sequences': len(split.skeletons),
+                    'people': len(split.ids),
+                    'sha256': hashlib.sha256(np.ascontiguousarray(split.skeletons, '<f4')).hexdigest(),
+                }
+                for name, split in splits.items()
+            },
+            'notes': self.notes,
+            'recordings': [
+                {
+                    'number': number,
+                    'name': item.raw.name,
+                    'identity': item.raw.identity,
+                    'clip': self.recipe.clip_of(item.raw, self.settings),
+                    'frames': len(item.frames),
+                    'split': where.get(index),
+                    'sequences': counts[where[index]][index] if index in where else 0,
+                    'left_out': left_out.get(index),
+                }
+                for index, (item, number) in enumerate(zip(self.recordings, self._numbers(), strict=True))
+            ],
+        }
+
+
+def _clipped(recording: Recording, recipe: Recipe, settings: Settings) -> Recording:
+    first, last = recipe.clip_of(recording.raw, settings)
+    behind = max(first, len(recording.frames) - last)
+    numbers = None if recording.numbers is None else recording.numbers[first:behind]
+    return replace(recording, frames=recording.frames[first:behind], numbers=numbers)
+
+
+def _num_sequences(recording: Recording, length: int) -> int:
+    return len(starts(runs(len(recording.frames), recording.numbers), Cutting.whole(length), 0))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether an earlier `prepare` has written what lies there."""
+    path = folder / 'prepare.json'
+    return path.exists() and isinstance(content := read_json(path), dict) and 'format' in content
+
+
+def _left_out(recordings: list[Recording], reasons: dict[int, str]) -> Iterator[str]:
+    return _shortened('left out: ', [f'{recordings[index].raw.name} {why}' for index, why in reasons.items()])
+
+
+def _shortened(prefix: str, lines: Sequence[str], limit: int = 12) -> Iterator[str]:
+    yield from (prefix + line for line in lines[:limit])
+    if len(lines) > limit:
+        yield f'{prefix}{len(lines) - limit} more like these; prepare.json has all'

@@ -1,0 +1,1 @@
+"""Simulated walkers, in the form of the raw recordings of two sensors."""

@@ -1,0 +1,267 @@
+"""Gallery and probe: who walks is told by the nearest encodings of a gallery, without a recognition network.
+
+This is the protocol of the later papers on the same data sets (SPC-MGR and after): mAP, Rank-1, Rank-5, Rank-10. Their
+pairs: BIWI Walking → Still and back, IAS A → B and back, KGBD and KS20 probe → gallery. Where a data set has no gallery
+of its own (layouts 1 and 2 but for IAS), the training set is the gallery; numbers are then no repetition of theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sge_la.backends import runtime
+from sge_la.data import Split
+from sge_la.data.loading import find, load, present_tests
+from sge_la.errors import UserError
+from sge_la.evaluation.intervals import Interval, bootstrap_match
+from sge_la.evaluation.matching import MatchResult, match, pool_recordings
+from sge_la.features import cages
+from sge_la.features.files import feature_manner, feature_sources
+from sge_la.features.sources import FeatureSource, feature_shape, fill_features
+from sge_la.runs import records
+from sge_la.runs.banner import banner
+from sge_la.runs.plan import encoder_jobs, recognition_folder
+
+say = tqdm.write
+TRAIN = 'train'
+RANKS = (1, 5, 10)
+SEQUENCES_AT_ONCE = 2048
+
+
+@dataclass(frozen=True)
+class Side:
+    """The probes, or the gallery.
+
+    Attributes:
+        name: of the set: 'train' or a test set's.
+        features: float32 `[N, D]`, one vector a sequence or a recording.
+        labels: int64 `[N]`, identities.
+        recordings: int64 `[N]`, numbered alike on both sides, or None where unknown.
+        numbers: int64 `[N]`, the sequence in its set; None for pooled recordings.
+    """
+
+    name: str
+    features: np.ndarray
+    labels: np.ndarray
+    recordings: np.ndarray | None
+    numbers: np.ndarray | None
+
+    def __str__(self) -> str:
+        people = f'of {len(np.unique(self.labels))} people'
+        if self.numbers is None:
+            return f'{self.name}, {len(self.labels)} recordings {people}'
+        recordings = '' if self.recordings is None else f', {len(np.unique(self.recordings))} recordings'
+        return f'{self.name}, {len(self.labels)} sequences {people}{recordings}'
+
+
+def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | None = None) -> list[tuple[str, str]]:
+    """The (probe, gallery) pairs of sets that are matched.
+
+    Two test sets match each other (`probe` and `gallery` only this way round); a single one matches the training set.
+
+    Args:
+        names: the test sets that are there.
+        probe, gallery: what the user asked for: a test set or 'train', or None.
+
+    Raises:
+        UserError: a set that is not there was asked for.
+    """
+    known = (*names, TRAIN)
+    for asked in filter(None, (probe, gallery)):
+        if asked not in known:
+            raise UserError(f'there is no set {asked!r} to match with; this data set has {", ".join(known)}')
+    pairs = [('probe', 'gallery')] if {'probe', 'gallery'} <= set(names) else []
+    pairs = pairs or [(one, other) for one in names for other in names if one != other]
+    pairs = pairs or [(name, TRAIN) for name in names]
+    if probe and gallery:
+        return [(probe, gallery)]
+    chosen = [pair for pair in pairs if probe in (None, pair[0]) and gallery in (None, pair[1])]
+    if chosen:
+        return chosen
+    return [(probe, TRAIN)] if probe else [(name, gallery) for name in names if name != gallery] or [(TRAIN, gallery)]
+
+
+def sequence_features(
+    sources: list[FeatureSource], skeletons: np.ndarray, rows: np.ndarray, manner: str, *, seed: int = 0
+) -> np.ndarray:
+    """One vector for each sequence, in bounded memory.
+
+    Args:
+        sources: the encoders, side by side in the columns.
+        skeletons: float32 `[N, T, J, 3]`.
+        rows: the sequences.
+        manner: 'ap': the mean of the T frames' CAGEs; 'sc': all of them joined.
+        seed: of the frame orders of 'sorting'.
+
+    Returns:
+        float32 `[len(rows), D]`, D = 3U (times the number of sources), with 'sc' T·3U.
+    """
+    each, width = feature_shape(sources, manner)
+    out = np.empty((len(rows), width), np.float32)
+    size = min(SEQUENCES_AT_ONCE, len(rows))
+    block = np.empty((size * each, width), np.float32)
+    for start in range(0, len(rows), size):
+        start = min(start, len(rows) - size)  # the last block overlaps, so that one compiled shape serves all
+        chosen = rows[start : start + size]
+        fill_features(block, sources, skeletons, chosen, manner, seed=seed, test=True)
+        out[start : start + size] = block.reshape(size, each, width).mean(axis=1)
+    return out
+
+
+def make_side(
+    name: str, split: Split, sources: list[FeatureSource], manner: str, *, level: str = 'sequence', seed: int = 0
+) -> Side:
+    """Encodes all sequences of a set that belong to an identity.
+
+    Args:
+        level: 'sequence', or 'recording': the mean over the sequences of each recording.
+
+    Raises:
+        UserError: 'recording', but the recordings are not known.
+    """
+    rows = cages.all_rows(split.ids)
+    if level == 'recording' and split.recordings is None:
+        raise UserError(
+            f'--level recording needs to know the recording of each sequence, and of the set {name} nobody does (the '
+            'released arrays lack it): prepare the data set from its raw recordings, or use --level sequence'
+        )
+    features = sequence_features(sources, split.skeletons, rows, manner, seed=seed)
+    labels, recordings = split.labels[rows], None if split.recordings is None else split.recordings[rows]
+    if level == 'recording':
+        return Side(name, *pool_recordings(features, labels, recordings), None)
+    return Side(name, features, labels, recordings, rows)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A matching, its intervals, and how it was made.
+
+    Attributes:
+        result: the ranking's scores.
+        intervals: of 'mAP', 'rank1', ..., 'mINP'.
+        resampled: 'recordings' or 'people': what the intervals resample.
+        excluded: a sentence on what was left out of a probe's gallery.
+    """
+
+    result: MatchResult
+    intervals: Mapping[str, Interval]
+    resampled: str
+    excluded: str
+
+
+def match_sides(probe: Side, gallery: Side, *, metric: str = 'euclidean') -> Matched:
+    """Matches probes with a gallery, leaving out what the sensor saw in the same recording.
+
+    Raises:
+        UserError: no probe has a right entry in the gallery.
+    """
+    settings, excluded = {}, 'same recordings cannot be left out, because recordings are unknown'
+    if probe.recordings is not None and gallery.recordings is not None:
+        settings |= {'probe_groups': probe.recordings, 'gallery_groups': gallery.recordings}
+        shared = len(np.intersect1d(probe.recordings, gallery.recordings))
+        excluded = f'entries of the same recording left out (recordings on both sides: {shared})'
+    if probe.name == gallery.name:
+        if probe.numbers is not None:
+            settings |= {'probe_items': probe.numbers, 'gallery_items': gallery.numbers}
+        excluded += ', and the probe itself'
+    result = match(
+        probe.features,
+        gallery.features,
+        probe.labels,
+        gallery.labels,
+        metric=metric,
+        num_ranks=min(50, len(gallery.labels)),
+        show_progress=True,
+        **settings,
+    )
+    known = probe.recordings is not None
+    intervals = bootstrap_match(result, probe.recordings if known else probe.labels, ranks=RANKS)
+    return Matched(result, intervals, 'recordings' if known else 'people', excluded)
+
+
+def summary(matched: Matched) -> dict:
+    """What results.json keeps of a matching."""
+    result = matched.result
+    ranks = {f'rank{n}': float(result.rank_n[min(n, len(result.rank_n)) - 1]) for n in RANKS}
+    return {
+        'mAP': result.mean_ap,
+        **ranks,
+        'mINP': result.mean_inp,
+        'rank_n': result.rank_n.tolist(),
+        'probes': len(result.probes),
+        'skipped': result.num_skipped,
+        'excluded': matched.excluded,
+        'intervals': {name: [found.low, found.high] for name, found in matched.intervals.items()},
+        'resampled': matched.resampled,
+    }
+
+
+def lines(probe: Side, gallery: Side, matched: Matched) -> Iterator[str]:
+    """The printed result: who is matched with whom, who was left out, and the scores with 95 % intervals."""
+    result, found = matched.result, matched.intervals
+    skipped = f'; {result.num_skipped} without a right entry are not counted' if result.num_skipped else ''
+    yield f'### Probe {probe.name}, gallery {gallery.name}'
+    yield f'Probe: {probe}{skipped}'
+    yield f'Gallery: {gallery}; {matched.excluded}'
+    names = {'mAP': 'mAP', **{f'rank{n}': f'Rank-{n}' for n in RANKS}, 'mINP': 'mINP'}
+    yield ', '.join(f'{title} {found[name]}' for name, title in names.items())
+    yield f'(in brackets: 95 % of resamples of the {found["mAP"].num_groups} {matched.resampled})\n'
+
+
+def run_gallery(options) -> dict:
+    """A whole run of `evaluate.py --protocol gallery`: encodes, matches, prints, and keeps the scores.
+
+    Returns:
+        What was printed, by pair of sets.
+    """
+    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
+    place = options.dataset, options.length, options.data_dir
+    files, _ = find(*place, view=options.view)
+    names = present_tests(files)
+    pairs = set_pairs(names, options.probe, options.gallery)
+    needed = [name for name in names if any(name in pair for pair in pairs)] or None
+    dataset = load(*place, view=options.view, tests=needed, layout=files.layout)
+    sources = feature_sources(options, encoder_jobs(options, dataset.joints))
+    manner = feature_manner(options)
+    say(banner(options, environment))
+    what = 'AGEs' if options.encoding == 'AGE' else "the contrast head's vectors" if _is_head(options) else 'CAGEs'
+    how = 'one vector a sequence' if _is_head(options) else _MANNERS[manner].format(dataset.length)
+    say(f'Gallery protocol: {what} matched without a recognition network, {how}, {options.metric} distance')
+    if any(gallery == TRAIN for _, gallery in pairs):
+        say('The training set is the gallery, which the later papers do not do: compare with nothing of theirs')
+    sides: dict[str, Side] = {}
+    found = {}
+    for pair in pairs:
+        for name in pair:
+            if name not in sides:
+                split = dataset.train if name == TRAIN else dataset.tests[name]
+                sides[name] = make_side(name, split, sources, manner, level=options.level, seed=options.seed)
+        probe, gallery = (sides[name] for name in pair)
+        matched = match_sides(probe, gallery, metric=options.metric)
+        say('\n'.join(lines(probe, gallery, matched)))
+        found[' → '.join(pair)] = summary(matched)
+    _keep(recognition_folder(replace(options, probe=None)), f'{options.metric}, {options.level}', found)
+    return found
+
+
+_MANNERS = {'ap': 'mean of {} frames', 'sc': '{} frames joined'}
+
+
+def _is_head(options) -> bool:
+    return bool(options.frozen or options.c_reid)
+
+
+def _keep(folder: Path, key: str, found: dict) -> None:
+    """Adds the scores to the results.json of the run, where there is one."""
+    results = records.read_results(folder)
+    if results is None:
+        return
+    try:
+        records.write_results(folder, {**results, 'gallery': {**results.get('gallery', {}), key: found}})
+    except UserError as error:
+        say(f'warning: the scores were not kept: {error}')

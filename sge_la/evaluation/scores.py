@@ -1,0 +1,243 @@
+"""Scores of trained networks: what the original prints, what it leaves out, and those of all test sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from sge_la import backends
+from sge_la.evaluation import metrics
+from sge_la.evaluation.test_sets import ProbeSet, Sources, encode_rows
+from sge_la.features import cages
+from sge_la.features.files import feature_manner, original_test_rows
+from sge_la.model import labelled_lstm, products, recognition
+from sge_la.model.config import BFLOAT16, FLOAT32
+from sge_la.model.gait_encoder import axis_major
+
+SEQUENCES_AT_ONCE = 2048
+# Sequences of the features that are encoded again, to see that the encoders at hand made them.
+SAMPLE = 8
+# By precision: a sum that comes out a little otherwise in another batch may be rounded to another bfloat16 after it.
+TOLERANCES = {FLOAT32: 1e-3, BFLOAT16: 1e-2}
+_SCORED_AT_ONCE = 2048
+
+
+LOGIT_ROWS = 4096
+
+
+def logits(params: dict, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
+    """The recognition network's answers: of arrays in blocks of bounded memory, of what lies on a device at once.
+
+    Args:
+        features: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it.
+        compiled: from `compiled_recogniser`; None computes in float32.
+
+    Returns:
+        float32 `[R, C]`.
+    """
+    compiled = compiled or compiled_recogniser()
+    params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
+    if ops.is_tensor(features):
+        return ops.convert_to_numpy(compiled(params, ops.cast(features, 'float32')))
+    block = min(LOGIT_ROWS, len(features))
+    out = np.empty((len(features), params['Variable'].shape[0]), np.float32)
+    for start in range(0, len(features), max(block, 1)):
+        chosen = np.asarray(features[start : start + block], np.float32)
+        filled = np.pad(chosen, ((0, block - len(chosen)), (0, 0)))
+        out[start : start + block] = ops.convert_to_numpy(compiled(params, filled))[: len(chosen)]
+    return out
+
+
+def compiled_recogniser(precision: str = FLOAT32) -> Callable:
+    """`recognise`, compiled once for each precision of the products."""
+    return _compiled_recogniser(precision)
+
+
+@cache
+def _compiled_recogniser(precision: str) -> Callable:
+    def recognise(params, features):
+        with products.precision(precision):
+            return recognition.recognise(params, features)
+
+    return backends.current().compiled(recognise)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One test set's metrics and the per-sequence scores that they come from."""
+
+    evaluation: metrics.Evaluation
+    sequences: metrics.SequenceScores
+
+
+def score(
+    params: dict,
+    features: np.ndarray,
+    labels: np.ndarray,
+    length: int,
+    manner: str,
+    *,
+    batch_size: int = 128,
+    drop_incomplete: bool = True,
+    faithful: bool = False,
+    fill_batch: bool = False,
+    compiled: Callable | None = None,
+) -> Scored:
+    """Answers and metrics of a recognition network on feature rows.
+
+    Args:
+        params: the network's.
+        features: `[R, D]`, may be a memory map.
+        labels: class indices `[R]`.
+        length: T, rows in a sequence with 'ap'.
+        manner: 'ap' or 'sc'.
+        batch_size: rows beyond the last whole batch are dropped, as in the original.
+        drop_incomplete: False scores all whole windows instead.
+        faithful: divide Rank-n by the batch size for fewer 'sc' rows than a batch, as the original does.
+        fill_batch: as in `metrics.sequence_scores`.
+    """
+    answers = logits(params, features, compiled)
+    settings = {'batch_size': batch_size, 'drop_incomplete': drop_incomplete, 'fill_batch': fill_batch}
+    found = metrics.sequence_scores(answers, labels, length, manner=manner, **settings)
+    divisor = found.original_rank_divisor if faithful else None
+    return Scored(metrics.evaluate_scores(found.scores, found.labels, rank_divisor=divisor), found)
+
+
+def summary(evaluation: metrics.Evaluation) -> dict[str, Any]:
+    """The metrics as JSON has them."""
+    return {
+        'rank1': evaluation.rank1,
+        'nauc': evaluation.nauc if np.isfinite(evaluation.nauc) else None,
+        'rank_n': evaluation.rank_n.tolist(),
+        'sequences': evaluation.num_sequences,
+        'classes': evaluation.num_classes,
+        'chance': 1 / evaluation.num_classes,
+    }
+
+
+def one_line(title: str, found: dict[str, Any], note: str = '') -> str:
+    """`title: Rank-1 Accuracy: ..., nAUC: ..., n sequences` with a note in brackets."""
+    nauc = 'undefined' if found['nauc'] is None else f'{found["nauc"]:.6f}'
+    text = f'{title}: Rank-1 Accuracy: {found["rank1"]:.6f}, nAUC: {nauc}, {found["sequences"]} sequences'
+    return f'{text} ({note})' if note else text
+
+
+def collapse_warning(evaluation: metrics.Evaluation) -> str | None:
+    """A sentence if the scores do not depend on the sequence, else None."""
+    if not evaluation.is_collapsed:
+        return None
+    return (
+        'warning: the scores are the same for every sequence, so the network tells nobody apart and Rank-1 means '
+        'nothing; train longer or look at the data with `python -m sge_la.data.check`'
+    )
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What belongs together among scored sequences.
+
+    Attributes:
+        recordings: the recording of each, int64 `[S]`, or None where unknown.
+        people: the class of each, int64 `[S]`.
+    """
+
+    recordings: np.ndarray | None
+    people: np.ndarray
+
+
+def score_everything(
+    options, test: ProbeSet, params: dict, sources: Sources, compiled: Callable
+) -> tuple[Scored, Groups, str]:
+    """Scores every sequence of a test set; without data set and encoders, all whole windows of its features.
+
+    Sequences that the features lack are encoded now, provided that the encoders and sequences at hand are those that
+    the features were made with.
+
+    Args:
+        options: of the run.
+        test: the test set.
+        params: the recognition network's.
+        sources: gives the encoders; None where there are none.
+        compiled: from `sge_la.evaluation.scores.compiled_recogniser`.
+
+    Returns:
+        Metrics and scores, what belongs together among them, and a note on what was scored.
+    """
+    if test.split is None:
+        return _whole_windows(options, test, params, compiled, 'the data set is not')
+    encoded, each = original_test_rows(options, test.split.ids), _rows_each(options)
+    if not np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
+        return _whole_windows(options, test, params, compiled, 'the data set at hand has other sequences')
+    places = np.sort(np.unique(encoded, return_index=True)[1])  # padding repeats some
+    known, rest = encoded[places], np.setdiff1d(cages.all_rows(test.split.ids), encoded)
+    if len(rest) and sources is None:
+        return _whole_windows(options, test, params, compiled, 'the encoders are not')
+    answers = [logits(params, test.features.X, compiled).reshape(len(encoded), each, -1)[places]]
+    sample = known[:SAMPLE] if len(rest) else known[:0]
+    for start in range(0, len(rest), SEQUENCES_AT_ONCE):
+        X = encode_rows(
+            options, test.split.skeletons, np.concatenate([sample, rest[start : start + SEQUENCES_AT_ONCE]]), sources()
+        )
+        tolerance, again = TOLERANCES[options.precision], X.reshape(-1, each, X.shape[1])[: len(sample)]
+        if not _alike(again, test.features.X, places[: len(sample)], tolerance):
+            return _whole_windows(options, test, params, compiled, 'the encoders at hand did not make them')
+        answers.append(logits(params, X, compiled).reshape(-1, each, answers[0].shape[2])[len(sample) :])
+    answers, order = np.concatenate(answers), np.concatenate([known, rest])
+    scored = _scored(answers.reshape(-1, answers.shape[2]), np.repeat(test.classes[order], each), each, options)
+    recordings = None if test.split.recordings is None else test.split.recordings[order[scored.sequences.windows]]
+    return scored, Groups(recordings, scored.sequences.labels), 'nothing dropped'
+
+
+def _rows_each(options) -> int:
+    return options.length if feature_manner(options) == 'ap' else 1
+
+
+def _alike(found: np.ndarray, features: np.ndarray, places: np.ndarray, tolerance: float) -> bool:
+    """Whether encodings `[n, rows, D]` are those that stand at these places among the features."""
+    each = found.shape[1]
+    if found.shape[2] != features.shape[1]:
+        return False
+    expected = features[(places[:, None] * each + np.arange(each)).reshape(-1)].reshape(found.shape)
+    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
+
+
+def _scored(answers: np.ndarray, labels: np.ndarray, each: int, options) -> Scored:
+    manner = feature_manner(options)
+    found = metrics.sequence_scores(answers, labels, each, manner=manner, drop_incomplete=False)
+    return Scored(metrics.evaluate_scores(found.scores, found.labels), found)
+
+
+def _whole_windows(options, test: ProbeSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
+    features, manner = test.features, feature_manner(options)
+    settings = {'drop_incomplete': False, 'compiled': compiled}
+    scored = score(params, features.X, features.labels, options.length, manner, **settings)
+    note = f'all whole windows of the features at hand: {why}'
+    return scored, Groups(None, scored.sequences.labels), note
+
+
+def labelled_scores(params: Mapping[str, np.ndarray], skeletons: np.ndarray) -> np.ndarray:
+    """The answers of the network with its own softmax, before it, in blocks of bounded memory.
+
+    Args:
+        skeletons: float32 `[N, T, J, 3]`.
+
+    Returns:
+        float32 `[N, C]`.
+    """
+    compiled, block = _compiled_logits(), min(_SCORED_AT_ONCE, len(skeletons))
+    params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
+    out = np.empty((len(skeletons), params[labelled_lstm.BIAS].shape[1]), np.float32)
+    for start in range(0, len(skeletons), max(block, 1)):
+        start = min(start, len(skeletons) - block)  # the last block overlaps, so that one compiled shape serves all
+        out[start : start + block] = ops.convert_to_numpy(compiled(params, skeletons[start : start + block]))
+    return out
+
+
+@cache
+def _compiled_logits() -> Callable:
+    return backends.current().compiled(lambda params, inputs: labelled_lstm.logits(params, axis_major(inputs)))

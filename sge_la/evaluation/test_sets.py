@@ -1,0 +1,117 @@
+"""The test features of a run: those beside its network, or else the data set through the encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from sge_la import checkpoints
+from sge_la.data import Dataset, Split
+from sge_la.errors import UserError
+from sge_la.features.files import Features, feature_manner, original_test_rows, read_features
+from sge_la.features.sources import FeatureSource, feature_shape, fill_features, row_labels
+from sge_la.runs.plan import EncoderJob
+from sge_la.settings.names import ENCODER_ROOT
+
+say = tqdm.write
+Sources = Callable[[], list[FeatureSource]] | None
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What a run can encode test sequences with.
+
+    Attributes:
+        dataset: or None.
+        sources: gives the encoders; None where they are not trained.
+        absence: why there is no data set, else ''.
+    """
+
+    dataset: Dataset | None
+    sources: Sources = None
+    absence: str = ''
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """One test set as a run folder and the data set have it.
+
+    Attributes:
+        name: e.g. 'Walking', or 'A' of IAS.
+        features: rows as the original scores them.
+        split: the sequences, if the data set is at hand.
+        classes: the class of each of the data set's sequences `[N]`, if it is at hand.
+    """
+
+    name: str
+    features: Features
+    split: Split | None = None
+    classes: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, name: str, features: Features, dataset: Dataset | None) -> ProbeSet:
+        """Features with the test set of a data set, if it is at hand and has as many identities as the network."""
+        if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
+            return cls(name, features)
+        return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
+
+
+def are_trained(jobs: list[EncoderJob]) -> bool:
+    """Whether all the encoders have a checkpoint."""
+    return bool(jobs) and all(checkpoints.has_checkpoint(folder) for job in jobs for folder in job.folders.values())
+
+
+def probe_features(folder: Path, stem: str, name: str, options, at_hand: AtHand) -> Features:
+    """The features of a test set.
+
+    Args:
+        folder: of the recognition network.
+        stem: of the feature files, such as 'val'.
+        name: of the test set.
+        options: of the run.
+        at_hand: what serves where the files are missing or Git LFS pointers.
+
+    Raises:
+        UserError: a file is damaged; or there is none, and data set or encoders are missing too.
+    """
+    path, why = folder / f'{stem}_X.npy', 'is not there'
+    if path.exists():
+        if not _is_pointer(path) and not _is_pointer(folder / f'{stem}_y.npy'):
+            return read_features(folder, stem)
+        why = 'is a Git LFS pointer, not the file itself (`git lfs pull` fetches it)'
+    if at_hand.dataset is None:
+        raise UserError(f'test features are needed: {path} {why}, and the data set cannot serve: {at_hand.absence}')
+    if at_hand.sources is None:
+        raise UserError(
+            f'test features are needed: {path} {why}, and the gait encoders that would make them are not in '
+            f'{Path(options.models_dir) / ENCODER_ROOT}; train them with train.py'
+        )
+    say(f'{path} {why}: encoding the test sequences of the data set instead')
+    return _encoded(options, at_hand.dataset, name, at_hand.sources())
+
+
+def _encoded(options, dataset: Dataset, name: str, sources: list[FeatureSource]) -> Features:
+    split, manner = dataset.tests[name], feature_manner(options)
+    rows = original_test_rows(options, split.ids)
+    X = encode_rows(options, split.skeletons, rows, sources)
+    return Features(X, row_labels(dataset.classes(split)[rows], sources, manner), len(dataset.identities))
+
+
+def encode_rows(options, skeletons: np.ndarray, rows: np.ndarray, sources: list[FeatureSource]) -> np.ndarray:
+    """Features of test sequences, float32 `[len(rows) · rows a sequence, values]`."""
+    manner = feature_manner(options)
+    each, width = feature_shape(sources, manner)
+    X = np.empty((len(rows) * each, width), np.float32)
+    fill_features(X, sources, skeletons, rows, manner, seed=options.seed, test=True)
+    return X
+
+
+def _is_pointer(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        return file.read(20).startswith(b'version https://git')

@@ -1,0 +1,1 @@
+"""From encoders and data sets to AGEs and CAGEs."""

@@ -1,0 +1,157 @@
+"""NumPy's `.npz`, uncompressed, with checks: arrays by name and, if wanted, one JSON object beside them.
+
+Every member of a ZIP file carries a checksum, which is compared when it is read, so a damaged file is noticed. Sizes
+are believed only as far as the file itself is long; members that are compressed, objects or twice there are refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sge_la.errors import UserError
+from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK
+from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
+
+MAX_MEMBERS = 10_000
+_META = 'meta.json'
+_MAX_META_BYTES = 1 << 20
+_KINDS = 'fiub'  # floats, integers, booleans
+# A pattern and not NumPy's reader, which evaluates the header as Python.
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<descr>[<>][iuf][248]|\|[iub]1)', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>(?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\} *\n"
+)
+
+
+def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> None:
+    """Writes arrays as an uncompressed `.npz`, whole or not at all.
+
+    Args:
+        path: the file.
+        arrays: numbers or booleans by name; names may hold slashes.
+        meta: what JSON can hold, and NumPy's numbers; kept as the member `meta.json`.
+
+    Raises:
+        UserError: it cannot be written.
+        ValueError: an array holds anything else, or meta holds NaN or infinity.
+    """
+    with replacing(path) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            values = np.asarray(array, order='C')
+            if values.dtype.kind not in _KINDS:
+                raise ValueError(f'{name!r}: cannot store {values.dtype} in {path}')
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(values))
+            # A ZipInfo of its own has the date 1980-01-01: equal content gives equal bytes, whatever the clock says.
+            info = zipfile.ZipInfo(f'{name}.npy')
+            info.file_size = header.tell() + values.nbytes
+            with archive.open(info, 'w') as member:
+                member.write(header.getvalue())
+                member.write(values.reshape(-1).view(np.uint8).data if values.size else b'')
+        if meta is not None:
+            archive.writestr(
+                zipfile.ZipInfo(_META), json.dumps(meta, allow_nan=False, default=lambda value: value.tolist())
+            )
+
+
+def read_npz(
+    path: Path | str, wanted: Callable[[str], bool] | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Reads what `write_npz` or `numpy.savez` wrote.
+
+    Args:
+        path: the file.
+        wanted: says by its name whether an array is read; None reads all.
+
+    Returns:
+        The arrays by name, and meta ({} if there is none).
+
+    Raises:
+        UserError: it is missing, a Git LFS pointer, damaged, compressed, or holds anything but plain arrays.
+    """
+    path = Path(path)
+    size = regular_size(path)
+    if size > MAX_DATA_BYTES:
+        raise UserError(f'{path} has {size} bytes, and at most {MAX_DATA_BYTES} were expected; check which file it is')
+    with os_errors(path, 'read'), open(path, 'rb') as file:
+        refuse_lfs_pointer(path, file.read(len(LFS_START)))
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _read_members(archive, size, wanted)
+        # What zipfile raises for damaged files differs by version and by the byte that is wrong.
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            RuntimeError,
+            struct.error,
+        ) as error:
+            raise UserError(f'{path} should be an .npz file of plain arrays, but {error}; get it again') from error
+
+
+def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS or len({member.filename for member in members}) != len(members):
+        raise ValueError(f'it has a member twice or more than {MAX_MEMBERS}')
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError(f'{member.filename!r} is compressed, and plain arrays (numpy.savez) were expected')
+    # Stored members that do not overlap cannot be larger than the file.
+    if sum(member.file_size for member in members) > size:
+        raise ValueError('its members say that they are larger than the file')
+    arrays, meta = {}, {}
+    for member in members:
+        name = member.filename.removesuffix('.npy')
+        if not name.isprintable():
+            raise ValueError(f'the name {name!r} holds control characters')
+        if member.filename == _META:
+            meta = _read_meta(archive, member)
+        elif name == member.filename:
+            raise ValueError(f'its member {name!r} is no array')
+        elif wanted is None or wanted(name):
+            with archive.open(member) as stream:
+                arrays[name] = _read_array(stream, member)
+    return arrays, meta
+
+
+def _read_meta(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
+    if member.file_size > _MAX_META_BYTES:
+        raise ValueError(f'{_META} is larger than {_MAX_META_BYTES} bytes')
+    try:
+        meta = json.loads(archive.read(member))
+    except RecursionError as error:
+        raise ValueError(f'{_META} is nested too deep') from error
+    if not isinstance(meta, dict):
+        raise ValueError(f'{_META} is no JSON object')
+    return meta
+
+
+def _read_array(stream, member: zipfile.ZipInfo) -> np.ndarray:
+    """Reads one array whose size in the header agrees with the member's."""
+    name = member.filename
+    content = stream.read()  # all of it, because the checksum is compared at the end
+    start = 10 + int.from_bytes(content[8:10], 'little')
+    header = _HEADER.fullmatch(content[10:start]) if content.startswith(b'\x93NUMPY\x01\x00') else None
+    if not header:
+        raise ValueError(f'{name!r} is no plain array of numbers in version 1.0 of the .npy format')
+    dtype = np.dtype(header['descr'].decode())
+    shape = tuple(int(dim) for dim in header['shape'].split(b',') if dim.strip())
+    size, room = math.prod(shape) * dtype.itemsize, len(content) - start
+    if size != room or len(shape) > MAX_RANK or max(shape, default=0) > MAX_DATA_BYTES:
+        raise ValueError(f'{name!r} of shape {shape} takes {size} bytes and has {room}')
+    array = np.frombuffer(content, dtype, offset=start).reshape(
+        shape, order='F' if header['fortran'] == b'True' else 'C'
+    )
+    return array.astype(dtype.newbyteorder('='), order='C')

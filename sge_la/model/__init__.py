@@ -1,0 +1,1 @@
+"""The papers, equation by equation. Nothing here knows files or flags."""

@@ -1,1 +1,0 @@
-"""`--recipe modern`: the paper's method, trained as one would today."""

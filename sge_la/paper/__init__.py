@@ -1,0 +1,1 @@
+"""What reproduces the papers' tables; the method can be read without it."""

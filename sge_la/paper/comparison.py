@@ -1,0 +1,269 @@
+"""The paper's comparison table, row by row: `python -m sge_la.compare --dataset NAME`.
+
+Baselines are computed (`sge_la.paper.methods`) and kept in `<models_dir>/comparison/`, so that a stopped command goes
+on with the row that it was at; rows of our networks are read from the runs in `--models_dir` (`train.py`, with
+`--runs N` for several seeds). All scores are of all test sequences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sge_la.data import Dataset, load
+from sge_la.errors import UserError
+from sge_la.evaluation import metrics
+from sge_la.evaluation.intervals import summarise_runs
+from sge_la.files.atomic import make_folder
+from sge_la.files.text import read_json, write_json
+from sge_la.paper.methods import NEIGHBOURS, Method, Sets, methods
+from sge_la.paper.published import COLUMNS, PAPER, published
+from sge_la.runs import records
+from sge_la.runs.plan import recognition_folder
+from sge_la.settings.command_line import parse_train
+from sge_la.settings.options import gpu_number
+from sge_la.settings.papers import DATASETS
+
+TRAINED = {
+    'AGEs': ('--encoding', 'AGE'),
+    'CAGE Rev.Rec.': (),
+    'CAGE Rev.Rec.Plus': ('--model', 'rev_rec_plus'),
+}
+FOLDER = 'comparison'
+_SELECTED = {'test': 'best epoch on the test set', 'last': 'last epoch', 'val': 'best epoch on held-out training data'}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        method: its name.
+        found: Rank-1 and nAUC of each seed, by name; empty where nothing was measured.
+        seconds: it took for a seed, or None.
+        note: what else is to be said.
+    """
+
+    method: str
+    found: Sequence[dict[str, float]] = ()
+    seconds: float | None = None
+    note: str = ''
+
+
+class Kept:
+    """What was measured before, in a JSON file: scores, seconds and note by everything that they depend on.
+
+    Args:
+        path: the file, which need not be there.
+
+    Raises:
+        UserError: it is there and is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = read_json(path) if path.exists() else []
+        if not isinstance(self._entries, list) or not all(map(_is_entry, self._entries)):
+            raise UserError(f'{path} should hold rows as this command writes them, and does not; delete the file')
+
+    def get(self, record: Mapping) -> dict | None:
+        """The entry whose record is equal, or None."""
+        return next((entry for entry in self._entries if entry['record'] == record), None)
+
+    def add(self, entry: dict) -> None:
+        """Keeps an entry on the disk."""
+        self._entries.append(entry)
+        make_folder(self._path.parent)
+        write_json(self._path, self._entries)
+
+
+def _is_entry(entry: object) -> bool:
+    kinds = {'record': dict, 'scores': dict, 'seconds': (int, float), 'note': str}
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in kinds.items()):
+        return False
+    return 'rank1' in entry['scores'] and all(isinstance(value, float) for value in entry['scores'].values())
+
+
+def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], data: str, kept: Kept) -> Row:
+    """Measures a method, or takes what was measured before.
+
+    Args:
+        name, method: what to measure.
+        sets: training and test sequences.
+        seeds: one measurement each; the first alone where they do not matter.
+        data: words that change with the sequences.
+        kept: earlier measurements.
+    """
+    if method.named_joints and sets.dataset.skeleton is None:
+        return Row(name, note='the joints are not known: skeleton.json is missing')
+    entries = []
+    for seed in seeds if method.seeded else seeds[:1]:
+        record = {'method': name, **method.settings, 'data': data, **({'seed': seed} if method.seeded else {})}
+        entry = kept.get(record)
+        if entry is None:
+            began = time.perf_counter()
+            scores, note = method.measure(sets, seed)
+            found = _numbers(scores, sets.labels())
+            entry = {'record': record, 'scores': found, 'seconds': time.perf_counter() - began, 'note': note}
+            kept.add(entry)
+        entries.append(entry)
+    seconds = float(np.mean([entry['seconds'] for entry in entries]))
+    return Row(name, [entry['scores'] for entry in entries], seconds, entries[0]['note'])
+
+
+def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
+    """Reads what the runs of a network have scored on a test set, all seeds that are there.
+
+    Args:
+        method: name of the row.
+        flags: of train.py.
+        test: the test set.
+    """
+    try:
+        base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
+    except UserError as error:  # AGEs have one length
+        return Row(method, note=str(error))
+    found, seconds, notes = [], [], []
+    for folder in _finished(base):
+        results = records.read_results(folder) or {}
+        of_test = results.get('test_sets', {}).get(test, {})
+        if scores := of_test.get('all_sequences'):
+            found.append({name: scores[name] for name in ('rank1', 'nauc') if scores.get(name) is not None})
+            seconds.append(sum(results.get('seconds', {}).values()))
+            notes.append(_how_trained(folder, of_test))
+    if not found:
+        typed = ' '.join([*flags, *TRAINED[method]])
+        return Row(method, note=f'not trained: python train.py {typed}')
+    note = '; '.join([*dict.fromkeys(filter(None, notes)), 'time without the encoders'])
+    return Row(method, found, float(np.mean(seconds)), note)
+
+
+def _finished(base: Path) -> list[Path]:
+    """The folders of a run and of its repeats, one a seed, without those that have not ended."""
+    pattern = re.compile(re.escape(base.name) + r'(_seed-\d+)?')
+    by_seed = {}
+    for path in sorted(path for path in base.parent.glob(f'{base.name}*') if pattern.fullmatch(path.name)):
+        config = records.read_config(path) or {}
+        if config.get('finished', True):
+            by_seed.setdefault(str(config.get('options', {}).get('seed')), path)
+    return list(by_seed.values())
+
+
+def _how_trained(folder: Path, of_test: Mapping) -> str:
+    """Epochs of both stages, and which epoch the network is of."""
+    options = (records.read_config(folder) or {}).get('options', {})
+    epochs = [options.get(name) for name in ('epochs', 'rn_epochs')]
+    words = [f'{epochs[0]} / {epochs[1]} epochs'] if all(isinstance(value, int) for value in epochs) else []
+    words += filter(None, [_SELECTED.get(of_test.get('selected', {}).get('select'))])
+    return ', '.join(words)
+
+
+def _numbers(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    found = metrics.evaluate_scores(scores, labels)
+    return {'rank1': found.rank1, 'nauc': found.nauc} if np.isfinite(found.nauc) else {'rank1': found.rank1}
+
+
+def table(rows: Iterable[Row], column: str | None) -> Iterator[str]:
+    """The lines of a Markdown table; `column` is the paper's, or None for a data set that it does not have."""
+    yield '| method | Rank-1, paper | Rank-1, ours | nAUC, paper | nAUC, ours | seeds | time | |'
+    yield '|---|---|---|---|---|---|---|---|'
+    for row in rows:
+        ours = summarise_runs(row.found) if row.found else {}
+        cells = [row.method]
+        for value, name in zip(published(row.method, column), ('rank1', 'nauc'), strict=True):
+            cells.append('–' if value is None else f'{value:.1f}')
+            cells.append(_in_percent(ours[name]) if name in ours else '–')
+        cells += [
+            str(len(row.found)) if row.found else '',
+            '' if row.seconds is None else f'{row.seconds:.1f} s',
+            row.note,
+        ]
+        yield f'| {" | ".join(cells)} |'
+
+
+def _in_percent(found) -> str:
+    spread = '' if found.num_runs == 1 else f' ± {100 * found.sd:.1f}'
+    return f'{100 * found.mean:.1f}{spread}'
+
+
+def all_rows(
+    dataset: Dataset, test: str, flags: Sequence[str], seeds: Sequence[int], lstm_epochs: int, kept: Kept
+) -> Iterator[Row]:
+    """The paper's rows that can be had or named, in its order, then nearest neighbours that it does not have."""
+    from sge_la.data.training_set import fingerprint
+
+    sets, computed = Sets(dataset, dataset.train, dataset.tests[test]), methods(lstm_epochs)
+    data = '; '.join(fingerprint(split.skeletons, split.ids) for split in (sets.train, sets.test))
+    for name in [*PAPER, *(name for name in NEIGHBOURS if name not in PAPER)]:
+        if name in TRAINED:
+            yield trained_row(name, flags, test)
+        elif name in computed:
+            yield measured_row(name, computed[name], sets, seeds, data, kept)
+        else:
+            yield Row(name, note='not here')
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    given = _arguments(argv)
+    flags = ['--dataset', given.dataset, '--data_dir', given.data_dir, '--models_dir', given.models_dir]
+    flags += ['--length', str(given.length)]
+    parse_train(flags)
+    dataset = load(given.dataset, given.length, given.data_dir)
+    from sge_la.backends.runtime import quietly, start
+
+    with quietly():
+        from sge_la.training.encoders import claimed
+    start(given.gpu, 0)
+    home, kept = Path(given.models_dir) / FOLDER, {}
+    with claimed(home):
+        for test in dataset.tests:
+            column = next((name for name in (given.dataset, f'{given.dataset}-{test}') if name in COLUMNS), None)
+            print('\n'.join(_heading(given.dataset, test, dataset)))
+            before = Kept(home / f'{given.dataset}_{given.length}_{test}.json')
+            kept[test] = rows = []
+            found = all_rows(dataset, test, flags, range(given.runs), given.lstm_epochs, before)
+            for line in table(_noted(found, rows), column):
+                print(line)  # as soon as it is known
+    if given.output:
+        write_json(given.output, kept)
+
+
+def _noted(rows: Iterable[Row], noted: list[dict]) -> Iterator[Row]:
+    for row in rows:
+        noted.append(vars(row))
+        yield row
+
+
+def _heading(name: str, test: str, dataset: Dataset) -> Iterator[str]:
+    num_test, people = int((dataset.tests[test].labels >= 0).sum()), len(dataset.identities)
+    yield f'\n## {name}, test set {test}: {num_test} sequences; {people} people, chance {100 / people:.1f} %'
+    yield 'Rank-1 and nAUC in per cent, of all sequences; ± is the standard deviation over seeds.\n'
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='python -m sge_la.compare', description="Print the paper's comparison table with our numbers."
+    )
+    parser.add_argument('--dataset', required=True, help=f'{", ".join(DATASETS)}, or your own')
+    parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
+    parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')
+    parser.add_argument('--lstm_epochs', type=int, default=30, help='epochs of the LSTMs (default 30)')
+    parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
+    parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
+    parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
+    parser.add_argument('--output', type=Path, help='write the rows into this JSON file too')
+    given = parser.parse_args(argv)
+    for name in ('runs', 'lstm_epochs'):
+        if getattr(given, name) < 1:
+            raise UserError(f'--{name}: a number of at least 1 was expected, found {getattr(given, name)}')
+    if given.output and not given.output.absolute().parent.is_dir():
+        raise UserError(
+            f"--output expects a file in an existing folder, and '{given.output.parent}' is none: make it first"
+        )
+    return given

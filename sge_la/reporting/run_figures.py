@@ -1,0 +1,237 @@
+"""The figures of a run: gathers what `sge_la.reporting.figures` draws from run folders, data set and encoders."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from sge_la import checkpoints
+from sge_la.api import GaitEncoder, save_features
+from sge_la.data import Dataset, Split
+from sge_la.data.layout import AXES
+from sge_la.errors import UserError
+from sge_la.evaluation.gallery import sequence_features
+from sge_la.evaluation.matching import nearest
+from sge_la.evaluation.pipeline import find_networks, what_is_at_hand
+from sge_la.evaluation.score_run import checkpoint_stem
+from sge_la.evaluation.scores import Scored, score
+from sge_la.evaluation.test_sets import AtHand, are_trained, probe_features
+from sge_la.features import cages
+from sge_la.features.files import Features, feature_manner, feature_sources
+from sge_la.features.sources import FeatureSource
+from sge_la.model.gait_encoder import axis_major, decode_frames, encode
+from sge_la.model.products import precision
+from sge_la.reporting import figures
+from sge_la.reporting.page import write_report
+from sge_la.runs import records
+from sge_la.runs.plan import EncoderJob, encoder_jobs, folder_of
+from sge_la.settings.options import EvaluateOptions
+from sge_la.settings.papers import PLUS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+say = tqdm.write
+FOLDER = 'figures'
+# Sequences that are enough for a picture.
+_ATTENDED, _EMBEDDED, _GALLERY = 128, 1000, 3000
+
+
+def as_evaluated(options) -> EvaluateOptions:
+    """The options of train.py as evaluate.py would have them; those of evaluate.py as they are."""
+    if isinstance(options, EvaluateOptions):
+        return options
+    names = {item.name for item in fields(EvaluateOptions)} - {'protocol'}
+    shared = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    shared['batch_size'] = options.rn_batch_size or options.batch_size
+    return EvaluateOptions(**shared, best_model=options.model)
+
+
+def draw_run(options) -> dict[Path, list[Path]]:
+    """Draws everything that a run can show, into the folder `figures` beside its results.json.
+
+    Args:
+        options: of train.py or evaluate.py, resolved; the run is trained and scored.
+
+    Returns:
+        The PNG files of each network's folder (IAS can have two); SVG files of the same names lie beside them.
+
+    Raises:
+        UserError: Matplotlib is missing, or a file cannot be written.
+    """
+    options = as_evaluated(options)
+    at_hand = what_is_at_hand(options)
+    written: dict[Path, list[Path]] = {}
+    for name, stem, folder in find_networks(options, folder_of(options), at_hand.dataset):
+        features = probe_features(folder, stem, name, options, at_hand)
+        drawn = _network_figures(options, folder, name, features, at_hand)
+        if not written:
+            drawn |= _encoder_figures(options, folder, at_hand)
+        if at_hand.dataset is not None and at_hand.sources is not None:
+            drawn |= _set_figures(options, name, at_hand)
+        else:
+            say('No pictures of attention, skeletons and encodings: the data set or the encoders are not at hand')
+        written[folder] = written.get(folder, []) + figures.save(folder / FOLDER, drawn)
+        say(f'Figures: {len(drawn)} in {folder / FOLDER}, each as PNG and SVG')
+    return written
+
+
+def _network_figures(options, folder: Path, name: str, features: Features, at_hand: AtHand) -> dict[str, Figure]:
+    """CMC, ROC and confusion matrix of a test set."""
+    results = (records.read_results(folder) or {}).get('test_sets', {}).get(name, {})
+    scored = _scored(options, folder, name, features)
+    evaluation, sequences = scored.evaluation, scored.sequences
+    curves = {'sequences': evaluation.rank_n}
+    if 'recording_vote' in results:
+        curves['recordings'] = np.array(results['recording_vote']['rank_n'])
+    known = at_hand.dataset is not None and len(at_hand.dataset.identities) == evaluation.num_classes
+    people = at_hand.dataset.identities if known else range(evaluation.num_classes)
+    return {
+        f'{name}-cmc': figures.cmc(curves, evaluation.num_classes),
+        f'{name}-roc': figures.roc(sequences.scores, sequences.labels, evaluation.nauc),
+        f'{name}-confusion': figures.confusion(evaluation.confusion, [people[k] for k in evaluation.classes]),
+    }
+
+
+def _scored(options, folder: Path, name: str, features: Features) -> Scored:
+    params = checkpoints.load_recognition(
+        folder, features.X.shape[1], features.num_classes, slots=False, stem=checkpoint_stem(folder, name)
+    ).params
+    return score(
+        params, features.X, features.labels, options.length, feature_manner(options), batch_size=options.batch_size
+    )
+
+
+def _encoder_figures(options, folder: Path, at_hand: AtHand) -> dict[str, Figure]:
+    """Curves of the training, from the histories that it left."""
+    jobs = encoder_jobs(options, at_hand.dataset.joints) if at_hand.dataset else []
+    encoder = _joined_history(jobs[0]) if jobs else []
+    recognition = records.read_epochs(folder)
+    if not encoder and not recognition:
+        return {}
+    tests = (records.read_results(folder) or {}).get('test_sets', {})
+    chosen = {name: found['selected']['epoch'] for name, found in tests.items() if 'epoch' in found.get('selected', {})}
+    return {'training': figures.training_curves(encoder, recognition, chosen)}
+
+
+def _joined_history(job: EncoderJob) -> list[dict]:
+    """The rows of x, y and z side by side."""
+    histories = [records.read_epochs(job.folders[axis]) for axis in AXES]
+    return [{**x, **y, **z} for x, y, z in zip(*histories, strict=False)]
+
+
+def _set_figures(options, name: str, at_hand: AtHand) -> dict[str, Figure]:
+    """Attention, a reconstruction, encodings in the plane, and best matches, all of one test set."""
+    dataset, sources = at_hand.dataset, at_hand.sources()
+    split = dataset.tests[name]
+    rows = cages.all_rows(split.ids)
+    some = rows[np.linspace(0, len(rows) - 1, min(_ATTENDED, len(rows))).astype(int)]
+    drawn = {}
+    if options.model != PLUS and sources[0].config.attends:
+        weights = attention_weights(options, dataset, sources[0], split.skeletons[some])
+        drawn[f'{name}-attention'] = figures.attention(weights)
+    if options.model != PLUS:
+        drawn[f'{name}-reconstruction'] = _reconstruction(options, sources[0], split, some, dataset)
+    manner = feature_manner(options)
+    chosen = rows[np.linspace(0, len(rows) - 1, min(_EMBEDDED, len(rows))).astype(int)]
+    vectors = sequence_features(sources, split.skeletons, chosen, manner, seed=options.seed)
+    if len(chosen) > 10:
+        what = f'{options.encoding}s of {len(chosen)} sequences of {name}, t-SNE'
+        drawn[f'{name}-tsne'] = figures.embedding(in_the_plane(vectors), split.labels[chosen], what)
+    return drawn | _matches(options, dataset, name, sources, chosen, vectors)
+
+
+def attention_weights(options, dataset: Dataset, source: FeatureSource, skeletons: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean attention weights over sequences by the attention's name, float [A, T, T]; LA beside BA where both are."""
+    weights = {source.config.attention: _mean_weights(source, skeletons)}
+    other = {'LA': 'BA', 'BA': 'LA'}.get(options.attention)
+    if other and not options.ablation:
+        jobs = encoder_jobs(replace(options, attention=other), dataset.joints)
+        if are_trained(jobs):
+            weights[other] = _mean_weights(feature_sources(replace(options, attention=other), jobs)[0], skeletons)
+    return dict(sorted(weights.items(), reverse=True))
+
+
+def _mean_weights(source: FeatureSource, skeletons: np.ndarray) -> np.ndarray:
+    encoded = encode(source.config, source.params, axis_major(source.inputs(skeletons)))
+    return np.asarray(encoded.alignments).mean(axis=-1)
+
+
+def _reconstruction(options, source: FeatureSource, split: Split, rows: np.ndarray, dataset: Dataset) -> Figure:
+    """The sequence whose error is the middle one among those given."""
+    pretext = source.view(split.skeletons, options.seed, test=True)
+    encoded = encode(source.config, source.params, axis_major(pretext.inputs(rows)))
+    with precision(source.config.precision):
+        output = np.asarray(decode_frames(source.params, encoded)).transpose(2, 1, 3, 0)  # [A, T, B, J] to [B, T, J, A]
+    output, target = source.skeletons(output), source.skeletons(pretext.targets(rows))
+    error = np.square(output - target).sum(axis=(1, 2, 3))
+    middle = int(np.argsort(error)[len(error) // 2])
+    return figures.reconstruction(output[middle], target[middle], dataset.skeleton)
+
+
+def in_the_plane(vectors: np.ndarray) -> np.ndarray:
+    """t-SNE of feature vectors, always the same for the same ones: float [N, 2]."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    reduced = PCA(min(50, *vectors.shape), random_state=0).fit_transform(vectors)
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init='pca', random_state=0).fit_transform(reduced)
+
+
+def _matches(options, dataset: Dataset, name: str, sources, rows, vectors) -> dict[str, Figure]:
+    """The five nearest training sequences of a probe whose nearest is right, and of one whose nearest is wrong."""
+    split, train = dataset.tests[name], dataset.train
+    everyone = cages.all_rows(train.ids)
+    entries = everyone[np.linspace(0, len(everyone) - 1, min(_GALLERY, len(everyone))).astype(int)]
+    gallery = sequence_features(sources, train.skeletons, entries, feature_manner(options), seed=options.seed)
+    found, distances = nearest(vectors, gallery, 5)
+    people = train.labels[entries]
+    right = people[found[:, 0]] == split.labels[rows]
+    drawn = {}
+    for word, chosen in (('right', np.flatnonzero(right)), ('wrong', np.flatnonzero(~right))):
+        if not len(chosen):
+            continue
+        probe = int(chosen[len(chosen) // 2])
+        person = split.labels[rows[probe]]
+        lines = {f'probe\nperson {person}': split.skeletons[rows[probe]]}
+        for place, (entry, distance) in enumerate(zip(found[probe], distances[probe], strict=True), 1):
+            mark = 'right' if people[entry] == person else 'WRONG'
+            text = f'{place}. {mark}\nperson {people[entry]}\ndistance {distance:.2f}'
+            lines[text] = train.skeletons[entries[entry]]
+        title = f'Nearest training sequences of one of test set {name}; the first is {word}'
+        drawn[f'{name}-match-{word}'] = figures.strips(lines, dataset.skeleton, title)
+    return drawn
+
+
+def show_run(options) -> None:
+    """What `--figures`, `--report` and `--save_features` ask for, after a run was scored.
+
+    Raises:
+        UserError: as `draw_run`, or data set or encoders are missing for `--save_features`.
+    """
+    options = as_evaluated(options)
+    if options.save_features:
+        _save_features(options)
+    if not (options.figures or options.report):
+        return
+    for folder, pictures in draw_run(options).items():
+        if options.report:
+            say(f'Report: {write_report(folder, pictures)}')
+
+
+def _save_features(options) -> None:
+    at_hand = what_is_at_hand(options)
+    if at_hand.dataset is None or at_hand.sources is None:
+        why = at_hand.absence or 'the gait encoders are not trained'
+        raise UserError(f'--save_features needs the data set and the gait encoders, but {why}')
+    path = Path(options.save_features)
+    path = path if path.suffix == '.npz' else path.with_name(f'{path.name}.npz')
+    splits = {'train': at_hand.dataset.train, **at_hand.dataset.tests}
+    save_features(path, GaitEncoder(options, at_hand.sources()), splits)
+    say(f'Features of {", ".join(splits)}: {path}')

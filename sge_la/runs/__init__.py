@@ -1,0 +1,1 @@
+"""A run and its folder: which encoders it needs, its records, and what it goes on from."""

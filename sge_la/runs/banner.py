@@ -1,0 +1,73 @@
+"""What both commands print first."""
+
+from __future__ import annotations
+
+from sge_la.settings.papers import ALL, CVE, DATASET, DEGREES, PLUS, PROBE_TYPES, conditions
+from sge_la.settings.recipe import MODERN
+
+
+def banner(options, environment: dict) -> str:
+    """What the original prints first, in its spelling, then what it does not say."""
+    lines = {
+        'Dataset': options.dataset,
+        'Attention': 'LA, BA, BA' if options.model == PLUS and not options.faithful else options.attention,
+        'Re-ID Manner': options.manner,
+        'Sequence Length': options.length,
+        'Tempearture': options.t,
+        'Pretext Task': options.model,
+        **banner_lines(options),
+        **({'Recipe': recipe_words(options)} if options.recipe == MODERN else {}),
+        'GPU': options.gpu,
+        'Encoding': options.encoding,
+    }
+    if options.ablation:
+        lines['Ablation'] = options.ablation
+    lines['Backend'] = f'{environment["backend"]} {environment[environment["backend"]]}, Keras {environment["keras"]}'
+    lines['Device'] = (
+        f'{environment["device"]}, {environment["threads"]} threads, {environment["matrix_products"]} matrix products'
+    )
+    return '\n'.join(f' ## {name}: {value}' for name, value in lines.items()) + '\n'
+
+
+def selection_line(select: str) -> str:
+    """How the epoch was chosen, in words that belong beside every score."""
+    return {
+        'test': 'Epoch chosen: best on the test set, as in the original (--select last or val choose without it)',
+        'last': 'Epoch chosen: the last one',
+        'val': 'Epoch chosen: best on held-out training sequences',
+    }[select]
+
+
+def recipe_words(options) -> str:
+    """The recipe and what is left out of it."""
+    return options.recipe + (f' without {options.without.replace("+", ", ")}' if options.without else '')
+
+
+def data_lines(options, dataset) -> list[str]:
+    """What the original says of a protocol's arrays and people when it encodes them (for each axis anew; here once).
+
+    Args:
+        options: resolved.
+        dataset: `sge_la.data.Dataset`.
+    """
+    if options.dataset != DATASET:
+        return []
+    test = next(iter(dataset.tests.values()))
+    shapes = [split.skeletons.shape[:3] for split in (dataset.train, test)]
+    people = list(dataset.identities), list(test.ids)
+    keys = [f'dict_keys({labels})' for labels in people]
+    return ['### Normalized Data', f'{shapes[0]} {shapes[1]}', *keys, str(people[0])]
+
+
+def banner_lines(options) -> dict[str, object]:
+    """What the original's banner says of a protocol, between pretext task and GPU, in its spelling."""
+    if options.dataset != DATASET:
+        return {}
+    if options.protocol == CVE:
+        if options.view == ALL:
+            return {'CVE Testing View': 'all'}
+        return {'CVE Testing View': f'View {options.view}, Dgree {DEGREES * options.view}'}
+    if options.probe_type == ALL:
+        return {'Probe and gallery sets': ', '.join(PROBE_TYPES)}
+    probe, gallery = conditions(options.probe_type)
+    return {'Probe set': probe, 'Gallery set': gallery}

@@ -1,0 +1,1 @@
+"""What a run is asked to be: flags, their rules, what the papers fix, and the names of folders."""

@@ -1,0 +1,60 @@
+"""The argument parsers. Nothing heavy is imported, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+
+from sge_la.errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in the arguments in one sentence, like every other mistake."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> None:
+        raise UserError(f'{message.removeprefix("argument ")}; see `{self.prog} --help`')
+
+    def add_dataset(self) -> None:
+        """Adds the arguments that name a data set: NAME, --length, --data_dir, --view."""
+        self.add_argument('name', metavar='NAME', help='the data set, such as BIWI, or a name of your own')
+        self.add_argument('--length', type=int, default=6, metavar='T', help='frames in a sequence (default: 6)')
+        self.add_argument('--data_dir', type=Path, default=Path('Datasets'), metavar='FOLDER', help='default: Datasets')
+        self.add_argument(
+            '--view',
+            type=int,
+            choices=range(11),
+            help='one of the views of KS20, 0 to 4 (default: the random split), or of CASIA_B, 0 to 10',
+        )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f'{message.replace("argument ", "", 1)}; see `python {self.prog} --help`')
+
+
+def options_parser(options: type, prog: str, description: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    groups = {name: parser.add_argument_group(name) for name in ('method', 'machine')}
+    for item in fields(options):
+        meta = dict(item.metadata)
+        group, kind = groups[meta['group']], meta['type']
+        settings = {'help': meta['help'], 'default': argparse.SUPPRESS}
+        if kind is bool:
+            group.add_argument(f'--{item.name}', action='store_true', **settings)
+        else:
+            group.add_argument(f'--{item.name}', type=kind, choices=meta['choices'], metavar=_metavar(item), **settings)
+    return parser
+
+
+def _metavar(item) -> str:
+    choices = item.metadata['choices']
+    return '|'.join(map(str, choices)) if choices else item.name.upper()

@@ -1,0 +1,175 @@
+"""Training of encoders and recognition network together: arrays in, arrays out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from sge_la import backends
+from sge_la.errors import UserError
+from sge_la.model.adam import adamw_step, clipped, learning_rate
+from sge_la.model.config import LINEAR_MAPS, EncoderConfig
+from sge_la.model.gait_encoder import axis_major
+from sge_la.model.joint import TERMS, cost_and_gradients
+from sge_la.model.sequence_recognition import initial_head
+from sge_la.runs.states import NotFinite, TrainingState
+from sge_la.settings.recipe import Recipe
+
+# What the terms are called in history.csv, beside those of the original's recipe.
+COLUMNS = ('train_loss', 'train_accuracy', *TERMS[2:])
+
+
+def initial_params(config: EncoderConfig, manner: str, classes: int, seed: int, axes: int = 3) -> dict[str, np.ndarray]:
+    """Glorot's starting values for the encoders, each axis with its own; the head's are `initial_head`'s.
+
+    The gates of an LSTM are four maps side by side, and each counts for itself.
+    """
+    params = {}
+    for position, (name, (rows, columns)) in enumerate(config.map_shapes().items()):
+        kernel, bias = LINEAR_MAPS[name]
+        outputs = config.units if name.startswith(('encoder', 'decoder')) else columns
+        limit = np.sqrt(6 / (rows + outputs))
+        rng = np.random.default_rng([seed, position, rows, columns])
+        params[kernel] = rng.uniform(-limit, limit, (axes, rows, columns)).astype(np.float32)
+        if bias:
+            params[bias] = np.zeros((axes, columns), np.float32)
+    width = axes * config.units * (1 if manner == 'ap' else config.length)
+    return params | initial_head(width, classes, seed)
+
+
+def paired_batches(rows: np.ndarray, recordings: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """The batches of an epoch: pairs of neighbours in one recording, in random order; each sequence at most once.
+
+    Args:
+        rows: sequences to train on, in file order.
+        recordings: the recording (or person, where recordings are unknown) of each sequence of the file.
+        batch_size: B, even.
+        rng: draws which neighbours pair, and the order.
+
+    Returns:
+        int64 `[steps, B]`; columns 2k and 2k + 1 are a pair.
+
+    Raises:
+        UserError: there is not one batch.
+    """
+    order = rows[np.argsort(recordings[rows], kind='stable')]
+    firsts = []
+    for part in np.split(order, np.flatnonzero(np.diff(recordings[order])) + 1):
+        part = part[int(rng.integers(2)) if len(part) > 2 else 0 :]
+        firsts.append(part[: len(part) // 2 * 2].reshape(-1, 2))
+    pairs = np.concatenate(firsts)
+    steps = 2 * len(pairs) // batch_size
+    if steps == 0:
+        raise UserError(
+            f'training needs at least one batch of {batch_size} sequences, neighbours in twos, found {2 * len(pairs)}: '
+            f'use --batch_size {max(2, 2 * len(pairs))} or less'
+        )
+    pairs = pairs[rng.permutation(len(pairs))]
+    return pairs.reshape(-1)[: steps * batch_size].reshape(steps, batch_size)
+
+
+@cache
+def modern_step(config: EncoderConfig, recipe: Recipe, manner: str, decayed: frozenset[str]) -> Callable:
+    """One update: `(state, inputs [B, T, J, 3], (labels, rate) ...) -> (state, TERMS)`.
+
+    The state is (parameters, AdamW's two moments, number of updates, the rate of each update of this epoch `[steps]`,
+    updates before this epoch).
+    """
+
+    decay = recipe.decay if recipe.has('decay') else 0.0
+
+    @backends.fused
+    def update(params, first, second, grads, number, rate):
+        return adamw_step(params, first, second, clipped(grads, recipe.clip), number, rate, decay, decayed)
+
+    def step(state, inputs, labels):
+        params, first, second, number, rates, before = state
+        rate = ops.take(rates, ops.cast(number - before, 'int32'))
+        number = number + 1
+        terms, grads = cost_and_gradients(config, recipe, manner, params, axis_major(inputs), labels, number)
+        return (*update(params, first, second, grads, number, rate), number, rates, before), terms
+
+    return step
+
+
+def fit(
+    config: EncoderConfig,
+    recipe: Recipe,
+    manner: str,
+    inputs: Callable,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    recordings: np.ndarray,
+    state: TrainingState,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    progress: str | None = None,
+) -> Iterator[TrainingState]:
+    """Trains encoders and recognition network together; yields the state after every epoch.
+
+    Args:
+        inputs: `(rows) -> [B, T, J, 3]`, the encoders' inputs of sequences.
+        labels: class indices `[N]`.
+        rows: sequences to train on.
+        recordings: see `paired_batches`.
+        state: where to go on from.
+        epochs: in all; the learning rate's course depends on it.
+        batch_size: B, even.
+        seed: of the batches.
+        progress: what the bar says; None shows none.
+
+    Yields:
+        The state, whose history has gained the means of `TERMS` over the epoch, the last rate, and `seconds`.
+
+    Raises:
+        NotFinite: a loss or a weight is NaN or infinite.
+    """
+    labels = np.ascontiguousarray(labels, np.int32)
+    decayed = frozenset(name for name, value in state.params.items() if name.endswith(('kernel', 'W1', 'W')))
+    step = modern_step(config, recipe, manner, decayed)
+    run = backends.current().epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
+    held = (state.params, state.first, state.second)
+    plan = [paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, k])) for k in range(epochs)]
+    total = sum(map(len, plan))
+    for epoch in range(state.epoch + 1, epochs + 1):
+        began, batches = time.perf_counter(), plan[epoch - 1]
+        done = sum(map(len, plan[: epoch - 1]))
+        schedule = recipe.has('schedule')
+        rates = np.array(
+            [
+                learning_rate(done + k + 1, total, recipe.rate, recipe.warm_up, schedule=schedule)
+                for k in range(len(batches))
+            ],
+            np.float32,
+        )
+        # One shape for all epochs, or the step would be compiled anew.
+        rates = np.pad(rates, (0, max(map(len, plan)) - len(rates)))
+        start = np.float32(done)
+        with tqdm(
+            total=len(batches),
+            desc=f'{progress} {epoch}/{epochs}',
+            unit='step',
+            leave=False,
+            disable=None if progress else True,
+        ) as bar:
+            (*held, _, _, _), terms = run((*held, start, rates, start), batches, bar.update)
+        _refuse_not_finite(epoch, terms, held[0])
+        line = {'epoch': epoch, **{name: float(value) for name, value in zip(COLUMNS, terms.mean(axis=0), strict=True)}}
+        line |= {'rate': float(rates[len(batches) - 1]), 'seconds': round(time.perf_counter() - began, 3)}
+        state = TrainingState(*held, done + len(batches), epoch, [*state.history, line])
+        yield state
+
+
+def _refuse_not_finite(epoch: int, terms: np.ndarray, params: dict) -> None:
+    bad = np.argwhere(~np.isfinite(terms))
+    if len(bad):
+        raise NotFinite(epoch, int(bad[0][0]) + 1, '', f'{TERMS[bad[0][1]]} loss')
+    if not all(np.isfinite(np.asarray(value)).all() for value in params.values()):
+        raise NotFinite(epoch, len(terms), '', 'weights')

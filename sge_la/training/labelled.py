@@ -1,0 +1,76 @@
+"""Training encoders with labels: the ablation's first row, and baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from sge_la import backends
+from sge_la.model import labelled_lstm, products
+from sge_la.model.adam import adam_step
+from sge_la.model.config import FLOAT32
+from sge_la.model.gait_encoder import axis_major
+from sge_la.runs.states import NotFinite, TrainingState
+from sge_la.training.epochs import LEARNING_RATE, encoder_batches
+
+
+@cache
+def _step(precision: str) -> Callable:
+    def step(state, inputs, labels):
+        params, first, second, number = state
+        number = number + 1
+        with products.precision(precision):
+            (loss, logits), grads = labelled_lstm.loss_and_gradients(params, axis_major(inputs), labels)
+        correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
+        updated = adam_step(params, first, second, grads, number, LEARNING_RATE)
+        return (*updated, number), ops.stack([loss, correct])
+
+    return step
+
+
+def fit_labelled(
+    skeletons: np.ndarray,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    state: TrainingState,
+    *,
+    epochs: int,
+    batch_size: int,
+    precision: str = FLOAT32,
+) -> Iterator[TrainingState]:
+    """Trains an LSTM with labels; yields the state after every epoch.
+
+    Args:
+        skeletons: float32 `[N, T, J, 3]`.
+        labels: class indices `[N]`.
+        rows: sequences to train on, in order; the last incomplete batch is dropped.
+        state: where to go on from.
+        epochs: in all.
+        batch_size: B.
+        precision: of the products, see `sge_la.model.products`.
+
+    Yields:
+        The state, whose history has gained `cross_entropy` and `accuracy` of the epoch's last batch, and `seconds`.
+
+    Raises:
+        NotFinite: a loss is NaN or infinite.
+    """
+    batches, labels = encoder_batches(rows, batch_size), np.ascontiguousarray(labels, np.int32)
+    run = backends.current().epoch_runner(_step(precision), lambda chosen: (skeletons[chosen], labels[chosen]))
+    held = (state.params, state.first, state.second, np.float32(state.step))
+    for epoch in range(state.epoch + 1, epochs + 1):
+        began = time.perf_counter()
+        with tqdm(total=len(batches), desc=f'encoder {epoch}/{epochs}', unit='step', leave=False, disable=None) as bar:
+            held, terms = run(held, batches, bar.update)
+        bad = np.flatnonzero(~np.isfinite(terms[:, 0]))
+        if len(bad):
+            raise NotFinite(epoch, int(bad[0]) + 1, '', 'cross-entropy loss')
+        line = {'epoch': epoch, 'cross_entropy': float(terms[-1, 0]), 'accuracy': float(terms[-1, 1])}
+        line['seconds'] = round(time.perf_counter() - began, 3)
+        state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
+        yield state
