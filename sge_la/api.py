@@ -41,11 +41,7 @@ _SIZES = (64, 512)
 
 
 def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'):
-    """The options of a trained run, from its folder.
-
-    Args:
-        run: name, or path, of the folder of its recognition network.
-        models_dir, data_dir: as `--models_dir` and `--data_dir`.
+    """The options of a trained run, from the folder of its recognition network (a name or a path).
 
     Raises:
         UserError: there is no such folder, or it does not say what it holds.
@@ -61,12 +57,7 @@ def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: s
 
 @dataclass(frozen=True)
 class GaitEncoder:
-    """The trained gait encoders of a run, x, y and z.
-
-    Attributes:
-        options: of the run.
-        sources: the encoders; three for rev_rec_plus.
-    """
+    """The trained gait encoders of a run, x, y and z (three sources for rev_rec_plus)."""
 
     options: EvaluateOptions
     sources: list[FeatureSource]
@@ -75,12 +66,7 @@ class GaitEncoder:
     def load(
         cls, run: str | Path, *, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'
     ) -> GaitEncoder:
-        """Loads the encoders that a recognition network was trained on.
-
-        Args:
-            run: name, or path, of the network's folder.
-            models_dir: where the encoders lie.
-            data_dir: where the data set lies; only needed for people's names.
+        """Loads the encoders that a recognition network (name or path of its folder) was trained on.
 
         Raises:
             UserError: a folder or checkpoint is missing or damaged.
@@ -101,13 +87,9 @@ class GaitEncoder:
         return self.sources[0].joints
 
     def encode(self, skeletons: np.ndarray) -> np.ndarray:
-        """CAGEs (or AGEs) of sequences.
+        """CAGEs (or AGEs) of sequences [N, T, J, 3], metres, joints in the order of the training data.
 
-        Args:
-            skeletons: `[N, T, J, 3]`, metres, joints in the order of the training data.
-
-        Returns:
-            float32 `[N, T, 768]`, x, y and z side by side; `[N, 1, 768]` of a run with `--frozen 1` or `--c_reid 1`.
+        Returns float32 [N, T, 768], x, y and z side by side; [N, 1, 768] of a run with `--frozen 1` or `--c_reid 1`.
 
         Raises:
             UserError: the shape does not fit, or a coordinate is not finite.
@@ -133,10 +115,8 @@ class GaitEncoder:
 class Answer:
     """A person that a recording may show.
 
-    Attributes:
-        person: the name where `prepare` kept one, else the label; the class number where the data set is missing.
-        score: the network's mean logit over the recording: higher is likelier; no probability.
-        votes: share of the recording's sequences whose best answer this is.
+    `person` is a name, else a label, else a class number; `score` the network's mean logit over the recording (higher
+    is likelier; no probability); `votes` the share of the recording's sequences whose best answer this is.
     """
 
     person: str | int
@@ -146,14 +126,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """A trained run: gait encoders, and the recognition network on them.
-
-    Attributes:
-        encoder: the encoders.
-        params: of the recognition network.
-        people: by class.
-        skeleton: the joints of the training data, or None where unknown.
-    """
+    """A trained run: gait encoders, and the recognition network on them; `people` by class."""
 
     encoder: GaitEncoder
     params: dict[str, np.ndarray]
@@ -174,11 +147,7 @@ class Recogniser:
         return cls(encoder, params, _people(files, params['Variable'].shape[0]), skeleton)
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
-        """Scores of sequences: float32 `[N, C]`, the mean of their frames' logits ('ap') or one answer each ('sc').
-
-        Args:
-            skeletons: as for `GaitEncoder.encode`.
-        """
+        """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
         wanted, cages = len(skeletons), self.encoder.encode(_filled_up(np.asarray(skeletons, np.float32)))
         count, each, width = cages.shape
         compiled = compiled_recogniser(self.encoder.options.precision)
@@ -190,15 +159,7 @@ class Recogniser:
         return answers.reshape(count, each, -1).mean(axis=1)[:wanted]
 
     def identify(self, skeletons: np.ndarray, top: int = 5) -> list[Answer]:
-        """Who walks in a recording.
-
-        Args:
-            skeletons: its sequences `[N, T, J, 3]`, N at least 1.
-            top: number of answers.
-
-        Returns:
-            The likeliest people, likeliest first.
-        """
+        """The `top` likeliest people of a recording, likeliest first, from its sequences [N, T, J, 3], N at least 1."""
         scores = self.scores(skeletons)
         mean = scores.mean(axis=0)
         votes = np.bincount(scores.argmax(axis=1), minlength=len(mean)) / len(scores)
@@ -236,18 +197,10 @@ def _people(files: DatasetFiles | None, classes: int) -> list[str | int]:
 
 
 def save_features(path: str | Path, encoder: GaitEncoder, splits: dict) -> None:
-    """Writes the CAGEs of whole sets into one `.npz`, block by block.
+    """Writes the CAGEs of whole sets into one `.npz`, block by block, whole or not at all.
 
-    For each set: `<set>_cages` float32 `[N, T, 768]`, `<set>_labels` int64 `[N]` (−1 for nobody) and, where they are
-    known, `<set>_recordings` int64 `[N]`; sequences in file order.
-
-    Args:
-        path: the file.
-        encoder: makes the CAGEs.
-        splits: the sets by name, each a `sge_la.data.Split`.
-
-    Raises:
-        UserError: the file cannot be written.
+    For each set: `<set>_cages` float32 [N, T, 768], `<set>_labels` int64 [N] (−1 for nobody) and, where they are known,
+    `<set>_recordings` int64 [N]; sequences in file order.
     """
     with replacing(path) as file, zipfile.ZipFile(file, 'w', allowZip64=True) as archive:
         for name, split in splits.items():

@@ -36,16 +36,9 @@ def export(
     models_dir: str | Path = 'Models',
     data_dir: str | Path = 'Datasets',
 ) -> float:
-    """Writes a run as a model of its own, whole or not at all.
+    """Writes a run as a model of its own, whole or not at all, into a new folder (SavedModel) or file (ONNX).
 
-    Args:
-        run: name, or path, of the folder of a recognition network.
-        output: the SavedModel's folder, or the ONNX file; must not exist.
-        format: one of `FORMATS`.
-        models_dir, data_dir: as of train.py.
-
-    Returns:
-        The largest difference between its answers and ours, relative to the largest answer.
+    Returns the largest difference between its answers and ours, relative to the largest answer.
 
     Raises:
         UserError: the run is missing or cannot be exported, the place is taken, or the answers differ.
@@ -83,11 +76,7 @@ def export(
 
 
 def check_wish(output: Path, format: str) -> None:
-    """Refuses what cannot be had, before anything is loaded.
-
-    Raises:
-        UserError: the place is taken, a file's name does not fit, or packages are missing.
-    """
+    """Refuses what cannot be had before anything is loaded: a taken place, an unfit name, missing packages."""
     if output.exists():
         raise UserError(f'--output {output} exists already: choose another place')
     if format == 'onnx':

@@ -32,16 +32,10 @@ def identify(
     data_dir: str | Path = 'Datasets',
     top: int = 5,
 ) -> list[Answer]:
-    """Who walks in a recording.
+    """Who walks in a recording: its likeliest people, likeliest first.
 
-    Args:
-        frames: `[F, J, 3]`, metres, joints in the order of the training data; at least T frames.
-        run: a loaded `Recogniser`, or name or path of the folder of a trained recognition network.
-        models_dir, data_dir: as `--models_dir` and `--data_dir` of train.py.
-        top: number of answers.
-
-    Returns:
-        The likeliest people, likeliest first: person, score (mean logit), votes (share of sequences).
+    `frames` are [F, J, 3], metres, joints in the order of the training data, at least T of them; `run` is a loaded
+    `Recogniser`, or name or path of the folder of a recognition network.
 
     Raises:
         UserError: the run is missing, or the recording does not fit it.
@@ -74,14 +68,10 @@ def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where:
 
 
 def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a recording: float32 `[F, J, 3]` in the order of `skeleton`, and its frame numbers or None.
-
-    Args:
-        path: a `.csv`, `.npy`, or `.txt` file of KGBD.
-        skeleton: joints that the model was trained on; None: unknown, and only `.npy` can be read.
+    """Reads a .csv, .npy or (KGBD) .txt file: float32 [F, J, 3] in the order of `skeleton`, and frame numbers or None.
 
     Raises:
-        UserError: it is missing, damaged, or does not fit.
+        UserError: it is missing, damaged, or does not fit; without a skeleton only .npy can be read.
     """
     from sge_la.data.raw import kgbd, own
     from sge_la.data.raw.recording import RawRecording

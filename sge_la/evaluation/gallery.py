@@ -1,8 +1,8 @@
 """Gallery and probe: who walks is told by the nearest encodings of a gallery, without a recognition network.
 
-This is the protocol of the later papers on the same data sets (SPC-MGR and after): mAP, Rank-1, Rank-5, Rank-10. Their
-pairs: BIWI Walking → Still and back, IAS A → B and back, KGBD and KS20 probe → gallery. Where a data set has no gallery
-of its own (layouts 1 and 2 but for IAS), the training set is the gallery; numbers are then no repetition of theirs.
+The protocol of the later papers on the same data sets (SPC-MGR and after): mAP, Rank-1, Rank-5, Rank-10. Their pairs:
+BIWI Walking → Still and back, IAS A → B and back, KGBD and KS20 probe → gallery. Where a data set has no gallery of its
+own (layouts 1 and 2 but for IAS), the training set is the gallery; numbers are then no repetition of theirs.
 """
 
 from __future__ import annotations
@@ -35,14 +35,10 @@ SEQUENCES_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Side:
-    """The probes, or the gallery.
+    """The probes, or the gallery: a set's name, features float32 [N, D] and identities int64 [N].
 
-    Attributes:
-        name: of the set: 'train' or a test set's.
-        features: float32 `[N, D]`, one vector a sequence or a recording.
-        labels: int64 `[N]`, identities.
-        recordings: int64 `[N]`, numbered alike on both sides, or None where unknown.
-        numbers: int64 `[N]`, the sequence in its set; None for pooled recordings.
+    `recordings` int64 [N] are numbered alike on both sides, None where unknown; `numbers` int64 [N] are the sequences
+    in their set, None for pooled recordings.
     """
 
     name: str
@@ -63,10 +59,6 @@ def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | Non
     """The (probe, gallery) pairs of sets that are matched.
 
     Two test sets match each other (`probe` and `gallery` only this way round); a single one matches the training set.
-
-    Args:
-        names: the test sets that are there.
-        probe, gallery: what the user asked for: a test set or 'train', or None.
 
     Raises:
         UserError: a set that is not there was asked for.
@@ -89,17 +81,9 @@ def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | Non
 def sequence_features(
     sources: list[FeatureSource], skeletons: np.ndarray, rows: np.ndarray, manner: str, *, seed: int = 0
 ) -> np.ndarray:
-    """One vector for each sequence, in bounded memory.
+    """One vector for each sequence of `rows`, in bounded memory: float32 [len(rows), D].
 
-    Args:
-        sources: the encoders, side by side in the columns.
-        skeletons: float32 `[N, T, J, 3]`.
-        rows: the sequences.
-        manner: 'ap': the mean of the T frames' CAGEs; 'sc': all of them joined.
-        seed: of the frame orders of 'sorting'.
-
-    Returns:
-        float32 `[len(rows), D]`, D = 3U (times the number of sources), with 'sc' T·3U.
+    D is 3U times the number of encoders: the mean of the T frames' CAGEs ('ap'), or T·3U of them, joined ('sc').
     """
     each, width = feature_shape(sources, manner)
     out = np.empty((len(rows), width), np.float32)
@@ -116,10 +100,7 @@ def sequence_features(
 def make_side(
     name: str, split: Split, sources: list[FeatureSource], manner: str, *, level: str = 'sequence', seed: int = 0
 ) -> Side:
-    """Encodes all sequences of a set that belong to an identity.
-
-    Args:
-        level: 'sequence', or 'recording': the mean over the sequences of each recording.
+    """Encodes all sequences of a set that belong to an identity; `level` 'recording' takes means of each recording.
 
     Raises:
         UserError: 'recording', but the recordings are not known.
@@ -139,14 +120,7 @@ def make_side(
 
 @dataclass(frozen=True)
 class Matched:
-    """A matching, its intervals, and how it was made.
-
-    Attributes:
-        result: the ranking's scores.
-        intervals: of 'mAP', 'rank1', ..., 'mINP'.
-        resampled: 'recordings' or 'people': what the intervals resample.
-        excluded: a sentence on what was left out of a probe's gallery.
-    """
+    """A matching, its intervals by metric, what they resample ('recordings' or 'people'), what is left out."""
 
     result: MatchResult
     intervals: Mapping[str, Interval]
@@ -216,8 +190,7 @@ def lines(probe: Side, gallery: Side, matched: Matched) -> Iterator[str]:
 def run_gallery(options) -> dict:
     """A whole run of `evaluate.py --protocol gallery`: encodes, matches, prints, and keeps the scores.
 
-    Returns:
-        What was printed, by pair of sets.
+    Returns what was printed, by pair of sets.
     """
     environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
     place = options.dataset, options.length, options.data_dir

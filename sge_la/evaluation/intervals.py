@@ -1,9 +1,8 @@
 """How sure a number is: bootstrap intervals over recordings, votes of whole recordings, repeated runs.
 
-Sequences of one recording are alike, so that they are no independent observations: whole recordings (or people, where
-recordings are unknown) are drawn with replacement, never single sequences. Intervals are percentile intervals. They
-tell how far the test set's make-up moves a number of the given model; what another seed of the training would give is
-`summarise_runs`.
+Sequences of one recording are alike and no independent observations: whole recordings (or people, where recordings are
+unknown) are drawn with replacement, never single sequences. Percentile intervals; they tell how far the make-up of the
+test set moves a number of the given model. What another seed of the training would give is `summarise_runs`.
 """
 
 from __future__ import annotations
@@ -22,14 +21,9 @@ _GROUPS_IN_BLOCK = 64
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric and its bootstrap interval.
+    """A metric on the test set itself, and the ends between which a share `level` of the resamples lies.
 
-    Attributes:
-        value: the metric on the test set itself.
-        low: lower end; nan with fewer than two groups, where nothing can be resampled.
-        high: upper end.
-        level: share of resamples between the ends.
-        num_groups: recordings or people that were resampled.
+    The ends are nan with fewer than two groups (recordings or people), where nothing can be resampled.
     """
 
     value: float
@@ -44,14 +38,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A metric over repeated runs.
+    """A metric over runs: mean, sample standard deviation (n − 1), ends of the t interval of the mean.
 
-    Attributes:
-        mean: the mean.
-        sd: sample standard deviation (n - 1); nan for a single run.
-        low: lower end of the t interval of the mean, which takes runs as normally distributed; nan for a single run.
-        high: upper end.
-        num_runs: n.
+    All but the mean are nan for a single run.
     """
 
     mean: float
@@ -69,12 +58,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Interval of a mean over sequences, e.g. of Rank-n hits or of average precisions.
 
-    Args:
-        values: numbers or booleans [S], one a sequence.
-        groups: integers [S], the recording (or person) of each.
-        repeats: number of resamples.
-        seed: equal seeds draw equal resamples, for every metric of the same groups.
-        level: share of resamples inside the interval.
+    `values` are numbers or booleans [S], `groups` integers [S], the recording (or person) of each. Equal seeds draw
+    equal resamples, for every metric of the same groups.
     """
     values = np.asarray(values, np.float64)
     codes, counts = _group_codes(groups, len(values))
@@ -92,19 +77,11 @@ def bootstrap_nauc(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Interval of nAUC, exactly what `metrics.nauc` gives for every resample.
+    """Interval of nAUC, exactly what `metrics.nauc` gives for every resample of scores [S, C].
 
     nAUC counts pairs of a right and a wrong score. Their wins are counted once for each pair of groups (i, j), right
     score from i, wrong score from j; a resample in which group g occurs w_g times has Σ w_i W_ij w_j wins. No score is
     sorted again.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-        groups: integers [S].
-        repeats: number of resamples.
-        seed: as in `bootstrap_interval`.
-        level: as in `bootstrap_interval`.
     """
     value = nauc(scores, labels)
     codes, counts = _group_codes(groups, len(labels))
@@ -129,17 +106,7 @@ def bootstrap_evaluation(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Intervals of 'rank1', 'rank5' (those of `ranks`) and 'nauc' of a recognition network's scores.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-        groups: integers [S], the recording (or person) of each sequence.
-        ranks: the n of the Rank-n that are wanted.
-        repeats: number of resamples.
-        seed: as in `bootstrap_interval`.
-        level: as in `bootstrap_interval`.
-    """
+    """Intervals of 'rank1', 'rank5' (those of `ranks`) and 'nauc' of scores [S, C]; see `bootstrap_interval`."""
     options = {'repeats': repeats, 'seed': seed, 'level': level}
     places = label_ranks(scores, labels)
     intervals = {f'rank{n}': bootstrap_interval(places < n, groups, **options) for n in ranks}
@@ -158,13 +125,7 @@ def bootstrap_match(
 ) -> dict[str, Interval]:
     """Intervals of 'rank1', ..., 'mAP' and 'mINP' of a matching; probes are resampled, the gallery stays.
 
-    Args:
-        result: what `matching.match` gave.
-        probe_groups: integers [P], the recording (or person) of each probe, those without a right entry included.
-        ranks: the n of the Rank-n that are wanted.
-        repeats: number of resamples.
-        seed: as in `bootstrap_interval`.
-        level: as in `bootstrap_interval`.
+    `probe_groups` are integers [P], the recording (or person) of each probe, those without a right entry included.
     """
     groups = np.asarray(probe_groups)[result.probes]
     values = {f'rank{n}': result.first_rank <= n for n in ranks}
@@ -190,12 +151,7 @@ def recording_votes(
 
 
 def summarise_runs(runs: Sequence[Mapping[str, float]], *, level: float = 0.95) -> dict[str, RunSummary]:
-    """Mean, standard deviation and interval of each metric over runs with different seeds.
-
-    Args:
-        runs: for each run its metrics by name; a metric that some run lacks is left out.
-        level: level of the t interval of the mean.
-    """
+    """Mean, standard deviation and t interval of each metric over runs; a metric that some run lacks is left out."""
     if not runs:
         raise ValueError('at least one run is needed')
     names = [name for name in runs[0] if all(name in run for run in runs)]
@@ -216,11 +172,11 @@ def _summarise(values: np.ndarray, level: float) -> RunSummary:
 def _doubled_wins(
     scores: np.ndarray, labels: np.ndarray, codes: np.ndarray, num_groups: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields `(first, float64 [groups, b])`: twice the wins of each group's right scores over b groups' wrong ones.
+    """Yields (first, float64 [groups, b]): twice the wins of each group's right scores over b groups' wrong ones.
 
-    A wrong score x loses to the right scores above it and half to equal ones; with the right scores sorted, one half
-    is lost to all from the first >= x on and one half to all from the first > x on. Counting these two places for
-    each x and summing up from below gives what each right score wins.
+    A wrong score x loses to the right scores above it, and half to equal ones. With the right scores sorted, one half
+    is lost to all from the first ≥ x on, and one half to all from the first > x on. Counting these two places for each
+    x and summing up from below gives what each right score wins.
     """
     by_group = np.argsort(codes, kind='stable')
     scores, labels, codes = scores[by_group], labels[by_group], codes[by_group]

@@ -1,7 +1,7 @@
 """Gallery and probe: who in the gallery is nearest to each probe, without a classifier.
 
-Features are compared by distance alone. P probes (queries) and G gallery entries have D values each. Distances are
-computed in float64 and in blocks, so that neither the P·G distances nor a float64 copy of the gallery is held at once.
+P probes (queries) and G gallery entries have D values each. Distances are computed in float64 and in blocks, so that
+neither the P·G distances nor a float64 copy of the gallery is held at once.
 """
 
 from __future__ import annotations
@@ -21,16 +21,11 @@ BLOCK_BYTES = 256 * 2**20
 class MatchResult:
     """What matching found; Q is the number of probes that have a right gallery entry.
 
-    Attributes:
-        rank_n: float64 [num_ranks], share of the Q probes with a right entry among the n nearest, n = 1 first (CMC).
-        mean_ap: mAP, the mean of `average_precision`.
-        mean_inp: mINP, the mean of `inverse_negative_penalty`.
-        probes: int64 [Q], the rows of `probe` that were scored.
-        first_rank: int64 [Q], place of the nearest right entry, from 1.
-        average_precision: float64 [Q], mean over the right entries k = 1, 2, ... of k / (place of the k-th).
-        inverse_negative_penalty: float64 [Q], number of right entries / place of the last one (1 when no wrong entry
-            is nearer than any right one; Ye et al., "Deep learning for person re-identification", TPAMI 2021).
-        num_skipped: probes without a right gallery entry; they count nowhere.
+    `rank_n` float64 [num_ranks] is the CMC: the share of the Q probes with a right entry among the n nearest. `mean_ap`
+    (mAP) and `mean_inp` (mINP) are means of the arrays below. `probes` int64 [Q] are the rows that were scored,
+    `num_skipped` those without a right entry. `first_rank` int64 [Q] is the place of the nearest right entry, from 1.
+    `average_precision` float64 [Q] is the mean of k / (place of the k-th right entry); `inverse_negative_penalty`
+    float64 [Q] the number of right entries / place of the last one (Ye et al., TPAMI 2021).
     """
 
     rank_n: np.ndarray
@@ -60,27 +55,13 @@ def match(
 ) -> MatchResult:
     """Ranks the gallery for every probe and scores the ranking.
 
-    Left out of a probe's gallery are entries of the same identity that are from the same recording (`*_groups`) or
-    are the same sequence (`*_items`): they match by what the sensor saw, not by who walks. Leaving out by sequence
-    number instead of by place in the ranking keeps probes right that are not their own nearest entry.
+    Left out of a probe's gallery are entries of the same identity from the same recording (`*_groups`, integers) or of
+    the same sequence (`*_items`): they match by what the sensor saw, not by who walks. Each pair is given for both
+    sides or for neither. Equal distances count against the probe, so that the result depends neither on the gallery's
+    order nor on luck, and features that are all equal score lowest.
 
-    Equal distances count against the probe: a wrong entry at the same distance is taken to be nearer. The result then
-    depends neither on the order of the gallery nor on luck, and features that are all equal score lowest.
-
-    Args:
-        probe: float [P, D].
-        gallery: float [G, D].
-        probe_labels: integers [P], identities.
-        gallery_labels: integers [G].
-        metric: 'euclidean' or 'cosine' (1 - cosine; a vector of zeros is at distance 1 from all).
-        probe_groups: integers [P], the recording of each probe, or None. The same number must mean the same recording
-            in both arrays (at least within an identity).
-        gallery_groups: integers [G]; both or neither.
-        probe_items: integers [P], the number of each sequence, or None: for probes that are in the gallery too.
-        gallery_items: integers [G]; both or neither.
-        num_ranks: length of `rank_n`.
-        block_bytes: upper bound, about, of the memory for distances.
-        show_progress: shows a bar on a terminal.
+    `probe` is float [P, D], `gallery` float [G, D]; `metric` 'euclidean' or 'cosine' (1 − cosine; a vector of zeros is
+    at distance 1 from all); `block_bytes` bounds the memory for distances, about.
 
     Raises:
         UserError: nothing to match, no probe has a right gallery entry, or a feature is not finite.
@@ -138,21 +119,8 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest gallery entries of each probe, nearest first; equal distances in the order of the gallery.
 
-    Args:
-        probe: float [P, D].
-        gallery: float [G, D].
-        k: number of entries wanted; all G if there are fewer.
-        metric: as in `match`.
-        probe_groups: integers [P]: entries of the same group are put behind all others, at infinite distance.
-        gallery_groups: integers [G]; both or neither.
-        block_bytes: as in `match`.
-        show_progress: as in `match`.
-
-    Returns:
-        `(entries, distances)`, int64 [P, k] and float64 [P, k].
-
-    Raises:
-        UserError: nothing to match, or a feature is not finite.
+    Entries of a probe's own group are put behind all others, at infinite distance. Arguments and errors as of `match`.
+    Returns (entries, distances), int64 and float64 [P, min(k, G)].
     """
     keys = _checked_keys(probe, gallery, probe_groups, gallery_groups, 'groups')
     k = min(k, len(gallery))
@@ -213,14 +181,8 @@ def pool_recordings(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means of all sequences of a recording: one row for each (recording, identity).
 
-    Args:
-        features: float [N, D], features or scores of sequences.
-        labels: integers [N].
-        recordings: integers [N].
-
-    Returns:
-        `(means, labels, recordings)`: [K, D] in the features' type (summed in float64), int64 [K] and int64 [K],
-        sorted by recording, then label.
+    Returns (means, labels, recordings), [K, D] in the features' type (summed in float64), int64 [K] and int64 [K],
+    sorted by recording, then label.
     """
     if not len(features) == len(labels) == len(recordings):
         raise ValueError(f'lengths must agree, received {len(features)}, {len(labels)} and {len(recordings)}')
@@ -234,10 +196,8 @@ def pool_recordings(
 def _score_ranking(nearness: np.ndarray, same_identity: np.ndarray, right: np.ndarray) -> tuple[int, float, float]:
     """First place, average precision and inverse negative penalty of one probe.
 
-    Args:
-        nearness: float64 [G], distances.
-        same_identity: rows of the probe's identity, those left out included.
-        right: rows of them that count.
+    `nearness` float64 [G] are distances, `same_identity` the rows of the probe's identity, `right` those of them that
+    count.
     """
     # Wrong entries up to a right one's distance = all entries up to it less those of the identity.
     right_distances = np.sort(nearness[right])

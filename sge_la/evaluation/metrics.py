@@ -1,7 +1,7 @@
 """Rank-n, nAUC and the confusion matrix, from the recognition network's logits.
 
-Everything here takes arrays and returns arrays. C identities are the columns of `scores`; label c means column c.
-The rules for incomplete batches and windows are the original's; `drop_incomplete=False` leaves nothing whole out.
+C identities are the columns of `scores`; label c means column c. The rules for incomplete batches and windows are the
+original's; `drop_incomplete=False` leaves nothing whole out.
 """
 
 from __future__ import annotations
@@ -20,16 +20,8 @@ COLLAPSE_TOLERANCE = 1e-6
 class SequenceScores:
     """One row of scores for each test sequence, and what was left out on the way.
 
-    Attributes:
-        scores: float [S, C], mean raw logits of the sequence (no softmax).
-        labels: int64 [S], the true class.
-        windows: int64 [S], which window (of the windows in file order) each row is: `recordings[windows]` and the like.
-        num_rows: rows that came in.
-        num_dropped_rows: rows beyond the last whole batch (0 with `drop_incomplete=False`).
-        num_incomplete_rows: rows of the last window when it has fewer than T.
-        num_mixed: windows left out because their rows have more than one label.
-        original_rank_divisor: what the original divides its Rank-n hits by: S, but the batch size for `sc` with fewer
-            rows than a batch.
+    `windows` says which window, in file order, each row is: `recordings[windows]` and the like. The original divides
+    its Rank-n hits by `original_rank_divisor`: S, but the batch size for `sc` with fewer rows than a batch.
     """
 
     scores: np.ndarray
@@ -46,16 +38,9 @@ class SequenceScores:
 class Evaluation:
     """The metrics of one test set.
 
-    Attributes:
-        rank_n: float64 [C], share of sequences whose label is among the n largest scores, n = 1 .. C.
-        rank1: share of sequences whose largest score is their label's. Equal to `rank_n[0]` unless another divisor
-            was asked for.
-        nauc: area under the micro-averaged ROC curve; nan with a single class, where it is undefined.
-        confusion: int64 [K, K], rows are true classes, columns predicted ones.
-        classes: int64 [K], the class of each row and column of `confusion`.
-        num_sequences: S.
-        num_classes: C.
-        is_collapsed: the scores do not depend on the sequence, see `is_collapsed`.
+    `rank_n` float64 [C] is the share of sequences whose label is among the n largest scores; `rank1` equals `rank_n[0]`
+    unless another divisor was asked for. `nauc` is nan with a single class. `confusion` int64 [K, K] has true classes
+    in rows, predicted ones in columns, and `classes` int64 [K] are theirs.
     """
 
     rank_n: np.ndarray
@@ -80,16 +65,15 @@ def sequence_scores(
 ) -> SequenceScores:
     """Gathers the logits of rows (frames, or joined vectors) into one score vector for each sequence.
 
-    The original scores rows in batches and forgets those beyond the last whole batch, unless there are fewer rows
-    than one batch. What is left is cut into windows of T rows from row 0 on; an incomplete last window is dropped and
-    a window of mixed labels is skipped. A window's score is the mean of its raw logits in the logits' own precision
-    (float32), which reproduces the original's numbers.
+    The original scores rows in batches and forgets those beyond the last whole batch, unless there are fewer rows than
+    one batch. What is left is cut into windows of T rows; an incomplete last window is dropped and a window of mixed
+    labels skipped. A window's score is the mean of its raw logits in their own precision (float32), which reproduces
+    the original's numbers.
 
     Args:
-        logits: float [R, C].
-        labels: integers [R], from 0 to C - 1.
-        length: T, rows in a sequence. Not used with `sc`, where each row is a sequence.
-        manner: 'ap' (a row is a frame) or 'sc' (a row is a sequence).
+        logits, labels: float [R, C], and integers [R] from 0 to C − 1.
+        length: T, rows in a sequence; with `sc` each row is a sequence.
+        manner: 'ap' (a row is a frame) or 'sc'.
         batch_size: rows in a scoring batch, 128 in the original (1280 in its CASIA-B script).
         drop_incomplete: False keeps the rows beyond the last whole batch.
         fill_batch: copies of row 0 fill up fewer rows than a batch, and are scored (the original's CASIA-B script).
@@ -138,16 +122,9 @@ def sequence_scores(
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Counts the classes that are ahead of the right one; 0 means that the right one is first.
+    """How many classes are ahead of the right one, int64 [S]; 0 means that the right one is first.
 
     Equal scores count for the lower class index, so that rank 0 is exactly where `argmax` is right.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-
-    Returns:
-        int64 [S], from 0 to C - 1.
     """
     scores, labels = _checked(scores, labels)
     own = scores[np.arange(len(labels)), labels][:, None]
@@ -156,19 +133,10 @@ def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def rank_n(scores: np.ndarray, labels: np.ndarray, *, divisor: int | None = None) -> np.ndarray:
-    """Share of sequences whose label is among the n largest scores, for every n (the CMC curve).
+    """Share of sequences whose label is among the n largest scores, float64 [C] from n = 1 on (the CMC curve).
 
-    The original picks the n largest by `argpartition`, whose choice among equal scores changes with NumPy's version
-    and with n; here they count for the lower class index.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-        divisor: number that the hits are divided by, S if None. The original divides by 128 for `sc` with fewer than
-            128 rows (`SequenceScores.original_rank_divisor`).
-
-    Returns:
-        float64 [C], the value for n = 1 first; nan without sequences.
+    The original picks the n largest by `argpartition`, whose choice among equal scores changes with NumPy's version and
+    with n; here they count for the lower class index. Hits are divided by `divisor`, S if None; nan without sequences.
     """
     hits = np.cumsum(np.bincount(label_ranks(scores, labels), minlength=np.shape(scores)[1]))
     divisor = len(labels) if divisor is None else divisor
@@ -178,17 +146,9 @@ def rank_n(scores: np.ndarray, labels: np.ndarray, *, divisor: int | None = None
 def nauc(scores: np.ndarray, labels: np.ndarray) -> float:
     """Area under the micro-averaged ROC curve: all S·C scores pooled, against one-hot labels.
 
-    It is the chance that a (sequence, right class) score is above a (sequence, wrong class) score of any two
-    sequences, equal scores counting one half. Counts are whole numbers, so that the result is exact but for the last
-    division. A class without a test sequence still gives S wrong scores; one sequence suffices.
-
-    Args:
-        scores: float [S, C], raw means of logits. Softmax would change the result, since scores of different
-            sequences are compared.
-        labels: integers [S].
-
-    Returns:
-        The area; nan where it is undefined: a single class (no wrong score), or no sequence.
+    The chance that the score of a (sequence, right class) is above that of a (sequence, wrong class), equal scores
+    counting one half; sequences may differ, so softmax would change it. Counts are whole numbers: exact but for the
+    last division. nan where it is undefined: a single class, or no sequence.
     """
     scores, labels = _checked(scores, labels)
     num_sequences, num_classes = scores.shape
@@ -204,15 +164,9 @@ def nauc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts how often each true class was taken for each other one.
+    """How often each true class was taken for each other one: (int64 [K, K], int64 [K] classes, sorted).
 
-    Args:
-        predicted: integers [S].
-        labels: integers [S].
-
-    Returns:
-        `(confusion, classes)`: int64 [K, K], rows true, columns predicted, and int64 [K], the classes that occur on
-        either side, sorted. Classes that occur on neither have no row, as in the original.
+    Rows are true, columns predicted; classes that occur on neither side have no row, as in the original.
     """
     labels = np.asarray(labels)
     classes, codes = np.unique(np.concatenate([labels, predicted]).astype(np.int64), return_inverse=True)
@@ -224,9 +178,6 @@ def is_collapsed(scores: np.ndarray) -> bool:
     """Whether the scores say nothing: every sequence has the same ones, or no sequence prefers a class.
 
     Such a model still has a Rank-1, that of the class it always answers; whoever prints it should say so.
-
-    Args:
-        scores: float [S, C].
     """
     scores = np.asarray(scores)
     if scores.size == 0:
@@ -238,12 +189,7 @@ def is_collapsed(scores: np.ndarray) -> bool:
 
 
 def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int | None = None) -> Evaluation:
-    """Computes every metric of one test set.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S], from 0 to C - 1.
-        rank_divisor: what Rank-n hits are divided by, see `rank_n`; Rank-1 is always a share of the S sequences.
+    """Every metric of one test set, of scores [S, C] and labels [S]; `rank_divisor` as in `rank_n`.
 
     Raises:
         UserError: no sequence, or a score that is not finite.
@@ -274,12 +220,9 @@ def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int
 def original_lines(evaluation: Evaluation, *, rows_apart: bool = False) -> str:
     """The four `###` results as the original prints them, without a final line break.
 
-    Scripts parse these lines, so spelling, trailing spaces, NumPy's layout of the matrix (`...` above 1000 entries)
-    and plain numbers in the dictionary are all kept; the caller's `numpy.set_printoptions` has no say.
-
-    Args:
-        evaluation: what is printed.
-        rows_apart: the confusion matrix row by row, without outer brackets, as the original's CASIA-B script has it.
+    Scripts parse these lines, so spelling, trailing spaces, NumPy's layout of the matrix (`...` above 1000 entries) and
+    plain numbers in the dictionary are kept, whatever `numpy.set_printoptions` says. `rows_apart` prints the matrix row
+    by row, without outer brackets, as the original's CASIA-B script does.
     """
     with np.printoptions(formatter=None, legacy=False):
         parts = evaluation.confusion if rows_apart else [evaluation.confusion]

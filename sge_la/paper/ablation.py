@@ -17,11 +17,6 @@ Rows that differ in their features alone share an encoder; what is trained alrea
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command.
-
-    Raises:
-        UserError: an unknown row or flag, or whatever training refuses.
-    """
     rows, flags = _rows_and_flags(argv)
     every = [parse_train([*flags, '--ablation', name]) for name in rows]
     if every[0].runs > 1:
@@ -53,12 +48,7 @@ def _rows_and_flags(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
 
 
 def table(dataset: str, found: Mapping[str, Mapping[str, dict]]) -> list[str]:
-    """The lines of the table.
-
-    Args:
-        dataset: the name; the paper has BIWI alone.
-        found: row → test set → scores as `run_training` returns them.
-    """
+    """The lines of the table; `found` is row → test set → scores as `run_training` returns them."""
     width = max(map(len, ROWS))
     lines = [f'\n### Ablation on {dataset}, in percent; the paper has BIWI, 400 and 300 epochs']
     lines.append(f'{"":{width}}  {"best epoch":>15}  {"last epoch":>15}  {"paper":>15}')

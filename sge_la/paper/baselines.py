@@ -86,15 +86,7 @@ DESCRIPTORS: dict[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
 
 
 def descriptor(skeletons: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
-    """Describes each sequence by a vector.
-
-    Args:
-        skeletons: float32 [N, T, J, 3], metres.
-        skeleton: the joints' names and bones.
-        name: a key of `DESCRIPTORS`.
-
-    Returns:
-        float32 [N, D].
+    """Describes each sequence [N, T, J, 3] (metres) by a vector: float32 [N, D]; `name` is a key of `DESCRIPTORS`.
 
     Raises:
         UserError: unknown name, or a joint that the skeleton lacks.
@@ -107,12 +99,7 @@ def descriptor(skeletons: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarr
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brings each value to mean 0 and deviation 1 over the training vectors, so that metres and ratios compare.
 
-    Args:
-        train: float [N, D].
-        test: float [S, D].
-
-    Returns:
-        Both, float32. A value that is constant in training is only shifted.
+    Both float32; a value that is constant in training is only shifted.
     """
     mean, deviation = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1
@@ -129,19 +116,9 @@ def nearest_neighbour_scores(
     block_bytes: int = BLOCK_BYTES,
     show_progress: bool = False,
 ) -> np.ndarray:
-    """Scores each class by its nearest training vector; the best score is the answer of the nearest neighbour.
+    """Scores each class by its nearest training vector: float32 [S, C], minus the distance.
 
-    Args:
-        train: float [N, D].
-        train_labels: integers [N], each of 0 to C - 1 at least once.
-        test: float [S, D].
-        num_classes: C.
-        metric: 'euclidean' or 'cosine'.
-        block_bytes: upper bound, about, of the memory for distances.
-        show_progress: shows a bar on a terminal.
-
-    Returns:
-        float32 [S, C], minus the distance to the class' nearest training vector.
+    The best score is the answer of the nearest neighbour. Each label of 0 to C − 1 must occur in training.
     """
     order = np.argsort(train_labels, kind='stable')
     classes, starts = np.unique(np.asarray(train_labels)[order], return_index=True)
@@ -165,24 +142,12 @@ def adaboost_scores(
     learning_rate: float = 0.3,
     seed: int = 0,
 ) -> np.ndarray:
-    """Scores of AdaBoost over decision trees (scikit-learn's multi-class SAMME).
+    """Scores [S, C] of AdaBoost over decision trees (scikit-learn's multi-class SAMME): its decision function.
 
-    Boosting needs trees that beat chance among C classes and still err: trees are deep enough to tell all classes
-    apart, choose each split among a random √D of the values, and keep 5 vectors in a leaf. Every node of a tree holds C
-    values, so that memory grows with N·C·rounds: about 2 GB for KGBD's 63,515 sequences of 164 people.
-
-    Args:
-        train: float [N, D].
-        train_labels: integers [N], each of 0 to C - 1 at least once.
-        test: float [S, D].
-        num_classes: C.
-        rounds: number of trees.
-        depth: of each tree; None takes ⌈log2 C⌉ + 10.
-        learning_rate: weight of each tree.
-        seed: of the trees.
-
-    Returns:
-        float32 [S, C], the decision function; with two classes, minus and plus that of scikit-learn.
+    Boosting needs trees that beat chance among C classes and still err: trees are deep enough to tell all classes apart
+    (`depth` None: ⌈log2 C⌉ + 10), choose each split among a random √D of the values, and keep 5 vectors in a leaf.
+    Every node holds C values, so that memory grows with N·C·rounds: about 2 GB for KGBD's 63,515 sequences of 164
+    people.
     """
     import inspect
 

@@ -44,12 +44,7 @@ ALL_SEQUENCES = 'CAGEs, the same with nothing dropped'
 def train_views(single: Sequence, raw: Dataset) -> dict:
     """CVE: trains and scores one view after the other, and prints the table.
 
-    Args:
-        single: resolved TrainOptions, one view each.
-        raw: the data of the first one.
-
-    Returns:
-        View → row of the table → Rank-1.
+    `raw` is the data of the first view. Returns view → row of the table → Rank-1.
     """
     found = {}
     for case in single:
@@ -64,11 +59,7 @@ def train_views(single: Sequence, raw: Dataset) -> dict:
 
 
 def evaluate_views(single: Sequence) -> dict:
-    """CVE: scores the trained networks; a table has a column for each view that has one.
-
-    Raises:
-        UserError: there is no network.
-    """
+    """CVE: scores the trained networks; a table has a column for each view that has one."""
     trained = [case for case in single if checkpoints.has_checkpoint(folder_of(case))]
     found = {}
     for case in trained or single[:1]:
@@ -105,15 +96,7 @@ def network_scores(scored: dict, options) -> dict[str, float]:
 
 
 def train_conditions(options, raw: Dataset) -> dict:
-    """CME: trains the encoders, then matches.
-
-    Args:
-        options: resolved TrainOptions, of one pair of conditions or of all.
-        raw: their data.
-
-    Returns:
-        Probe type → row of the table → Rank-1.
-    """
+    """CME: trains the encoders, then matches; returns probe type → row of the table → Rank-1."""
     dataset = normalised(raw, options)
     _, _, jobs = train_encoders(options, dataset)
     return _match(options, raw, dataset, jobs)

@@ -15,17 +15,7 @@ say = tqdm.write
 
 
 def train(options) -> dict:
-    """A run of train.py.
-
-    Args:
-        options: resolved TrainOptions of CASIA-B.
-
-    Returns:
-        Rank-1 by view or probe type, and by row of the table that is printed.
-
-    Raises:
-        UserError: files are missing or damaged, or hold a run with other options.
-    """
+    """A run of train.py; returns Rank-1 by view or probe type, and by row of the table that is printed."""
     single = _with_data(options)
     for case in single:
         check_files(case)
@@ -40,7 +30,7 @@ def train(options) -> dict:
 
 
 def evaluate(options) -> dict:
-    """A run of evaluate.py; arguments and result as in `train`."""
+    """A run of evaluate.py; returns what `train` does."""
     if protocol_of(options) == CME:
         raw = load_raw(options)
     with quietly():

@@ -33,13 +33,7 @@ SideMaker = Callable[[str, Split], Side]
 
 
 class Encoded:
-    """The sides of a run, each condition encoded once.
-
-    Args:
-        dataset: as the encoders see it, with a test set for each condition that is asked for.
-        sources: the encoders.
-        seed: of the frame orders of 'sorting'.
-    """
+    """The sides of a run, each condition encoded once; the data set as the encoders see it."""
 
     def __init__(self, dataset: Dataset, sources: list[FeatureSource], seed: int = 0):
         self._dataset, self._sources, self._seed = dataset, sources, seed
@@ -80,15 +74,10 @@ def chance(probe: Side, gallery: Side) -> float:
 
 
 def original_rank1(probe: Side, gallery: Side, probe_ids: Mapping, gallery_ids: Mapping) -> float:
-    """Rank-1 as the original computes it, with all its flaws.
+    """Rank-1 as the original computes it, with all its flaws, from all sequences of the two conditions.
 
-    Args:
-        probe, gallery: all sequences of the two conditions; the same object if the conditions are the same.
-        probe_ids, gallery_ids: identity → sequence numbers, in the file's order.
-
-    Returns:
-        Share of probes whose chosen entry has the same class; a class is the place among the set's own identities,
-        so that sets of different people do not match (the original compares one-hot columns).
+    A class is the place among the set's own identities, so that sets of different people do not match (the original
+    compares one-hot columns). `*_ids`: identity → sequence numbers, in the file's order.
     """
     probe_rows = cages.original_rows(probe_ids, pad=False)
     gallery_rows = cages.original_rows(gallery_ids, pad=True)
@@ -110,16 +99,10 @@ def _places(side: Side, rows: np.ndarray) -> np.ndarray:
 
 
 def run_pair(options, raw: Dataset, dataset: Dataset, encoded: Encoded) -> dict:
-    """Matches one pair of conditions, prints what is found and gives it.
+    """Matches one pair of conditions and prints what is found.
 
-    Args:
-        options: resolved, of one pair.
-        raw: metres as they lie in the files.
-        dataset: as encoders see it.
-        encoded: the sides of this run.
-
-    Returns:
-        `rank1`: by row of the table; `euclidean` and `cosine`: the scores as results.json keeps them.
+    `raw` is in metres as it lies in the files, `dataset` as encoders see it. Returns `rank1` by row of the table, and
+    `euclidean` and `cosine`, the scores as results.json keeps them.
     """
     names = conditions(options.probe_type)
     probe, gallery = map(encoded.side, names)

@@ -41,14 +41,7 @@ _SELECTED = {'test': 'best epoch on the test set', 'last': 'last epoch', 'val': 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
-
-    Attributes:
-        method: its name.
-        found: Rank-1 and nAUC of each seed, by name; empty where nothing was measured.
-        seconds: it took for a seed, or None.
-        note: what else is to be said.
-    """
+    """One line of the table: Rank-1 and nAUC of each seed (empty: nothing was measured), seconds a seed, and a note."""
 
     method: str
     found: Sequence[dict[str, float]] = ()
@@ -57,14 +50,7 @@ class Row:
 
 
 class Kept:
-    """What was measured before, in a JSON file: scores, seconds and note by everything that they depend on.
-
-    Args:
-        path: the file, which need not be there.
-
-    Raises:
-        UserError: it is there and is no such file.
-    """
+    """What was measured before, in a JSON file: scores, seconds and note by everything that they depend on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -73,11 +59,9 @@ class Kept:
             raise UserError(f'{path} should hold rows as this command writes them, and does not; delete the file')
 
     def get(self, record: Mapping) -> dict | None:
-        """The entry whose record is equal, or None."""
         return next((entry for entry in self._entries if entry['record'] == record), None)
 
     def add(self, entry: dict) -> None:
-        """Keeps an entry on the disk."""
         self._entries.append(entry)
         make_folder(self._path.parent)
         write_json(self._path, self._entries)
@@ -91,14 +75,9 @@ def _is_entry(entry: object) -> bool:
 
 
 def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], data: str, kept: Kept) -> Row:
-    """Measures a method, or takes what was measured before.
+    """Measures a method once a seed (once in all where seeds do not matter), or takes what was measured before.
 
-    Args:
-        name, method: what to measure.
-        sets: training and test sequences.
-        seeds: one measurement each; the first alone where they do not matter.
-        data: words that change with the sequences.
-        kept: earlier measurements.
+    `data` are words that change with the sequences.
     """
     if method.named_joints and sets.dataset.skeleton is None:
         return Row(name, note='the joints are not known: skeleton.json is missing')
@@ -118,13 +97,7 @@ def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], da
 
 
 def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
-    """Reads what the runs of a network have scored on a test set, all seeds that are there.
-
-    Args:
-        method: name of the row.
-        flags: of train.py.
-        test: the test set.
-    """
+    """Reads what the runs of a network have scored on a test set, all seeds that are there."""
     try:
         base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
     except UserError as error:  # AGEs have one length

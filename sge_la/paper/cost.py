@@ -25,12 +25,9 @@ _BIASLESS = ('memory', 'attention')
 
 @dataclass(frozen=True)
 class Cost:
-    """What a model holds and does.
+    """What a model holds and does: trained values, dead copies, and operations of a forward pass over one sequence.
 
-    Attributes:
-        parameters: values that are trained.
-        dead: further variables of the original, copies that nothing reads: encoder layer 1's kernel and layer 2's bias.
-        forward: operations of a forward pass over one sequence.
+    Dead are variables of the original that nothing reads: copies of encoder layer 1's kernel and layer 2's bias.
     """
 
     parameters: int
@@ -47,13 +44,9 @@ class Cost:
 
 
 def encoder_cost(config: EncoderConfig, axes: int = 3) -> Cost:
-    """Counts gait encoders.
+    """Counts gait encoders, one an axis.
 
     The decoder's frame input is zero at every step: its J kernel rows are parameters, but never multiplied.
-
-    Args:
-        config: the encoder's.
-        axes: number of encoders: 3 for x, y and z.
     """
     shapes = config.map_shapes()
     parameters = sum((rows + (name not in _BIASLESS)) * columns for name, (rows, columns) in shapes.items())
@@ -70,14 +63,7 @@ def encoder_cost(config: EncoderConfig, axes: int = 3) -> Cost:
 
 
 def recognition_cost(inputs: int, classes: int, rows: int = 1, hidden: int = 256) -> Cost:
-    """Counts a recognition network.
-
-    Args:
-        inputs: D, values of a feature row.
-        classes: C.
-        rows: feature rows of a sequence: T with 'ap', 1 with 'sc'.
-        hidden: width of the hidden layer.
-    """
+    """Counts a recognition network on `rows` feature rows of `inputs` values a sequence (T with 'ap', 1 with 'sc')."""
     kernels = inputs * hidden + hidden * classes
     return Cost(kernels + hidden + classes, 0, 2 * kernels * rows)
 

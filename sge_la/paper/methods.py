@@ -30,12 +30,7 @@ _BATCH_SIZE = 128
 
 @dataclass(frozen=True)
 class Sets:
-    """Training and test sequences of a data set that belong to somebody, with their classes.
-
-    Attributes:
-        dataset: where they are from.
-        train, test: all sequences of the two.
-    """
+    """Training and test sequences of a data set that belong to somebody, with their classes."""
 
     dataset: Dataset
     train: Split
@@ -71,13 +66,9 @@ class Sets:
 
 @dataclass(frozen=True)
 class Method:
-    """A method that is computed here.
+    """A method that is computed here: `measure(sets, seed)` gives scores [S, C] and a note.
 
-    Attributes:
-        measure: `(sets, seed) -> (scores [S, C], note)`.
-        seeded: whether the seed matters.
-        named_joints: whether it needs to know the joints' names and bones.
-        settings: what its scores depend on besides data and seed.
+    `settings` is what the scores depend on besides data and seed.
     """
 
     measure: Callable[[Sets, int], tuple[np.ndarray, str]]
@@ -87,11 +78,7 @@ class Method:
 
 
 def methods(lstm_epochs: int) -> dict[str, Method]:
-    """All methods by name.
-
-    Args:
-        lstm_epochs: of the LSTMs.
-    """
+    """All methods by name."""
     found = {name: Method(partial(nearest_neighbour, describe=NEIGHBOURS[name])) for name in NEIGHBOURS}
     found[ADABOOST] = Method(adaboost, seeded=True)
     for name, layers in LSTM_LAYERS.items():
@@ -101,7 +88,7 @@ def methods(lstm_epochs: int) -> dict[str, Method]:
 
 
 def nearest_neighbour(sets: Sets, seed: int, describe: str) -> tuple[np.ndarray, str]:
-    """Scores of the nearest neighbour among all training sequences; the seed has no say."""
+    """Scores of the nearest neighbour among all training sequences; nothing is random."""
     vectors, classes, probes = sets.described(describe)
     scores = baselines.nearest_neighbour_scores(vectors, classes, probes, sets.num_classes, show_progress=True)
     return scores, 'k = 1' if describe == 'D13' else ''
@@ -123,12 +110,6 @@ def chosen_settings(vectors: np.ndarray, classes: np.ndarray, recordings: np.nda
 
     Folds are whole recordings of each person; where recordings are unknown, the halves of each person's sequences in
     file order. At most 4000 sequences take part, drawn at random.
-
-    Args:
-        vectors: float [N, D].
-        classes: integers [N].
-        recordings: integers [N] or None.
-        seed: of the draw and the trees.
     """
     fold = _folds(classes, recordings)
     kept = np.sort(np.random.default_rng(seed).permutation(len(classes))[:_MOST_FOR_CHOICE])

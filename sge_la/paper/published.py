@@ -59,15 +59,9 @@ def published(method: str, column: str | None) -> tuple[float | None, float | No
 
 
 def table(protocol: str, found: Mapping[object, Mapping[str, float | None]], length: int) -> str:
-    """Puts a run's numbers beside the paper's.
+    """Puts a run's numbers (view or probe type → Rank-1 by method, as fractions) beside the paper's.
 
-    Args:
-        protocol: 'CVE' or 'CME'.
-        found: view or probe type → Rank-1 by method, as fractions; None for what could not be had.
-        length: T, for the heading.
-
-    Returns:
-        Lines: a row a method, a column a view or pair of conditions; `-` where there is no number.
+    A row a method, a column a view or pair of conditions; `-` where there is no number.
     """
     columns = [place for place, key in enumerate(KEYS[protocol]) if key in found]
     methods = list(dict.fromkeys(name for methods in found.values() for name in methods))

@@ -30,11 +30,7 @@ _ROC_POINTS = 400
 
 
 def require_matplotlib() -> None:
-    """Asks for Matplotlib early, so that nobody waits for a training whose figures cannot be drawn.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Asks for Matplotlib early, so that nobody waits for a training whose figures cannot be drawn."""
     figure_class()
 
 
@@ -54,10 +50,8 @@ def training_curves(
 ) -> Figure:
     """The losses of both stages over their epochs, and the accuracies of the second.
 
-    Args:
-        encoder: rows of `history.csv` of the encoders of x, y and z joined: `reconstruction_x`, ...; may be empty.
-        recognition: rows of the recognition network's: `train_loss`, `accuracy_<test set>`, ...
-        chosen: epoch whose weights were kept, by test set.
+    `encoder` are joined history rows of x, y and z, may be empty; `recognition` those of the recognition network;
+    `chosen` the epoch whose weights were kept, by test set.
     """
     figure, axes = _figure(10, 6.5, 2, 2)
     for number, axis in enumerate(AXES):
@@ -111,12 +105,7 @@ def _line(axis, history: Sequence[Mapping], column: str, label: str, **style) ->
 
 
 def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None) -> Figure:
-    """Rank-n over n.
-
-    Args:
-        curves: Rank-1, Rank-2, ... by name.
-        num_classes: C, for the line of chance; None draws none.
-    """
+    """Rank-n over n, of each named curve (Rank-1 first); with `num_classes` the line of chance."""
     figure, axes = _figure(6, 4.5)
     axis = axes[0, 0]
     for number, (name, values) in enumerate(curves.items()):
@@ -134,13 +123,7 @@ def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None) -> Fig
 
 
 def roc(scores: np.ndarray, labels: np.ndarray, area: float) -> Figure:
-    """The micro-averaged ROC curve: all S·C scores against one-hot labels.
-
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-        area: nAUC, written beside.
-    """
+    """The micro-averaged ROC curve: all S·C scores against one-hot labels, with its area (nAUC) beside."""
     right = np.sort(scores[np.arange(len(labels)), labels])
     everything = np.sort(scores, axis=None)
     # Thresholds at which the share of wrong scores above it is evenly spaced, and those of the right scores.
@@ -160,12 +143,7 @@ def roc(scores: np.ndarray, labels: np.ndarray, area: float) -> Figure:
 
 
 def confusion(matrix: np.ndarray, classes: Sequence[object]) -> Figure:
-    """Who was taken for whom, in shares of each true person's sequences.
-
-    Args:
-        matrix: integers [K, K], rows true.
-        classes: K names.
-    """
+    """Who was taken for whom, in shares of each true person's sequences; integers [K, K], rows true."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     size = min(10.0, 3.5 + 0.3 * len(matrix))
     figure, axes = _figure(size + 1, size)
@@ -187,11 +165,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[object]) -> Figure:
 
 
 def attention(weights: Mapping[str, np.ndarray]) -> Figure:
-    """Attention weights, mean over sequences, all to one scale.
-
-    Args:
-        weights: float [A, T decoded, T input] by the attention's name, e.g. 'LA' and 'BA'.
-    """
+    """Attention weights, mean over sequences, all to one scale: float [A, T decoded, T input] by name ('LA', 'BA')."""
     figure, axes = _figure(9.5, 0.6 + 2.9 * len(weights), len(weights), 3)
     highest = max(float(values.max()) for values in weights.values())
     for row, (name, values) in enumerate(weights.items()):
@@ -207,13 +181,7 @@ def attention(weights: Mapping[str, np.ndarray]) -> Figure:
 
 
 def reconstruction(output: np.ndarray, target: np.ndarray, skeleton: Skeleton | None) -> Figure:
-    """A sequence that the decoder made, below what it should be, seen from the front.
-
-    Args:
-        output: float [T, J, 3], metres, as decoded.
-        target: float [T, J, 3], metres.
-        skeleton: bones, or None.
-    """
+    """A sequence [T, J, 3] (metres) that the decoder made, below what it should be, seen from the front."""
     error = float(np.sqrt(np.mean(np.sum((output - target) ** 2, axis=-1))) * 100)
     rows = {'target': target, f'decoded\n(error {error:.1f} cm)': output}
     return strips(rows, skeleton, 'Reconstruction (root mean square distance of a joint)', keep_place=True)
@@ -222,13 +190,9 @@ def reconstruction(output: np.ndarray, target: np.ndarray, skeleton: Skeleton | 
 def strips(
     rows: Mapping[str, np.ndarray], skeleton: Skeleton | None, title: str, *, keep_place: bool = False
 ) -> Figure:
-    """Sequences as rows of skeletons from the front, to one scale.
+    """Sequences [T, J, 3] as rows of skeletons from the front, to one scale, named by the keys.
 
-    Args:
-        rows: float [T, J, 3] by what is written in front of it.
-        skeleton: bones, or None.
-        title: written above.
-        keep_place: move the frames of all rows as those of the first, so that shifts of the body show.
+    `keep_place` moves the frames of all rows as those of the first, so that shifts of the body show.
     """
     first, *_ = rows
     postures = {name: centred_posture(sequence, skeleton) for name, sequence in rows.items()}
@@ -256,13 +220,7 @@ def strips(
 
 
 def embedding(points: np.ndarray, people: np.ndarray, title: str) -> Figure:
-    """Points of the plane by person: eight colours times four markers, further people in grey.
-
-    Args:
-        points: float [N, 2].
-        people: names or labels [N].
-        title: written above.
-    """
+    """Points [N, 2] of the plane by person: eight colours times four markers, further people in grey."""
     figure, axes = _figure(7.5, 6)
     axis = axes[0, 0]
     names, counts = np.unique(people, return_counts=True)
@@ -278,14 +236,7 @@ def embedding(points: np.ndarray, people: np.ndarray, title: str) -> Figure:
 
 
 def save(folder: Path | str, figures: Mapping[str, Figure]) -> list[Path]:
-    """Writes each figure as PNG and SVG, whole or not at all; equal figures give equal files.
-
-    Returns:
-        The PNG files.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
+    """Writes each figure as PNG and SVG, whole or not at all, and returns the PNGs; equal figures give equal files."""
     import matplotlib
 
     folder = make_folder(folder)

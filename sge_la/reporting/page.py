@@ -48,18 +48,7 @@ figcaption { color: #555; } details { margin: 1rem 0; } .note { color: #555; }
 
 
 def write_report(folder: Path, pictures: Sequence[Path]) -> Path:
-    """Writes `report.html` beside a run's results.json, whole or not at all.
-
-    Args:
-        folder: of the recognition network.
-        pictures: PNG files to show, in this order.
-
-    Returns:
-        The page.
-
-    Raises:
-        UserError: a file cannot be read or written.
-    """
+    """Writes `report.html` beside a run's results.json, with these PNG files in it; returns its path."""
     config, results = records.read_config(folder) or {}, records.read_results(folder) or {}
     path = folder / NAME
     write_text(path, '\n'.join(_page(folder.name, config, results, pictures)) + '\n')

@@ -53,13 +53,9 @@ def as_evaluated(options) -> EvaluateOptions:
 
 
 def draw_run(options) -> dict[Path, list[Path]]:
-    """Draws everything that a run can show, into the folder `figures` beside its results.json.
+    """Draws everything that a trained and scored run can show, into `figures` beside its results.json.
 
-    Args:
-        options: of train.py or evaluate.py, resolved; the run is trained and scored.
-
-    Returns:
-        The PNG files of each network's folder (IAS can have two); SVG files of the same names lie beside them.
+    Returns the PNG files of each network's folder (IAS can have two); SVG files of the same names lie beside them.
 
     Raises:
         UserError: Matplotlib is missing, or a file cannot be written.
@@ -210,11 +206,7 @@ def _matches(options, dataset: Dataset, name: str, sources, rows, vectors) -> di
 
 
 def show_run(options) -> None:
-    """What `--figures`, `--report` and `--save_features` ask for, after a run was scored.
-
-    Raises:
-        UserError: as `draw_run`, or data set or encoders are missing for `--save_features`.
-    """
+    """What `--figures`, `--report` and `--save_features` ask for, after a run was scored."""
     options = as_evaluated(options)
     if options.save_features:
         _save_features(options)
