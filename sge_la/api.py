@@ -14,25 +14,26 @@ In a few lines, where `python -m sge_la.data.prepare DEMO --data_dir demo/Datase
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sge_la import checkpoints
-from sge_la.data.ids import read_ids
-from sge_la.data.layout import AXES, DatasetFiles
-from sge_la.data.loading import find, read_skeleton
+from sge_la.data.casia_b import load_for
+from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton, for_dataset
+from sge_la.data.training_set import training_data
 from sge_la.errors import UserError
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.files import feature_manner, feature_sources
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
 from sge_la.files.atomic import replacing
-from sge_la.files.text import read_json
 from sge_la.files.write_arrays import npy_header
+from sge_la.runs import records, trained_on
 from sge_la.runs.plan import as_trained, encoder_jobs, named_folder, options_of_folder
+from sge_la.runs.trained_on import TrainedOn
 from sge_la.settings.options import EvaluateOptions
 from sge_la.settings.rules import resolve
 
@@ -142,9 +143,8 @@ class Recogniser:
         folder = named_folder(str(run), models_dir)
         _, width = feature_shape(encoder.sources, feature_manner(encoder.options))
         params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
-        files = _files(encoder.options)
-        skeleton = read_skeleton(files, encoder.joints) if files else for_dataset(encoder.options.dataset)
-        return cls(encoder, params, _people(files, params['Variable'].shape[0]), skeleton)
+        known = _trained_on(folder, encoder.options, params['Variable'].shape[0])
+        return cls(encoder, params, list(known.people), known.skeleton)
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
@@ -174,26 +174,31 @@ def _filled_up(skeletons: np.ndarray) -> np.ndarray:
     return np.concatenate([skeletons, np.repeat(skeletons[:1], copies, axis=0)])
 
 
-def _files(options) -> DatasetFiles | None:
-    """The data set's files, or None where it is not at hand."""
+def _trained_on(folder: Path, options, classes: int) -> TrainedOn:
+    """Whom a run was trained on, as its folder says.
+
+    A run of an older version does not say: the data set at hand tells, if it is the one of the training. Without both,
+    people are class numbers.
+
+    Raises:
+        UserError: the data set at hand is another one.
+    """
+    if known := trained_on.read(folder, classes):
+        return known
+    nobody = TrainedOn(tuple(range(classes)), for_dataset(options.dataset))
+    checksum = (records.read_config(folder) or {}).get('record', {}).get('data')
     try:
-        return find(options.dataset, options.length, options.data_dir, view=options.view)[0]
+        dataset = load_for(options, warn=lambda text: None)
     except UserError:
-        return None
-
-
-def _people(files: DatasetFiles | None, classes: int) -> list[str | int]:
-    """Names or labels of the people by class; class numbers where the data set is not at hand, or another one."""
-    labels = sorted(read_ids(files.train.ids)) if files else []
-    if len(labels) != classes:
-        return list(range(classes))
-    record = files.train.folder / 'prepare.json'
-    content = read_json(record) if record.exists() else None
-    people = content.get('people') if isinstance(content, dict) else None
-    names = people if isinstance(people, dict) else {}
-    # Whoever made the file chose the names, and terminals obey control characters.
-    known = {label: name for label, name in names.items() if isinstance(name, str) and name.isprintable()}
-    return [known.get(str(label), label) for label in labels]
+        return nobody
+    if checksum is None:
+        return replace(nobody, skeleton=dataset.skeleton)
+    if training_data(dataset, options).fingerprint != checksum:
+        raise UserError(
+            f'{folder} does not say whom it was trained on, and the data set {options.dataset} in {options.data_dir} '
+            'is not the one that it was trained on: give that one with --data_dir, or train again'
+        )
+    return TrainedOn.of(dataset)
 
 
 def save_features(path: str | Path, encoder: GaitEncoder, splits: dict) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -83,9 +84,12 @@ def test_identify_gives_mean_logits_and_votes(small_run, recogniser, walking):
     assert found[0].votes == pytest.approx(np.mean(scores.argmax(axis=1) == order[0]))
 
 
-def test_people_are_class_numbers_without_the_data_set(small_run, tmp_path):
-    found = api.Recogniser.load(RUN, models_dir=small_run / 'Models', data_dir=tmp_path)
-    assert found.people == [0, 1, 2, 3]
+def test_people_are_known_without_the_data_set(small_run, tmp_path):
+    """A run of an older version does not say who they are: there they are class numbers."""
+    models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
+    assert api.Recogniser.load(RUN, models_dir=models, data_dir=tmp_path).people == [0, 3, 6, 9]
+    (models / 'CAGEs_RN_models' / RUN / 'trained_on.json').unlink()
+    assert api.Recogniser.load(RUN, models_dir=models, data_dir=tmp_path).people == [0, 1, 2, 3]
 
 
 def test_recordings_are_read_in_the_order_of_the_training_joints(tmp_path):

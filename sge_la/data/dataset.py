@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Dataset:
         tests: test sets by name, in the order in which they are scored.
         identities: the training set's labels, rising; class k of a recognition network is `identities[k]`.
         skeleton: names and bones of the joints, or None where nobody knows them.
+        names: of people by label, those that `prepare` kept.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Dataset:
     tests: dict[str, Split]
     identities: tuple[int, ...]
     skeleton: Skeleton | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def joints(self) -> int:

@@ -64,7 +64,8 @@ def load(
     for test, split in splits.items():
         if not is_open_set(name):
             check_test_identities(split.ids, identities, files.tests[test].ids)
-    dataset = Dataset(name, length, files.layout, files.root, train, splits, identities, read_skeleton(files, joints))
+    skeleton, people = read_skeleton(files, joints), read_names(files)
+    dataset = Dataset(name, length, files.layout, files.root, train, splits, identities, skeleton, people)
     for text in oddities(dataset, files):
         warn(text)
     return dataset
@@ -138,6 +139,17 @@ def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
         return skeleton
     skeleton = for_dataset(name)
     return skeleton if skeleton is not None and len(skeleton.joints) == joints else None
+
+
+def read_names(files: DatasetFiles) -> dict[int, str]:
+    """The people's names by label, as `prepare.json` beside the training arrays has them; empty where it has none."""
+    record = files.train.folder / 'prepare.json'
+    content = read_json(record) if record.exists() else None
+    people = content.get('people') if isinstance(content, dict) else None
+    names = people if isinstance(people, dict) else {}
+    # Whoever made the file chose the names, and terminals obey control characters.
+    printable = {label: name for label, name in names.items() if isinstance(name, str) and name.isprintable()}
+    return {int(label): name for label, name in printable.items() if label.isdecimal() and len(label) < 10}
 
 
 def find(

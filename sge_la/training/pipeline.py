@@ -27,7 +27,7 @@ from sge_la.features.files import (
 )
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import write_json
-from sge_la.runs import records, states
+from sge_la.runs import records, states, trained_on
 from sge_la.runs.banner import banner, selection_line
 from sge_la.runs.plan import EncoderJob, encoder_jobs, recognition_folder
 from sge_la.runs.states import FINISHED, TrainingState
@@ -73,6 +73,8 @@ def run_training(options: TrainOptions, dataset: Dataset) -> dict:
     elif options.train_flag != 2:
         with claimed(folder):
             _train_recognition(options, dataset, data, jobs, folder, environment)
+    if options.train_flag != 2:
+        trained_on.keep(folder, dataset)
     say(f'Dataset: {options.dataset}')
     if papers.protocol_of(options):
         say(f'View: view_{options.view}')
