@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras import ops
@@ -10,15 +12,18 @@ from sge_la.errors import UserError
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.metrics import sequence_scores
 from sge_la.evaluation.scores import LOGIT_ROWS, logits
+from sge_la.features.files import Features
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, initial_params
+from sge_la.model.gradients import losses, losses_and_gradients
 from sge_la.model.pretext import pretext
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
+from sge_la.settings.command_line import parse_train
 from sge_la.training.encoders import fit_encoder
 from sge_la.training.epochs import encoder_batches
 from sge_la.training.labelled import fit_labelled
-from sge_la.training.recognition import _cross_entropy, fit_recognition, sequence_accuracy
+from sge_la.training.recognition import _cross_entropy, _held_accuracy, fit_recognition, sequence_accuracy
 from tests.command_line_cases import uncompiled
 
 CONFIG = EncoderConfig(length=3, joints=2, units=4)
@@ -48,7 +53,8 @@ def assert_equal(one: TrainingState, other: TrainingState) -> None:
 
 def encoders(skeletons, rows, epochs, state=None, **settings):
     state = state or fresh_state(initial_params(CONFIG, 0))
-    return fit_encoder(CONFIG, pretext('rev_rec', skeletons), rows, state, epochs=epochs, batch_size=4, **settings)
+    settings = {'batch_size': 4, **settings}
+    return fit_encoder(CONFIG, pretext('rev_rec', skeletons), rows, state, epochs=epochs, **settings)
 
 
 def test_batches_keep_the_order_and_drop_the_remainder():
@@ -84,16 +90,46 @@ def test_going_on_is_the_same_as_not_stopping(skeletons):
     assert seconds[0] == seconds[1]
 
 
-def test_validation_losses_are_those_of_the_first_128(skeletons):
-    """All 20 are fewer than 128: the history's validation equals the losses of all rows under the epoch's weights."""
-    from sge_la.model.gradients import losses
-
-    state = last(encoders(skeletons, np.arange(20), 1))
-    inputs = axis_major(skeletons)
+@pytest.mark.parametrize('count', [20, 140])
+def test_validation_losses_are_those_of_the_first_128(skeletons, count):
+    """The history's validation equals the losses of the first rows, all 20 or 128, under the epoch's weights."""
+    skeletons = np.concatenate([skeletons * np.float32(size) for size in range(1, 8)])[:count]
+    rows = np.arange(count)[::-1]
+    state = last(encoders(skeletons, rows, 1, batch_size=20))
+    inputs = axis_major(skeletons[rows[:128]])
     found = losses(CONFIG, state.params, inputs, inputs[:, ::-1])
     for term in ('reconstruction', 'locality', 'contrastive'):
         for axis, letter in enumerate('xyz'):
             assert state.history[0][f'validation_{term}_{letter}'] == pytest.approx(float(found[term][axis]), rel=1e-5)
+
+
+def test_encoders_learn_by_adam_on_l2_and_clipped_gradients(skeletons):
+    """Twin: two updates in NumPy, float64, from the gradients of the other terms: + l2 · θ, then ± 5, then Adam.
+
+    Sequences of ten metres have gradients above 5. The term l2 is ½ l2 Σ θ² of the weights before the update.
+    """
+    config, inputs = replace(CONFIG, l2=0.5), 10 * skeletons[:4]
+    theta = initial_params(config, 0)
+    epochs = fit_encoder(config, pretext('rev_rec', inputs), np.arange(4), fresh_state(theta), epochs=2, batch_size=4)
+    axes = axis_major(inputs)
+    theta = {name: value.astype(float) for name, value in theta.items()}
+    first, second = ({name: np.zeros_like(value) for name, value in theta.items()} for _ in range(2))
+    for step, state in enumerate(epochs, 1):
+        weights = {name: value.astype(np.float32) for name, value in theta.items()}
+        _, grads = losses_and_gradients(config, weights, axes, axes[:, ::-1])
+        for axis, letter in enumerate('xyz'):
+            expected = 0.25 * sum((value[axis] ** 2).sum() for value in theta.values())
+            assert state.history[-1][f'l2_{letter}'] == pytest.approx(expected, rel=1e-4)
+        assert max(np.abs(ops.convert_to_numpy(grad)).max() for grad in grads.values()) > 50
+        rate = 5e-4 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        for name, value in theta.items():
+            grad = np.clip(ops.convert_to_numpy(grads[name]) + 0.5 * value, -5, 5)
+            first[name] = 0.9 * first[name] + 0.1 * grad
+            second[name] = 0.999 * second[name] + 0.001 * grad**2
+            theta[name] = value - rate * first[name] / (np.sqrt(second[name]) + 1e-8)
+        for name, value in state.arrays()['params'].items():
+            np.testing.assert_allclose(value, theta[name], atol=5e-6, err_msg=name)
+            np.testing.assert_allclose(state.arrays()['first'][name], first[name], atol=1e-3, err_msg=name)
 
 
 @pytest.mark.parametrize(('axis', 'letter'), [(0, 'x'), (2, 'z')])
@@ -219,6 +255,14 @@ def test_sequence_accuracy_counts_whole_windows():
     scores = np.array([[1, 0], [1, 0], [0, 1], [0, 3], [9, 0], [9, 0], [9, 0]], np.float32)
     found = sequence_scores(scores, np.zeros(7, int), 2, manner='ap', batch_size=4)
     assert sequence_accuracy(found) == 0.5
+
+
+def test_no_held_out_sequence_is_dropped():
+    """129 rows are one more than a batch, and only the last is right."""
+    answers = np.tile(np.array([[0, 1]], np.float32), (129, 1))
+    answers[128] = [1, 0]
+    held = Features(np.zeros((129, 4), np.float32), np.zeros(129, int), 2)
+    assert _held_accuracy(answers, held, parse_train(['--manner', 'sc'])) == pytest.approx(1 / 129)
 
 
 # ---- the ablation's encoder that is trained with labels --------------------------------------------------------------

@@ -79,10 +79,23 @@ def test_forward_equals_the_twin(config):
             assert np.allclose(outputs[axis, :, b], frames, atol=1e-5)
 
 
-@pytest.mark.parametrize('attention', ['LA', 'BA'])
+@pytest.mark.parametrize('reverse', [True, False])
+def test_masked_attention_equals_the_twin(reverse):
+    config = replace(SHORT, attention='MBA', reverse=reverse)
+    inputs, _, params = batch(config, 1)
+    found = gait_encoder.encode(config, params, ops.convert_to_tensor(inputs))
+    for axis in range(3):
+        _, alignments, contexts, _ = twin.encode_sequence(
+            axis_of(params, axis), inputs[axis, :, 0], twin.locality(6, reverse)
+        )
+        assert np.allclose(found.alignments[axis, :, :, 0], alignments, atol=1e-5)
+        assert np.allclose(found.contexts[axis, :, 0], contexts, atol=1e-5)
+
+
+@pytest.mark.parametrize(('attention', 'reverse'), [('LA', True), ('LA', False), ('BA', True)])
 @pytest.mark.parametrize('config', [SHORT, LONG], ids=['unrolled', 'scan'])
-def test_losses_equal_the_twin(config, attention):
-    config = replace(config, attention=attention)
+def test_losses_equal_the_twin(config, attention, reverse):
+    config = replace(config, attention=attention, reverse=reverse)
     inputs, targets, params = batch(config, 4)
     terms = losses(config, params, ops.convert_to_tensor(inputs), ops.convert_to_tensor(targets))
     for axis in range(3):
@@ -91,6 +104,7 @@ def test_losses_equal_the_twin(config, attention):
             inputs[axis].swapaxes(0, 1),
             targets[axis].swapaxes(0, 1),
             attention=attention,
+            reverse=reverse,
             temperature=config.temperature,
         )
         for name, value in expected.items():

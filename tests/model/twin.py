@@ -22,8 +22,17 @@ def cell(weights, prefix, x, c, h):
     return c, sigmoid(o) * np.tanh(c)
 
 
-def encode_sequence(weights, frames):
-    """Encoder states, attention weights, context vectors and output frames of one sequence `[T, J]`."""
+def locality(length, reverse=True):
+    """l_t(j) of T frames, entry by entry: 1 where the target repeats the input frame."""
+    peaks = [length - 1 - t if reverse else t for t in range(length)]
+    return np.array([[np.exp(-((j - peak) ** 2) / (2 * (length / 2) ** 2)) for j in range(length)] for peak in peaks])
+
+
+def encode_sequence(weights, frames, mask=None):
+    """Encoder states, attention weights, context vectors and output frames of one sequence `[T, J]`.
+
+    A mask `[T, T]` is multiplied with the softmax's numerators (MBAS).
+    """
     units = weights['memory_layer/kernel'].shape[0]
     states = [(np.zeros(units), np.zeros(units)) for _ in range(2)]
     encoded = []
@@ -34,12 +43,12 @@ def encode_sequence(weights, frames):
     encoded = np.array(encoded)
     keys = encoded @ weights['memory_layer/kernel']
     attention, alignments, contexts, outputs = np.zeros(units), [], [], []
-    for _ in frames:
+    for t in range(len(frames)):
         x = np.concatenate([np.zeros(frames.shape[1]), attention])
         states[0] = cell(weights, WRAPPER + 'multi_rnn_cell/cell_0/lstm_cell/', x, *states[0])
         states[1] = cell(weights, WRAPPER + 'multi_rnn_cell/cell_1/lstm_cell/', states[0][1], *states[1])
         scores = np.array([states[1][1] @ key for key in keys])
-        alignment = np.exp(scores - scores.max())
+        alignment = np.exp(scores - scores.max()) * (1 if mask is None else mask[t])
         alignment /= alignment.sum()
         context = sum(a * state for a, state in zip(alignment, encoded, strict=True))
         attention = np.concatenate([states[1][1], context]) @ weights[WRAPPER + 'attention_layer/kernel']
@@ -61,23 +70,20 @@ def contrast(vectors, temperature):
     return np.mean(terms)
 
 
-def losses(weights, inputs, targets, *, attention='LA', temperature=0.1, contrastive=True):
+def losses(weights, inputs, targets, *, attention='LA', reverse=True, temperature=0.1, contrastive=True):
     """Reconstruction, locality and contrastive loss of a batch `[B, T, J]` of one axis."""
-    length = inputs.shape[1]
-    reconstruction = locality = 0.0
+    mask = locality(inputs.shape[1], reverse)
+    reconstruction = away = 0.0
     vectors = []
     for frames, target in zip(inputs, targets, strict=True):
         _, alignments, contexts, outputs = encode_sequence(weights, frames)
         reconstruction += 0.5 * ((outputs - target) ** 2).sum()
-        for t in range(length):
-            for j in range(length):
-                mask = np.exp(-((j - (length - 1 - t)) ** 2) / (2 * (length / 2) ** 2))
-                locality += 0.5 * (alignments[t, j] - alignments[t, j] * mask) ** 2
+        away += 0.5 * ((alignments - alignments * mask) ** 2).sum()
         if contrastive:
             hidden = np.maximum(contexts.reshape(-1) @ weights['W1'] + weights['b1'], 0)
             vectors.append(hidden @ weights['W'] + weights['Variable'])
     return {
         'reconstruction': reconstruction,
-        'locality': locality if attention == 'LA' else 0.0,
+        'locality': away if attention == 'LA' else 0.0,
         'contrastive': contrast(vectors, temperature) if contrastive else 0.0,
     }
