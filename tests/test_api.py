@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -22,8 +23,16 @@ from sge_la.errors import UserError
 from sge_la.evaluation.metrics import sequence_scores
 from sge_la.evaluation.scores import logits
 from sge_la.features import cages
+from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.identify import main, read_recording
+from sge_la.model import recognition
+from sge_la.model.config import EncoderConfig
+from sge_la.model.gait_encoder import initial_params
+from sge_la.reporting.page import write_report
+from sge_la.runs import records
+from sge_la.runs.plan import as_trained
 from sge_la.settings.command_line import parse_evaluate, parse_train
+from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags
 
 RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
@@ -84,6 +93,20 @@ def test_identify_gives_mean_logits_and_votes(small_run, recogniser, walking):
     assert found[0].votes == pytest.approx(np.mean(scores.argmax(axis=1) == order[0]))
 
 
+def test_joined_frames_are_answered_in_the_order_of_training():
+    """'sc' has all frames of x, then of y, then of z; with three encoders those of each, axis by axis."""
+    config = EncoderConfig(length=4, joints=3, units=5)
+    sources = [FeatureSource(config, initial_params(config, seed)) for seed in (1, 2, 3)]
+    skeletons = np.random.default_rng(0).normal(size=(6, 4, 3, 3)).astype(np.float32)
+    params = recognition.initial_params(9 * 4 * 5, 3, seed=1)
+    with uncompiled():
+        features = np.empty((6, 9 * 4 * 5), np.float32)
+        fill_features(features, sources, skeletons, np.arange(6), 'sc', seed=0, test=True)
+        encoder = api.GaitEncoder(as_trained(parse_evaluate(['--manner', 'sc'])), sources)
+        found = api.Recogniser(encoder, params, [0, 1, 2], None).scores(skeletons)
+        np.testing.assert_allclose(found, logits(params, features), rtol=1e-4, atol=1e-4)
+
+
 def test_people_are_known_without_the_data_set(small_run, tmp_path):
     """A run of an older version does not say who they are: there they are class numbers."""
     models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
@@ -140,9 +163,16 @@ def test_example_runs(source, small_run, walking, tmp_path, monkeypatch, capsys)
 class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.open, self.images, self.links = [], 0, []
+        self.open, self.images, self.links, self.words = [], 0, [], ''
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_data(self, data):
+        self.words += data
 
     def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
         if tag not in ('meta', 'img'):
             self.open.append(tag)
         self.images += tag == 'img'
@@ -176,6 +206,23 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
         assert found['train_cages'].shape == (32, 6, 768)
         np.testing.assert_array_equal(found['Walking_labels'], walking.labels)
         np.testing.assert_array_equal(found['Walking_recordings'], walking.recordings)
+
+
+def test_the_page_shows_names_as_text(tmp_path):
+    """Whoever made the files of a run chose the names in them, and a browser would run what is between the signs."""
+    folder = tmp_path / '<s>run'
+    folder.mkdir()
+    scores = {'rank1': 0.5, 'nauc': 0.5, 'rank_n': [0.5, 1], 'sequences': 4, 'classes': 2, 'chance': 0.5}
+    records.write_results(folder, {'test_sets': {'<i>test': {'all_sequences': {**scores, 'resampled': '<b>units'}}}})
+    records.write_config(folder, {'options': {'<u>key': '<script>value'}, 'environment': {'os': '"<q>system'}})
+    picture = folder / '"<em>-cmc.png'
+    picture.write_bytes(b'x')
+    page = _Page()
+    page.feed(write_report(folder, [picture]).read_text())
+    assert page.open == [] and not page.tags & {'s', 'i', 'b', 'u', 'script', 'q', 'em'}
+    for words in ('<s>run', '<i>test', '<b>units', '<u>key', '<script>value', '"<q>system', '"<em>: CMC'):
+        assert words in page.words
+    assert page.attributes == {'lang', 'charset', 'name', 'content', 'open', 'class', 'src', 'alt'}
 
 
 def test_pictures_are_of_one_run():

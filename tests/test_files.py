@@ -134,6 +134,16 @@ def test_an_error_in_the_body_keeps_the_old_file(tmp_path):
     assert left_over(tmp_path) == ['a.bin']
 
 
+def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    """Else a power cut could leave an empty file under the name."""
+    calls = []
+    for name in ('fsync', 'replace'):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (calls.append(name), real(*given)))
+    write_text(tmp_path / 'a.txt', 'x')
+    assert calls[:2] == ['fsync', 'replace']
+
+
 def test_new_files_have_the_usual_permissions(tmp_path):
     write_text(tmp_path / 'a.txt', 'x')
     (tmp_path / 'b.txt').write_text('x')

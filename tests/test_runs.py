@@ -53,6 +53,9 @@ def test_differences_name_both_sides(tmp_path):
     keys = ['length', 't', 'sizes', 'new', 'folder', 'unheard']
     assert records.differences(there, asked, keys) == ['length: 6 there, 8 asked']
     assert records.differences({}, {'task': 'sorting'}, ['task']) == ['task: null there, "sorting" asked']
+    # A terminal obeys control characters, and the names are those of a file.
+    foreign = {'a\x1b[2J': '\n'}
+    assert records.differences(foreign, {}, foreign) == [r'a\u001b[2J: "\n" there, null asked']
 
 
 @pytest.mark.parametrize('content', ['', '{', '[1]', '"text"', '{"a": 1', '\x00', '[' * 100_000])

@@ -1,5 +1,6 @@
 """Tests of loading data sets: every layout, and every kind of bad input in one sentence."""
 
+import json
 import re
 import subprocess
 import sys
@@ -194,6 +195,13 @@ def test_skeletons_of_own_data_come_from_their_file(write_tiny, quiet):
 
 
 # What is odd, but no error.
+
+
+def test_names_that_a_terminal_would_obey_are_not_taken(write_tiny, quiet):
+    people = {'0': 'Ann', '3': 'Bob\x1b[2J', '6': 'Eve\n', '9': 7}
+    data_dir = write_tiny('X')
+    (dataset_files(data_dir, 'X', 6, 2).train.folder / 'prepare.json').write_text(json.dumps({'people': people}))
+    assert quiet('X', 6, data_dir).names == {0: 'Ann'}
 
 
 def test_another_number_of_identities_than_the_papers_is_a_warning(write_tiny, quiet, warnings):
