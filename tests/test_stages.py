@@ -14,9 +14,11 @@ import pytest
 
 from sge_la import checkpoints
 from sge_la.data import load
-from sge_la.data.training_set import training_data
+from sge_la.data.training_set import fingerprint, training_data
 from sge_la.errors import UserError
-from sge_la.features.files import own_tasks
+from sge_la.features.files import feature_record, own_tasks
+from sge_la.features.sources import FeatureSource
+from sge_la.model.config import EncoderConfig
 from sge_la.runs import records, states
 from sge_la.runs.plan import encoder_jobs, recognition_folder
 from sge_la.runs.states import FINISHED, FRESH, UNFINISHED, TrainingState, fresh_state
@@ -117,6 +119,38 @@ def test_held_out_sequences_train_nothing(tmp_path):
     assert len(frames) == 18 * 6
     trained = np.concatenate([encoder_rows(data, options), *data.ids.values()])
     assert not frames & {frame.tobytes() for row in trained for frame in data.split.skeletons[row]}
+
+
+def test_the_fingerprint_tells_sequences_and_whose_they_are():
+    skeletons = np.zeros((3, 2, 2, 3), np.float32)
+    other = skeletons.copy()
+    other[2, 1, 1, 2] = 1e-6
+    people = {0: np.array([0, 1]), 3: np.array([2])}
+    moved, renamed = {0: np.array([0]), 3: np.array([1, 2])}, {0: people[0], 4: people[3]}
+    cases = [(skeletons, people), (other, people), (skeletons, moved), (skeletons, renamed), (skeletons[:2], people)]
+    assert len({fingerprint(*case) for case in cases}) == len(cases)
+    assert fingerprint(skeletons.copy(), dict(reversed(people.items()))) == fingerprint(skeletons, people)
+
+
+def test_features_depend_on_the_weights_and_on_both_sets(tmp_path):
+    """One value of an encoder's bias, or one coordinate of a set, makes another record."""
+    write_people(tmp_path, 'KGBD')
+    options = parse_train(['--dataset', 'KGBD'])
+
+    def record(changed: str = '') -> dict:
+        dataset = load('KGBD', 6, tmp_path, warn=lambda text: None)
+        params = {'kernel': np.zeros((3, 4, 4), np.float32), 'bias': np.zeros((3, 4), np.float32)}
+        arrays = {'encoders': params['bias'], 'data': dataset.train.skeletons}
+        arrays['tests'] = next(iter(dataset.tests.values())).skeletons
+        if changed:
+            arrays[changed].flat[-1] += 1
+        sources = [FeatureSource(EncoderConfig(length=6, joints=20), params)]
+        return feature_record(options, training_data(dataset, options), sources, dataset)
+
+    usual = record()
+    assert record() == usual
+    for part in ('encoders', 'data', 'tests'):
+        assert [name for name, value in record(part).items() if value != usual[name]] == [part]
 
 
 def test_nothing_to_hold_out(tmp_path):

@@ -83,6 +83,12 @@ def test_kgbd_is_read_in_order_of_numbers(tmp_path):
     assert found.skeleton.joints[11] == 'HipCenter'
 
 
+def test_kgbd_joints_are_those_of_the_same_names():
+    """`Hip-centro` is the only one that is spelt otherwise."""
+    names = [name.replace('-', '').replace('Hipcentro', 'HipCenter') for name in kgbd.JOINT_NAMES]
+    assert names == list(kgbd.SKELETON.joints)
+
+
 def test_kgbd_tells_files_that_it_does_not_use(tmp_path):
     write_kgbd(tmp_path, {1: [body(1, 20, 0)]})
     (tmp_path / 'Person001' / '1 (copy).txt').write_text('x')

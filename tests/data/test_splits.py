@@ -71,6 +71,14 @@ def test_copies_are_found_and_look_alikes_are_not():
     assert found == {2: 0, 6: 0}
 
 
+def test_a_common_beginning_or_end_is_no_copy():
+    one = np.arange(180, dtype=np.float32).reshape(3, 20, 3)
+    first, last = one.copy(), one.copy()
+    first[0] += 1
+    last[2] += 1
+    assert repeats(recorded(one, first, last, one[:2])) == {}
+
+
 def with_parts(*rows: tuple[int, str]) -> list[RawRecording]:
     return [RawRecording(f'{at}', Path(), f'p{person}', person, part) for at, (person, part) in enumerate(rows)]
 
