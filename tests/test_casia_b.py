@@ -77,6 +77,12 @@ class TestOptions:
         assert parse_train(['--dataset', 'KS20', '--view', '4']).view == 4
         assert parse_train(['--dataset', 'KS20', '--view', 'None']).view is None
 
+    def test_only_the_originals_cross_view_scores_fill_a_batch(self):
+        assert papers.fills_batch(train('--faithful'))
+        assert not papers.fills_batch(train())
+        assert not papers.fills_batch(train('--faithful', '--protocol', 'CME'))
+        assert not papers.fills_batch(parse_train(['--faithful']))
+
     def test_evaluation_knows_the_same(self):
         options = parse_evaluate([*CASIA, '--view', '3', '--length', '30'])
         assert (options.protocol, options.view, options.length, options.t) == ('CVE', 3, 30, 0.15)

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 
-from sge_la.evaluation.epoch_choice import NOTHING_HELD, EpochScores, lines, side_by_side
+from sge_la.evaluation.epoch_choice import NOTHING_HELD, EpochChoice, EpochScores, lines, side_by_side
 from sge_la.runs import records
+from sge_la.runs.state_files import RunState
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags, training_flags
 
@@ -36,6 +37,15 @@ def test_scores_are_asked_for_only_where_they_are_kept():
     found = EpochScores()
     found.offer('X', 1, 0.5, None, lambda: {'rank1': 0.5})
     found.offer('X', 2, 0.4, None, lambda: pytest.fail('nobody chooses this epoch'))
+
+
+def test_an_epoch_after_a_stop_is_compared_with_those_before():
+    choice, again = EpochChoice('test', ['X']), EpochChoice('test', ['X'])
+    choice.scores.offer('X', 1, 0.6, 0.7, lambda: {'nauc': 0.5})
+    parts, meta = choice.kept()
+    again.restore(RunState(parts, json.loads(json.dumps(meta))))
+    again.scores.offer('X', 2, 0.5, 0.6, lambda: pytest.fail('worse by either rule'))
+    assert again.scores.found == choice.scores.found
 
 
 def test_table_by_hand():

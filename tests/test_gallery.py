@@ -104,6 +104,14 @@ def test_same_recordings_are_left_out_and_said():
     assert matched.resampled == 'recordings'
 
 
+@pytest.mark.parametrize(('recordings', 'units'), [([5, 5, 6, 6, 7], 3), (None, 2)])
+def test_intervals_resample_recordings_or_people(recordings, units):
+    """Five probes of two people, in three recordings."""
+    probe = side('p', [0, 1, 2, 3, 4], [0, 0, 0, 0, 1], recordings)
+    matched = match_sides(probe, side('g', [0.1, 4], [0, 1]))
+    assert {found.num_groups for found in matched.intervals.values()} == {units}
+
+
 def test_unknown_recordings_are_said():
     matched = match_sides(side('p', [0, 4], [0, 1]), side('g', [0.1, 4], [0, 1]))
     assert 'cannot be left out, because recordings are unknown' in matched.excluded

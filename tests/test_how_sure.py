@@ -12,6 +12,9 @@ import evaluate
 import train
 from sge_la import checkpoints
 from sge_la.data import load
+from sge_la.evaluation.metrics import evaluate_scores, sequence_scores
+from sge_la.evaluation.score_run import _recording_vote
+from sge_la.evaluation.scores import Scored
 from tests.conftest import small_flags
 
 RUN = 'CAGEs_RN_models/BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
@@ -42,6 +45,16 @@ def test_recording_vote_is_the_mean_of_its_frames(small_run, evaluated):
         right.append(scores[own].mean(axis=0).argmax() == classes[own[0]])
     assert evaluated['recording_vote']['rank1'] == np.mean(right)
     assert evaluated['recording_vote']['recordings'] == len(right) == 8
+
+
+def test_a_vote_is_no_majority(capsys):
+    """Person 0's recording: 9 to 0, 0 to 1, 0 to 1. The mean is for person 0, two of three sequences are not."""
+    sequences = sequence_scores(np.array([[9, 0], [0, 1], [0, 1], [0, 1]], np.float32), np.array([0, 0, 0, 1]), 1)
+    found = _recording_vote(
+        Scored(evaluate_scores(sequences.scores, sequences.labels), sequences), np.array([4, 4, 4, 7])
+    )
+    assert (found['rank1'], found['sequences'], found['recordings']) == (1.0, 2, 2)
+    assert capsys.readouterr().out.startswith('Recording vote: Rank-1 Accuracy: 1.000000, nAUC: ')
 
 
 def test_intervals_hold_the_value(evaluated):

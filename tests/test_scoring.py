@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sge_la.data import load
-from sge_la.evaluation.scores import compiled_recogniser, score_everything
+from sge_la.evaluation.scores import _alike, compiled_recogniser, score, score_everything
 from sge_la.evaluation.test_sets import ProbeSet
 from sge_la.features import cages
 from sge_la.features.files import Features, feature_sources, original_test_rows
@@ -257,6 +257,25 @@ def test_else_whole_windows_with_the_reason(case, why):
     call = (lambda: given) if given else None
     scored, _, note = score_everything(Options(), test, params, call, compiled_recogniser())
     assert words in note and scored.evaluation.num_sequences == 133
+
+
+def test_one_value_tells_other_encoders():
+    """Two sequences of two rows, of which places 0 and 2 are looked at; the largest value is 10, so 0.01 is allowed."""
+    features = np.full((6, 3), 10, np.float32)
+    found = features[:4].reshape(2, 2, 3).copy()
+    found[1, 1, 2] += 0.009
+    assert _alike(found, features, np.array([0, 2]), 1e-3)
+    found[1, 1, 2] += 0.002
+    assert not _alike(found, features, np.array([0, 2]), 1e-3)
+
+
+def test_only_faithful_scores_divide_by_a_batch_that_is_not_full():
+    """Three right answers of three 'sc' rows: all of them, or 3 of 128."""
+    params = {'W1': np.eye(2), 'b1': np.zeros(2), 'W': np.eye(2), 'Variable': np.zeros(2)}
+    params = {name: value.astype(np.float32) for name, value in params.items()}
+    case = params, np.array([[1, 0], [0, 1], [2, 0]], np.float32), np.array([0, 1, 0]), 6, 'sc'
+    assert score(*case).evaluation.rank_n.tolist() == [1, 1]
+    assert score(*case, faithful=True).evaluation.rank_n.tolist() == [3 / 128, 3 / 128]
 
 
 def test_nothing_is_encoded_where_the_features_are_complete():
