@@ -137,13 +137,13 @@ def test_gradients_equal_finite_differences_of_the_twin(config):
 VARIANTS = [
     pytest.param({}, marks=pytest.mark.slow_on_jax),
     pytest.param({'attention': 'BA'}, marks=pytest.mark.slow_on_jax),
-    {'attention': 'MBA'},
+    pytest.param({'attention': 'MBA'}, marks=pytest.mark.slow_on_jax),
     {'attention': 'none', 'contrastive': False},
     {'reverse': False, 'contrastive': False},
     # Gates of 256 columns: on TensorFlow's CPU kernels have columns of zeros behind them (`backends.spread`).
     pytest.param({'units': 64}, marks=pytest.mark.slow_on_jax),
     pytest.param({'units': 64, 'length': 13}, marks=pytest.mark.slow_on_jax),
-    {'units': 64, 'attention': 'none', 'contrastive': False},
+    pytest.param({'units': 64, 'attention': 'none', 'contrastive': False}, marks=pytest.mark.slow_on_jax),
 ]
 
 
