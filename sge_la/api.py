@@ -27,12 +27,13 @@ from sge_la.data.training_set import training_data
 from sge_la.errors import UserError
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
-from sge_la.features.files import feature_manner, feature_sources
+from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
 from sge_la.files.atomic import replacing
 from sge_la.files.write_arrays import npy_header
 from sge_la.runs import records, trained_on
-from sge_la.runs.plan import as_trained, encoder_jobs, named_folder, options_of_folder
+from sge_la.runs.find import as_trained, options_of_folder
+from sge_la.runs.plan import Plan, plan_of
 from sge_la.runs.trained_on import TrainedOn
 from sge_la.settings.options import EvaluateOptions
 from sge_la.settings.rules import resolve
@@ -60,7 +61,7 @@ def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: s
 class GaitEncoder:
     """The trained gait encoders of a run, x, y and z (three sources for rev_rec_plus)."""
 
-    options: EvaluateOptions
+    plan: Plan
     sources: list[FeatureSource]
 
     @classmethod
@@ -73,9 +74,9 @@ class GaitEncoder:
             UserError: a folder or checkpoint is missing or damaged.
         """
         options = load_options(run, models_dir, data_dir)
-        folder = encoder_jobs(options, 1)[0].folders['x']
-        joints = checkpoints.checkpoint_facts(folder).joints
-        return cls(options, feature_sources(options, encoder_jobs(options, joints)))
+        folder = plan_of(options, joints=1).encoders[0].folders['x']
+        plan = plan_of(options, joints=checkpoints.checkpoint_facts(folder).joints)
+        return cls(plan, feature_sources(plan))
 
     @property
     def length(self) -> int:
@@ -108,7 +109,7 @@ class GaitEncoder:
         out = np.empty((len(filled) * each, width), np.float32)
         if count:
             rows = np.arange(len(filled))
-            fill_features(out, self.sources, filled, rows, 'ap', seed=self.options.seed, test=True)
+            fill_features(out, self.sources, filled, rows, 'ap', seed=self.plan.seed, test=True)
         return out.reshape(len(filled), each, width)[:count]
 
 
@@ -140,18 +141,18 @@ class Recogniser:
     ) -> Recogniser:
         """Loads a run; arguments and errors as of `GaitEncoder.load`."""
         encoder = GaitEncoder.load(run, models_dir=models_dir, data_dir=data_dir)
-        folder = named_folder(str(run), models_dir)
-        _, width = feature_shape(encoder.sources, feature_manner(encoder.options))
+        folder = encoder.plan.network
+        _, width = feature_shape(encoder.sources, encoder.plan.manner)
         params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
-        known = _trained_on(folder, encoder.options, params['Variable'].shape[0])
+        known = _trained_on(encoder.plan, load_options(run, models_dir, data_dir), params['Variable'].shape[0])
         return cls(encoder, params, list(known.people), known.skeleton)
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
         wanted, cages = len(skeletons), self.encoder.encode(_filled_up(np.asarray(skeletons, np.float32)))
         count, each, width = cages.shape
-        compiled = compiled_recogniser(self.encoder.options.precision)
-        if feature_manner(self.encoder.options) == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z
+        compiled = compiled_recogniser(self.encoder.plan.precision)
+        if self.encoder.plan.manner == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z
             units = width // (len(AXES) * len(self.encoder.sources))
             split = cages.reshape(count, each, -1, units)
             return logits(self.params, split.swapaxes(1, 2).reshape(count, -1), compiled)[:wanted]
@@ -174,7 +175,7 @@ def _filled_up(skeletons: np.ndarray) -> np.ndarray:
     return np.concatenate([skeletons, np.repeat(skeletons[:1], copies, axis=0)])
 
 
-def _trained_on(folder: Path, options, classes: int) -> TrainedOn:
+def _trained_on(plan: Plan, options, classes: int) -> TrainedOn:
     """Whom a run was trained on, as its folder says.
 
     A run of an older version does not say: the data set at hand tells, if it is the one of the training. Without both,
@@ -183,6 +184,7 @@ def _trained_on(folder: Path, options, classes: int) -> TrainedOn:
     Raises:
         UserError: the data set at hand is another one.
     """
+    folder = plan.network
     if known := trained_on.read(folder, classes):
         return known
     nobody = TrainedOn(tuple(range(classes)), for_dataset(options.dataset))
@@ -193,7 +195,7 @@ def _trained_on(folder: Path, options, classes: int) -> TrainedOn:
         return nobody
     if checksum is None:
         return replace(nobody, skeleton=dataset.skeleton)
-    if training_data(dataset, options).fingerprint != checksum:
+    if training_data(dataset, plan.select).fingerprint != checksum:
         raise UserError(
             f'{folder} does not say whom it was trained on, and the data set {options.dataset} in {options.data_dir} '
             'is not the one that it was trained on: give that one with --data_dir, or train again'

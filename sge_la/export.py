@@ -99,24 +99,23 @@ def answer_of(recogniser: Recogniser) -> Callable:
 
     from sge_la.data.layout import AXES
     from sge_la.features.cages import features_of
-    from sge_la.features.files import feature_manner
     from sge_la.features.sources import feature_shape
+    from sge_la.model.config import FLOAT32
     from sge_la.model.recognition import recognise
-    from sge_la.settings.options import FLOAT32
 
-    options, sources = recogniser.encoder.options, recogniser.encoder.sources
-    if options.precision != FLOAT32:
+    plan, sources = recogniser.encoder.plan, recogniser.encoder.sources
+    if plan.precision != FLOAT32:
         raise UserError(
-            f'runs of --precision {options.precision} are not exported, because what is written '
+            f'runs of --precision {plan.precision} are not exported, because what is written '
             'multiplies in float32: use sge_la.identify, or a run of --precision float32'
         )
     if any(source.task == 'sorting' for source in sources):
         raise UserError(
-            f'runs of {options.model} shuffle the frames of every sequence, which no exported model can repeat: '
+            f'runs of {plan.task} shuffle the frames of every sequence, which no exported model can repeat: '
             'choose a run of rev_rec or prediction'
         )
     rows, width = feature_shape(sources, 'ap')
-    joins_frames = feature_manner(options) == 'sc' and rows > 1
+    joins_frames = plan.manner == 'sc' and rows > 1
     functions = [features_of(source.config, 'ap', source.kind) for source in sources]
     num_classes = len(recogniser.people)
     units = width // len(AXES) // len(sources)

@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with quietly():
         from sge_la.api import Recogniser
     run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)
-    start(given.gpu, run.encoder.options.seed)
+    start(given.gpu, run.encoder.plan.seed)
     for path in given.recordings:
         sequences = _cut(*read_recording(path, run.skeleton), run, str(path))
         print(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')

@@ -29,7 +29,7 @@ from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
-from sge_la.runs.plan import as_trained
+from sge_la.runs.find import as_trained
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags

@@ -11,7 +11,8 @@ import pytest
 from sge_la.data.normalise import CellScale, head_at_origin
 from sge_la.errors import UserError
 from sge_la.paper import published
-from sge_la.runs import banner
+from sge_la.runs.banner import heading
+from sge_la.runs.plan import plan_of
 from sge_la.settings import names, papers
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.names import encoder_suffix, parse_run_name, recognition_suffix
@@ -78,10 +79,10 @@ class TestOptions:
         assert parse_train(['--dataset', 'KS20', '--view', 'None']).view is None
 
     def test_only_the_originals_cross_view_scores_fill_a_batch(self):
-        assert papers.fills_batch(train('--faithful'))
-        assert not papers.fills_batch(train())
-        assert not papers.fills_batch(train('--faithful', '--protocol', 'CME'))
-        assert not papers.fills_batch(parse_train(['--faithful']))
+        assert plan_of(train('--faithful')).fills_batch
+        assert not plan_of(train()).fills_batch
+        assert not plan_of(train('--faithful', '--protocol', 'CME')).fills_batch
+        assert not plan_of(parse_train(['--faithful'])).fills_batch
 
     def test_evaluation_knows_the_same(self):
         options = parse_evaluate([*CASIA, '--view', '3', '--length', '30'])
@@ -190,9 +191,13 @@ class TestNames:
         assert found == {name: getattr(options, name) for name in ('protocol', 'double_pretext', 'norm')}
 
     def test_banner(self):
-        assert banner.banner_lines(train('--view', '3')) == {'CVE Testing View': 'View 3, Dgree 54'}
-        assert banner.banner_lines(train('--probe_type', 'bg.nm')) == {'Probe set': 'bg', 'Gallery set': 'nm'}
-        assert banner.banner_lines(parse_train([])) == {}
+        usual = set(heading(parse_train([])))
+        for flags, more in (
+            (['--view', '3'], {'CVE Testing View': 'View 3, Dgree 54'}),
+            (['--probe_type', 'bg.nm'], {'Probe set': 'bg', 'Gallery set': 'nm'}),
+        ):
+            lines = heading(train(*flags))
+            assert {name: value for name, value in lines.items() if name not in usual} == more
 
 
 class TestTable:

@@ -9,10 +9,9 @@ from sge_la.data import Split
 from sge_la.data.training_set import TrainingData
 from sge_la.errors import UserError
 from sge_la.evaluation.metrics import evaluate_scores, original_lines, sequence_scores
-from sge_la.features.files import own_tasks
 from sge_la.model import recognition
 from sge_la.runs import states
-from sge_la.runs.plan import encoder_jobs
+from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_train
 from sge_la.training import encoders
 from sge_la.training.recognition import fit_recognition
@@ -33,22 +32,24 @@ def options(*flags: str):
 )
 def test_double_pretext_joins_two_encoders(double, expected):
     chosen = options('--model', 'rev_rec_plus', '--double_pretext', double)
-    jobs = encoder_jobs(chosen, 14)
+    plan = plan_of(chosen, joints=14)
+    jobs = plan.encoders
     assert [(job.task, job.attention) for job in jobs] == expected
     assert jobs[0].folders['y'].name == f'CASIA_B_{expected[0][1]}_y_20_0.15_0view_0pre_{expected[0][0]}'
     # Networks on a single task's columns stand beside all three alone.
-    assert bool(own_tasks(chosen)) == (double == '')
+    assert bool(plan.own_tasks) == (double == '')
 
 
 def test_the_published_double_pretext_joins_one_encoder_with_itself():
     """Of the original's three blocks (rev_rec, rev_rec, rev_rec on permuted training frames) the two that it picks."""
-    jobs = encoder_jobs(options('--model', 'rev_rec_plus', '--double_pretext', 'rev_rec+sort', '--faithful'), 14)
+    chosen = options('--model', 'rev_rec_plus', '--double_pretext', 'rev_rec+sort', '--faithful')
+    jobs = plan_of(chosen, joints=14).encoders
     assert [job.task for job in jobs] == ['rev_rec', 'rev_rec']
     assert [job.permute_train_only for job in jobs] == [False, True]
 
 
 def test_encoders_are_of_14_joints_and_the_length_asked_for():
-    (job,) = encoder_jobs(options('--protocol', 'CME', '--length', '70'), 14)
+    (job,) = plan_of(options('--protocol', 'CME', '--length', '70'), joints=14).encoders
     assert (job.config.joints, job.config.length, job.config.temperature) == (14, 70, 0.15)
 
 
@@ -61,9 +62,10 @@ def test_the_original_trains_every_task_on_reversed_targets(task, monkeypatch):
     monkeypatch.setattr(encoders, 'fit_encoder', lambda config, pairs, *rest, **settings: seen.append(pairs))
     for flags in ([], ['--faithful']):
         chosen = options('--model', task, '--batch_size', '2', *flags)
-        (job,) = encoder_jobs(chosen, 14)
+        plan = plan_of(chosen, joints=14)
+        (job,) = plan.encoders
         assert job.folders['x'].name.endswith(f'pre_{task}_test_adj_2' + ('_faithful' if flags else ''))
-        encoders._fit_pretext(chosen, job, data, np.arange(4), None)
+        encoders._fit_pretext(plan, job, data, np.arange(4), None)
     assert [pairs.task for pairs in seen] == [task, 'rev_rec']
 
 

@@ -16,12 +16,12 @@ from sge_la.errors import UserError
 from sge_la.features.inputs import FILE, Inputs, InputView
 from sge_la.model import recognition, sequence_recognition
 from sge_la.model.adam import adamw_step, clipped, learning_rate
-from sge_la.model.config import EncoderConfig
+from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.joint import TERMS, cost_and_gradients
 from sge_la.model.losses import paired_contrastive_loss, smoothed_cross_entropy
 from sge_la.model.sequence_recognition import PREFIX
 from sge_la.runs.states import fresh_state
-from sge_la.settings.recipe import PIECES, Recipe
+from sge_la.settings.recipe import PIECES
 from sge_la.training import joint
 
 CHAIN = Skeleton('chain', ('a', 'b', 'c'), (-1, 0, 1), ())

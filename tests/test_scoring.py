@@ -13,12 +13,12 @@ from sge_la.data import load
 from sge_la.evaluation.scores import _alike, compiled_recogniser, score, score_everything
 from sge_la.evaluation.test_sets import ProbeSet
 from sge_la.features import cages
-from sge_la.features.files import Features, feature_sources, original_test_rows
+from sge_la.features.files import Features, feature_sources
 from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
-from sge_la.runs.plan import encoder_jobs
+from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_evaluate
 from tests.checkpoint_cases import genuine
 from tests.command_line_cases import AGES, CAGES, Commands, refused, uncompiled
@@ -105,7 +105,7 @@ def sources(original):
     """The original's encoders and the data set."""
     flags = ['--data_dir', str(original / 'Datasets'), '--models_dir', str(original / 'Models'), '--seed', '0']
     options = parse_evaluate(flags)
-    return feature_sources(options, encoder_jobs(options, 20))
+    return feature_sources(plan_of(options, joints=20))
 
 
 def encoded(sources, split, rows) -> np.ndarray:
@@ -148,9 +148,9 @@ def test_padding_of_the_published_plus(original):
     """Its test rows are those of the single network, padded to 128 sequences a person."""
     dataset = load('BIWI', 6, original / 'Datasets', warn=lambda text: None)
     ids = dataset.tests['Walking'].ids
-    options = parse_evaluate(['--best_model', 'rev_rec_plus', '--faithful'])
+    plan = plan_of(parse_evaluate(['--best_model', 'rev_rec_plus', '--faithful']), joints=20)
     place = {sequence: number for number, sequence in enumerate(cages.original_rows(ids, pad=False))}
-    rows = np.array([place[sequence] for sequence in original_test_rows(options, ids)])
+    rows = np.array([place[sequence] for sequence in cages.original_rows(ids, pad=plan.pads_tests)])
     expected = np.load(original / 'Models' / CAGES / PLUS / 'val_X_as_index_into_rev_rec_val_X.npz')['idx']
     np.testing.assert_array_equal((rows[:, None] * 6 + np.arange(6)).reshape(-1), expected)
 
@@ -195,11 +195,10 @@ def test_the_authors_network_scores_features(published, reference, kept):
 CONFIG = EncoderConfig(length=6, joints=4, units=4)
 
 
-class Options:
-    """What scoring asks of a run."""
+class Asked:
+    """What scoring asks of a plan."""
 
-    length, manner, frozen, c_reid, faithful, model, seed = 6, 'ap', 0, 0, False, 'rev_rec', 0
-    precision = 'float32'
+    length, manner, pads_tests, seed, precision = 6, 'ap', False, 0, 'float32'
 
 
 @pytest.fixture
@@ -221,7 +220,7 @@ def case():
 
 def everything(case, sources=None):
     test, usual, params = case
-    return score_everything(Options(), test, params, (lambda: sources or usual), compiled_recogniser())
+    return score_everything(Asked(), test, params, (lambda: sources or usual), compiled_recogniser())
 
 
 def test_all_sequences_are_scored_once(case):
@@ -255,7 +254,7 @@ def test_else_whole_windows_with_the_reason(case, why):
     else:
         test, words = ProbeSet('test', test.features), 'the data set is not'
     call = (lambda: given) if given else None
-    scored, _, note = score_everything(Options(), test, params, call, compiled_recogniser())
+    scored, _, note = score_everything(Asked(), test, params, call, compiled_recogniser())
     assert words in note and scored.evaluation.num_sequences == 133
 
 
@@ -287,7 +286,7 @@ def test_nothing_is_encoded_where_the_features_are_complete():
     features = Features(np.random.default_rng(0).normal(size=(780, 12)).astype(np.float32), np.repeat(classes, 6), 2)
     test = ProbeSet('test', features, Split(split.skeletons, {k: np.array(v) for k, v in split.ids.items()}), classes)
     params = recognition.initial_params(12, 2, 5)
-    scored, _, note = score_everything(Options(), test, params, None, compiled_recogniser())
+    scored, _, note = score_everything(Asked(), test, params, None, compiled_recogniser())
     assert note == 'nothing dropped' and scored.evaluation.num_sequences == 130
 
 

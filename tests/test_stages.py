@@ -16,14 +16,15 @@ from sge_la import checkpoints
 from sge_la.data import load
 from sge_la.data.training_set import fingerprint, training_data
 from sge_la.errors import UserError
-from sge_la.features.files import feature_record, own_tasks
+from sge_la.features.files import feature_record
 from sge_la.features.sources import FeatureSource
 from sge_la.model.config import EncoderConfig
 from sge_la.runs import records, states
-from sge_la.runs.plan import encoder_jobs, recognition_folder
+from sge_la.runs.find import recognition_folder
+from sge_la.runs.plan import plan_of
 from sge_la.runs.states import FINISHED, FRESH, UNFINISHED, TrainingState, fresh_state
 from sge_la.settings.command_line import parse_train
-from sge_la.training.encoders import encoder_record, encoder_rows
+from sge_la.training.encoders import encoder_rows
 from tests.command_line_cases import write_people
 from tests.conftest import tiny_split
 
@@ -88,8 +89,8 @@ def test_somebody_elses_checkpoint_is_kept(tmp_path):
 
 def rows_of(data_dir, flags: str) -> np.ndarray:
     options = parse_train([*flags.split(), '--data_dir', str(data_dir)])
-    data = training_data(load(options.dataset, 6, data_dir, warn=lambda text: None), options)
-    return encoder_rows(data, options)
+    dataset = load(options.dataset, 6, data_dir, warn=lambda text: None)
+    return encoder_rows(training_data(dataset, options.select), plan_of(options, dataset))
 
 
 @pytest.mark.parametrize(('count', 'used'), [(100, 66), (99, 66), (101, 67), (3, 2)])
@@ -114,10 +115,11 @@ def test_held_out_sequences_train_nothing(tmp_path):
     """No frame of a held-out sequence is among those that encoders or network train on."""
     write_people(tmp_path, 'DEMO', recordings=True)
     options = parse_train(['--dataset', 'DEMO', '--select', 'val'])
-    data = training_data(load('DEMO', 6, tmp_path, warn=lambda text: None), options)
+    dataset = load('DEMO', 6, tmp_path, warn=lambda text: None)
+    data, plan = training_data(dataset, options.select), plan_of(options, dataset)
     frames = {frame.tobytes() for rows in data.held.values() for row in rows for frame in data.split.skeletons[row]}
     assert len(frames) == 18 * 6
-    trained = np.concatenate([encoder_rows(data, options), *data.ids.values()])
+    trained = np.concatenate([encoder_rows(data, plan), *data.ids.values()])
     assert not frames & {frame.tobytes() for row in trained for frame in data.split.skeletons[row]}
 
 
@@ -145,7 +147,7 @@ def test_features_depend_on_the_weights_and_on_both_sets(tmp_path):
         if changed:
             arrays[changed].flat[-1] += 1
         sources = [FeatureSource(EncoderConfig(length=6, joints=20), params)]
-        return feature_record(options, training_data(dataset, options), sources, dataset)
+        return feature_record(plan_of(options, dataset), training_data(dataset, options.select), sources, dataset)
 
     usual = record()
     assert record() == usual
@@ -156,11 +158,11 @@ def test_features_depend_on_the_weights_and_on_both_sets(tmp_path):
 def test_nothing_to_hold_out(tmp_path):
     write_people(tmp_path, 'DEMO', each=1)
     with pytest.raises(UserError, match='use --select last'):
-        training_data(load('DEMO', 6, tmp_path, warn=lambda text: None), parse_train(['--select', 'val']))
+        training_data(load('DEMO', 6, tmp_path, warn=lambda text: None), 'val')
 
 
 def jobs_of(flags: str) -> list[tuple]:
-    jobs = encoder_jobs(parse_train(flags.split()), 20)
+    jobs = plan_of(parse_train(flags.split()), joints=20).encoders
     return [(job.task, job.config.attention, job.folders['x'].name, job.permute_train_only) for job in jobs]
 
 
@@ -180,9 +182,9 @@ def test_encoders_of_each_model():
 
 
 def test_own_scores_are_of_the_joined_tasks():
-    assert own_tasks(parse_train(['--model', 'rev_rec_plus'])) == ('rev_rec', 'prediction', 'sorting')
-    assert own_tasks(parse_train(['--model', 'rev_rec_plus', '--faithful'])) == ()
-    assert own_tasks(parse_train(['--model', 'sorting'])) == ()
+    assert plan_of(parse_train(['--model', 'rev_rec_plus'])).own_tasks == ('rev_rec', 'prediction', 'sorting')
+    assert plan_of(parse_train(['--model', 'rev_rec_plus', '--faithful'])).own_tasks == ()
+    assert plan_of(parse_train(['--model', 'sorting'])).own_tasks == ()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ def test_own_scores_are_of_the_joined_tasks():
     ],
 )
 def test_encoders_of_the_ablation(name, attention, reverse, contrastive, folder):
-    [job] = encoder_jobs(parse_train(['--ablation', name]), 20)
+    [job] = plan_of(parse_train(['--ablation', name]), joints=20).encoders
     assert (job.config.attention, job.config.reverse, job.config.contrastive) == (attention, reverse, contrastive)
     assert job.folders['x'].name == folder and not job.labelled
     network = recognition_folder(parse_train(['--ablation', name]))
@@ -212,7 +214,8 @@ def test_an_encoder_shared_by_two_commands_has_one_record(tmp_path):
 
     def record(flags: str, number: int = 0) -> dict:
         options = parse_train(['--dataset', 'KGBD', *flags.split()])
-        return encoder_record(options, encoder_jobs(options, 20)[number], training_data(dataset, options))
+        data = training_data(dataset, options.select)
+        return {**plan_of(options, joints=20).encoders[number].record, 'data': data.fingerprint}
 
     assert record('--encoding AGE --attention BA') == record('--ablation GE-GD-Rev-BAS-AGEs')
     assert record('--ablation GE-GD-MBAS-AGEs') != record('--ablation GE-GD-Rev-MBAS')

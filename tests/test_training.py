@@ -18,10 +18,11 @@ from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, initial_params
 from sge_la.model.gradients import losses, losses_and_gradients
 from sge_la.model.pretext import pretext
+from sge_la.runs.plan import plan_of
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
 from sge_la.settings.command_line import parse_train
 from sge_la.training.encoders import fit_encoder
-from sge_la.training.epochs import encoder_batches
+from sge_la.training.epochs import whole_batches
 from sge_la.training.labelled import fit_labelled
 from sge_la.training.recognition import _cross_entropy, _held_accuracy, fit_recognition, sequence_accuracy
 from tests.command_line_cases import uncompiled
@@ -58,9 +59,9 @@ def encoders(skeletons, rows, epochs, state=None, **settings):
 
 
 def test_batches_keep_the_order_and_drop_the_remainder():
-    assert encoder_batches(np.array([5, 3, 1, 0, 9, 7, 8]), 3).tolist() == [[5, 3, 1], [0, 9, 7]]
+    assert whole_batches(np.array([5, 3, 1, 0, 9, 7, 8]), 3).tolist() == [[5, 3, 1], [0, 9, 7]]
     with pytest.raises(UserError, match='at least one batch of 8 sequences, found 7 sequences: use --batch_size 7'):
-        encoder_batches(np.arange(7), 8)
+        whole_batches(np.arange(7), 8)
 
 
 def test_dropped_sequences_change_nothing(skeletons):
@@ -262,7 +263,7 @@ def test_no_held_out_sequence_is_dropped():
     answers = np.tile(np.array([[0, 1]], np.float32), (129, 1))
     answers[128] = [1, 0]
     held = Features(np.zeros((129, 4), np.float32), np.zeros(129, int), 2)
-    assert _held_accuracy(answers, held, parse_train(['--manner', 'sc'])) == pytest.approx(1 / 129)
+    assert _held_accuracy(answers, held, plan_of(parse_train(['--manner', 'sc']))) == pytest.approx(1 / 129)
 
 
 # ---- the ablation's encoder that is trained with labels --------------------------------------------------------------

@@ -10,7 +10,6 @@ import numpy as np
 from sge_la.data import Dataset, Split
 from sge_la.data.holdout import hold_out
 from sge_la.errors import UserError
-from sge_la.settings.options import TrainOptions
 
 
 @dataclass(frozen=True)
@@ -34,11 +33,11 @@ class TrainingData:
     fingerprint: str
 
 
-def training_data(dataset: Dataset, options: TrainOptions) -> TrainingData:
+def training_data(dataset: Dataset, select: str) -> TrainingData:
     """Chooses the training sequences, holding some out for `--select val`."""
     split = dataset.train
     ids, held = split.ids, {}
-    if options.select == 'val':
+    if select == 'val':
         ids, held = hold_out(split.skeletons, split.ids, split.recordings)
         if not any(len(rows) for rows in held.values()):
             raise UserError(

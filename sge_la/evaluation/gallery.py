@@ -8,24 +8,23 @@ own (layouts 1 and 2 but for IAS), the training set is the gallery; numbers are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from sge_la.backends import runtime
-from sge_la.data import Split
-from sge_la.data.loading import find, load, present_tests
+from sge_la.data import Dataset, Split
 from sge_la.errors import UserError
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match, pool_recordings
 from sge_la.features import cages
-from sge_la.features.files import feature_manner, feature_sources
+from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
 from sge_la.runs import records
 from sge_la.runs.banner import banner
-from sge_la.runs.plan import encoder_jobs, recognition_folder
+from sge_la.runs.plan import Plan
 
 say = tqdm.write
 TRAIN = 'train'
@@ -187,24 +186,25 @@ def lines(probe: Side, gallery: Side, matched: Matched) -> Iterator[str]:
     yield f'(in brackets: 95 % of resamples of the {found["mAP"].num_groups} {matched.resampled})\n'
 
 
-def run_gallery(options) -> dict:
+def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], *, metric: str, level: str) -> dict:
     """A whole run of `evaluate.py --protocol gallery`: encodes, matches, prints, and keeps the scores.
 
-    Returns what was printed, by pair of sets.
+    Args:
+        plan: of the run.
+        dataset: with the sets that are matched.
+        pairs: of (probe, gallery), see `set_pairs`.
+        metric, level: as the flags.
+
+    Returns:
+        What was printed, by pair of sets.
     """
-    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
-    place = options.dataset, options.length, options.data_dir
-    files, _ = find(*place, view=options.view)
-    names = present_tests(files)
-    pairs = set_pairs(names, options.probe, options.gallery)
-    needed = [name for name in names if any(name in pair for pair in pairs)] or None
-    dataset = load(*place, view=options.view, tests=needed, layout=files.layout)
-    sources = feature_sources(options, encoder_jobs(options, dataset.joints))
-    manner = feature_manner(options)
-    say(banner(options, environment))
-    what = 'AGEs' if options.encoding == 'AGE' else "the contrast head's vectors" if _is_head(options) else 'CAGEs'
-    how = 'one vector a sequence' if _is_head(options) else _MANNERS[manner].format(dataset.length)
-    say(f'Gallery protocol: {what} matched without a recognition network, {how}, {options.metric} distance')
+    environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
+    sources = feature_sources(plan)
+    say(banner(plan.heading, environment))
+    head = plan.features == 'contrast'
+    what = "the contrast head's vectors" if head and plan.encoding != 'AGE' else f'{plan.encoding}s'
+    how = 'one vector a sequence' if head else _MANNERS[plan.manner].format(dataset.length)
+    say(f'Gallery protocol: {what} matched without a recognition network, {how}, {metric} distance')
     if any(gallery == TRAIN for _, gallery in pairs):
         say('The training set is the gallery, which the later papers do not do: compare with nothing of theirs')
     sides: dict[str, Side] = {}
@@ -213,20 +213,16 @@ def run_gallery(options) -> dict:
         for name in pair:
             if name not in sides:
                 split = dataset.train if name == TRAIN else dataset.tests[name]
-                sides[name] = make_side(name, split, sources, manner, level=options.level, seed=options.seed)
+                sides[name] = make_side(name, split, sources, plan.manner, level=level, seed=plan.seed)
         probe, gallery = (sides[name] for name in pair)
-        matched = match_sides(probe, gallery, metric=options.metric)
+        matched = match_sides(probe, gallery, metric=metric)
         say('\n'.join(lines(probe, gallery, matched)))
         found[' → '.join(pair)] = summary(matched)
-    _keep(recognition_folder(replace(options, probe=None)), f'{options.metric}, {options.level}', found)
+    _keep(plan.network, f'{metric}, {level}', found)
     return found
 
 
 _MANNERS = {'ap': 'mean of {} frames', 'sc': '{} frames joined'}
-
-
-def _is_head(options) -> bool:
-    return bool(options.frozen or options.c_reid)
 
 
 def _keep(folder: Path, key: str, found: dict) -> None:

@@ -22,8 +22,8 @@ from sge_la.evaluation.scores import (
     summary,
 )
 from sge_la.evaluation.test_sets import ProbeSet, Sources
-from sge_la.features.files import feature_manner, of_task, own_tasks
-from sge_la.settings import papers
+from sge_la.features.files import of_task
+from sge_la.runs.plan import Plan
 
 say = tqdm.write
 
@@ -34,12 +34,12 @@ def checkpoint_stem(folder: Path, name: str) -> str:
     return own if checkpoints.has_checkpoint(folder, own) else CHECKPOINT_STEM
 
 
-def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: dict) -> dict:
+def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known: dict) -> dict:
     """Scores one test set with the checkpoint that belongs to it, and prints the lines.
 
     Args:
         folder: of the recognition network.
-        options: dataset, length, manner, seed, ... of the run.
+        plan: of the run.
         test: the test set.
         sources: gives the encoders, for sequences that are not among the features; None where there are none.
         known: what results.json says of this test set: the last epoch's scores, the chosen epoch; {} without one.
@@ -48,30 +48,21 @@ def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: d
         `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote`, `last` and `epochs` (by
         the rule that would choose them, see `sge_la.evaluation.epoch_choice`): Rank-1, nAUC, Rank-n, sequences.
     """
-    manner, compiled = feature_manner(options), compiled_recogniser(options.precision)
-    params = checkpoints.load_recognition(
-        folder,
-        test.features.X.shape[1],
-        test.features.num_classes,
-        slots=False,
-        stem=checkpoint_stem(folder, test.name),
-    ).params
+    compiled = compiled_recogniser(plan.precision)
+    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
+    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
     say(f'{test.features.X.shape} {(len(test.features.labels), params["Variable"].shape[0])}')
-    if options.dataset == 'IAS':
+    if plan.dataset == 'IAS':
         say(f'### Validation Results on IAS-{test.name}: ')
-    settings = {
-        'batch_size': options.rn_batch_size,
-        'faithful': options.faithful,
-        'fill_batch': papers.fills_batch(options),
-        'compiled': compiled,
-    }
+    settings = {'batch_size': plan.rn_batch_size, 'faithful': plan.divides_by_batch, 'fill_batch': plan.fills_batch}
+    settings['compiled'] = compiled
     features = test.features
-    scored = score(params, features.X, features.labels, options.length, manner, **settings)
-    say('\n' + _lines(scored.evaluation, options))
+    scored = score(params, features.X, features.labels, plan.length, plan.manner, **settings)
+    say('\n' + _lines(scored.evaluation, plan))
     if warning := collapse_warning(scored.evaluation):
         say(warning)
     found = {'selected': {**known.get('selected', {}), **summary(scored.evaluation)}}
-    everything, groups, note = score_everything(options, test, params, sources, compiled)
+    everything, groups, note = score_everything(plan, test, params, sources, compiled)
     found['all_sequences'] = summary(everything.evaluation)
     say(one_line('All sequences', found['all_sequences'], note))
     found['all_sequences'] |= _how_sure(everything, groups)
@@ -83,34 +74,34 @@ def score_test(folder: Path, options, test: ProbeSet, sources: Sources, known: d
     found |= {'epochs': known['epochs']} if 'epochs' in known else {}
     for line in epoch_choice.lines(found):
         say(line)
-    if tasks := _own_scores(folder, options, test, settings):
+    if tasks := _own_scores(folder, plan, test, settings):
         found['tasks'] = tasks
     classes = scored.evaluation.num_classes
     say(f'Chance: Rank-1 Accuracy: {1 / classes:.6f}, nAUC: 0.500000, {classes} identities')
     return found
 
 
-def _own_scores(folder: Path, options, test: ProbeSet, settings: dict) -> dict:
+def _own_scores(folder: Path, plan: Plan, test: ProbeSet, settings: dict) -> dict:
     """Scores rev_rec_plus' networks on the columns of a single task, under the same rules as the joined one."""
     found = {}
-    for task in own_tasks(options):
+    for task in plan.own_tasks:
         if not checkpoints.has_checkpoint(folder / task):
             continue
-        features = of_task(test.features, task)
+        features = of_task(test.features, plan.columns_of(task))
         stem = checkpoint_stem(folder / task, test.name)
         shape = features.X.shape[1], features.num_classes
         params = checkpoints.load_recognition(folder / task, *shape, slots=False, stem=stem).params
-        manner = feature_manner(options)
-        found[task] = summary(score(params, features.X, features.labels, options.length, manner, **settings).evaluation)
+        scored = score(params, features.X, features.labels, plan.length, plan.manner, **settings)
+        found[task] = summary(scored.evaluation)
         say(one_line(task, found[task], 'its own features and network'))
     return found
 
 
-def _lines(evaluation: metrics.Evaluation, options) -> str:
+def _lines(evaluation: metrics.Evaluation, plan: Plan) -> str:
     """What the original prints: the T-PAMI code four results, the IJCAI code two."""
-    if options.encoding == 'AGE':
+    if plan.encoding == 'AGE':
         return f'Rank-1 Accuracy: {evaluation.rank1}\nnAUC: {evaluation.nauc}'
-    return metrics.original_lines(evaluation, rows_apart=papers.protocol_of(options) is not None)
+    return metrics.original_lines(evaluation, rows_apart=plan.protocol is not None)
 
 
 def _how_sure(scored: Scored, groups: Groups) -> dict:

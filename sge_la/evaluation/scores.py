@@ -14,10 +14,10 @@ from sge_la import backends
 from sge_la.evaluation import metrics
 from sge_la.evaluation.test_sets import ProbeSet, Sources, encode_rows
 from sge_la.features import cages
-from sge_la.features.files import feature_manner, original_test_rows
 from sge_la.model import labelled_lstm, products, recognition
 from sge_la.model.config import BFLOAT16, FLOAT32
 from sge_la.model.gait_encoder import axis_major
+from sge_la.runs.plan import Plan
 
 SEQUENCES_AT_ONCE = 2048
 # Sequences of the features that are encoded again, to see that the encoders at hand made them.
@@ -151,7 +151,7 @@ class Groups:
 
 
 def score_everything(
-    options, test: ProbeSet, params: dict, sources: Sources, compiled: Callable
+    plan: Plan, test: ProbeSet, params: dict, sources: Sources, compiled: Callable
 ) -> tuple[Scored, Groups, str]:
     """Scores every sequence of a test set; without data set and encoders, all whole windows of its features.
 
@@ -159,7 +159,7 @@ def score_everything(
     the features were made with.
 
     Args:
-        options: of the run.
+        plan: of the run.
         test: the test set.
         params: the recognition network's.
         sources: gives the encoders; None where there are none.
@@ -169,32 +169,31 @@ def score_everything(
         Metrics and scores, what belongs together among them, and a note on what was scored.
     """
     if test.split is None:
-        return _whole_windows(options, test, params, compiled, 'the data set is not')
-    encoded, each = original_test_rows(options, test.split.ids), _rows_each(options)
+        return _whole_windows(plan, test, params, compiled, 'the data set is not')
+    encoded, each = cages.original_rows(test.split.ids, pad=plan.pads_tests), _rows_each(plan)
     if not np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
-        return _whole_windows(options, test, params, compiled, 'the data set at hand has other sequences')
+        return _whole_windows(plan, test, params, compiled, 'the data set at hand has other sequences')
     places = np.sort(np.unique(encoded, return_index=True)[1])  # padding repeats some
     known, rest = encoded[places], np.setdiff1d(cages.all_rows(test.split.ids), encoded)
     if len(rest) and sources is None:
-        return _whole_windows(options, test, params, compiled, 'the encoders are not')
+        return _whole_windows(plan, test, params, compiled, 'the encoders are not')
     answers = [logits(params, test.features.X, compiled).reshape(len(encoded), each, -1)[places]]
     sample = known[:SAMPLE] if len(rest) else known[:0]
     for start in range(0, len(rest), SEQUENCES_AT_ONCE):
-        X = encode_rows(
-            options, test.split.skeletons, np.concatenate([sample, rest[start : start + SEQUENCES_AT_ONCE]]), sources()
-        )
-        tolerance, again = TOLERANCES[options.precision], X.reshape(-1, each, X.shape[1])[: len(sample)]
+        chosen = np.concatenate([sample, rest[start : start + SEQUENCES_AT_ONCE]])
+        X = encode_rows(plan, test.split.skeletons, chosen, sources())
+        tolerance, again = TOLERANCES[plan.precision], X.reshape(-1, each, X.shape[1])[: len(sample)]
         if not _alike(again, test.features.X, places[: len(sample)], tolerance):
-            return _whole_windows(options, test, params, compiled, 'the encoders at hand did not make them')
+            return _whole_windows(plan, test, params, compiled, 'the encoders at hand did not make them')
         answers.append(logits(params, X, compiled).reshape(-1, each, answers[0].shape[2])[len(sample) :])
     answers, order = np.concatenate(answers), np.concatenate([known, rest])
-    scored = _scored(answers.reshape(-1, answers.shape[2]), np.repeat(test.classes[order], each), each, options)
+    scored = _scored(answers.reshape(-1, answers.shape[2]), np.repeat(test.classes[order], each), each, plan)
     recordings = None if test.split.recordings is None else test.split.recordings[order[scored.sequences.windows]]
     return scored, Groups(recordings, scored.sequences.labels), 'nothing dropped'
 
 
-def _rows_each(options) -> int:
-    return options.length if feature_manner(options) == 'ap' else 1
+def _rows_each(plan: Plan) -> int:
+    return plan.length if plan.manner == 'ap' else 1
 
 
 def _alike(found: np.ndarray, features: np.ndarray, places: np.ndarray, tolerance: float) -> bool:
@@ -206,16 +205,14 @@ def _alike(found: np.ndarray, features: np.ndarray, places: np.ndarray, toleranc
     return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
 
 
-def _scored(answers: np.ndarray, labels: np.ndarray, each: int, options) -> Scored:
-    manner = feature_manner(options)
-    found = metrics.sequence_scores(answers, labels, each, manner=manner, drop_incomplete=False)
+def _scored(answers: np.ndarray, labels: np.ndarray, each: int, plan: Plan) -> Scored:
+    found = metrics.sequence_scores(answers, labels, each, manner=plan.manner, drop_incomplete=False)
     return Scored(metrics.evaluate_scores(found.scores, found.labels), found)
 
 
-def _whole_windows(options, test: ProbeSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
-    features, manner = test.features, feature_manner(options)
-    settings = {'drop_incomplete': False, 'compiled': compiled}
-    scored = score(params, features.X, features.labels, options.length, manner, **settings)
+def _whole_windows(plan: Plan, test: ProbeSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
+    rows = test.features.X, test.features.labels
+    scored = score(params, *rows, plan.length, plan.manner, drop_incomplete=False, compiled=compiled)
     note = f'all whole windows of the features at hand: {why}'
     return scored, Groups(None, scored.sequences.labels), note
 

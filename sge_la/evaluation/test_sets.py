@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from tqdm import tqdm
 from sge_la import checkpoints
 from sge_la.data import Dataset, Split
 from sge_la.errors import UserError
-from sge_la.features.files import Features, feature_manner, original_test_rows, read_features
+from sge_la.features import cages
+from sge_la.features.files import Features, feature_sources, read_features
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features, row_labels
-from sge_la.runs.plan import EncoderJob
-from sge_la.settings.names import ENCODER_ROOT
+from sge_la.runs.plan import EncoderJob, Plan
 
 say = tqdm.write
 Sources = Callable[[], list[FeatureSource]] | None
@@ -34,6 +34,12 @@ class AtHand:
     dataset: Dataset | None
     sources: Sources = None
     absence: str = ''
+
+    @classmethod
+    def of(cls, plan: Plan, dataset: Dataset | None, absence: str = '') -> AtHand:
+        """The data set of a run, and its encoders where they are trained."""
+        trained = dataset is not None and are_trained(plan.encoders)
+        return cls(dataset, (lambda: feature_sources(plan)) if trained else None, absence)
 
 
 @dataclass(frozen=True)
@@ -60,19 +66,18 @@ class ProbeSet:
         return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
 
 
-def are_trained(jobs: list[EncoderJob]) -> bool:
+def are_trained(jobs: Sequence[EncoderJob]) -> bool:
     """Whether all the encoders have a checkpoint."""
     return bool(jobs) and all(checkpoints.has_checkpoint(folder) for job in jobs for folder in job.folders.values())
 
 
-def probe_features(folder: Path, stem: str, name: str, options, at_hand: AtHand) -> Features:
+def probe_features(folder: Path, stem: str, name: str, plan: Plan, at_hand: AtHand) -> Features:
     """The features of a test set.
 
     Args:
         folder: of the recognition network.
         stem: of the feature files, such as 'val'.
         name: of the test set.
-        options: of the run.
         at_hand: what serves where the files are missing or Git LFS pointers.
 
     Raises:
@@ -88,25 +93,24 @@ def probe_features(folder: Path, stem: str, name: str, options, at_hand: AtHand)
     if at_hand.sources is None:
         raise UserError(
             f'test features are needed: {path} {why}, and the gait encoders that would make them are not in '
-            f'{Path(options.models_dir) / ENCODER_ROOT}; train them with train.py'
+            f'{plan.encoders[0].folders["x"].parent}; train them with train.py'
         )
     say(f'{path} {why}: encoding the test sequences of the data set instead')
-    return _encoded(options, at_hand.dataset, name, at_hand.sources())
+    return _encoded(plan, at_hand.dataset, name, at_hand.sources())
 
 
-def _encoded(options, dataset: Dataset, name: str, sources: list[FeatureSource]) -> Features:
-    split, manner = dataset.tests[name], feature_manner(options)
-    rows = original_test_rows(options, split.ids)
-    X = encode_rows(options, split.skeletons, rows, sources)
-    return Features(X, row_labels(dataset.classes(split)[rows], sources, manner), len(dataset.identities))
+def _encoded(plan: Plan, dataset: Dataset, name: str, sources: list[FeatureSource]) -> Features:
+    split = dataset.tests[name]
+    rows = cages.original_rows(split.ids, pad=plan.pads_tests)
+    X = encode_rows(plan, split.skeletons, rows, sources)
+    return Features(X, row_labels(dataset.classes(split)[rows], sources, plan.manner), len(dataset.identities))
 
 
-def encode_rows(options, skeletons: np.ndarray, rows: np.ndarray, sources: list[FeatureSource]) -> np.ndarray:
+def encode_rows(plan: Plan, skeletons: np.ndarray, rows: np.ndarray, sources: list[FeatureSource]) -> np.ndarray:
     """Features of test sequences, float32 `[len(rows) · rows a sequence, values]`."""
-    manner = feature_manner(options)
-    each, width = feature_shape(sources, manner)
+    each, width = feature_shape(sources, plan.manner)
     X = np.empty((len(rows) * each, width), np.float32)
-    fill_features(X, sources, skeletons, rows, manner, seed=options.seed, test=True)
+    fill_features(X, sources, skeletons, rows, plan.manner, seed=plan.seed, test=True)
     return X
 
 

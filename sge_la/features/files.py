@@ -27,10 +27,7 @@ from sge_la.files.atomic import os_errors
 from sge_la.files.text import read_json, write_json
 from sge_la.files.write_arrays import save_npy
 from sge_la.runs import banner
-from sge_la.runs.plan import EncoderJob
-from sge_la.settings.names import changed_by_faithful, recorded_precision
-from sge_la.settings.papers import PLUS, TASKS, ablation_row
-from sge_la.settings.recipe import MODERN
+from sge_la.runs.plan import Plan
 
 say = tqdm.write
 # The original's file names of the test features, in the order of the test sets (IAS has two).
@@ -39,35 +36,27 @@ SELECTION_STEM = 'selection'
 FEATURE_RECORD = 'features.json'
 
 
-def feature_manner(options) -> str:
-    """How rows are scored: the contrast head gives one row a sequence, whatever `--manner` says."""
-    return 'sc' if options.frozen or options.c_reid else options.manner
+def feature_sources(plan: Plan) -> list[FeatureSource]:
+    """The trained encoders as sources of feature columns.
 
-
-def feature_sources(options, jobs: list[EncoderJob]) -> list[FeatureSource]:
-    """The trained encoders as sources of feature columns."""
-    kind = 'contrast' if options.frozen or options.c_reid else 'context'
-    if options.ablation:
-        kind = ablation_row(options.ablation).features
-    if options.recipe == MODERN:
-        return [load_source(job) for job in jobs]
-    loaded: dict[Path, dict] = {}
-    sources = []
-    for job in jobs:
-        params = loaded.setdefault(job.folders['x'], None) or load_job(job)
-        loaded[job.folders['x']] = params
-        task = 'sorting' if job.permute_train_only else job.task
-        sources.append(
-            FeatureSource(
-                job.config,
-                params,
-                task=task,
-                kind=kind,
-                permute_test=not job.permute_train_only,
-                shared_order=not options.faithful,
-            )
+    Raises:
+        UserError: as `load_job`.
+    """
+    if plan.recipe:
+        return [load_source(job) for job in plan.encoders]
+    loaded = {job.folders['x']: job for job in plan.encoders}
+    params = {folder: load_job(job) for folder, job in loaded.items()}
+    return [
+        FeatureSource(
+            job.config,
+            params[job.folders['x']],
+            task='sorting' if job.permute_train_only else job.task,
+            kind=plan.features,
+            permute_test=not job.permute_train_only,
+            shared_order=plan.shared_order,
         )
-    return sources
+        for job in plan.encoders
+    ]
 
 
 @dataclass(frozen=True)
@@ -79,81 +68,67 @@ class Features:
     num_classes: int
 
 
-def write_features(options, dataset: Dataset, data: TrainingData, sources: list[FeatureSource], folder: Path) -> None:
+def write_features(
+    plan: Plan, dataset: Dataset, data: TrainingData, sources: list[FeatureSource], folder: Path
+) -> None:
     """Encodes training, selection and test sequences into the files that the original writes, and one of ours.
 
     `train_X.npy`, `val_X.npy` (IAS also `val_2_X.npy`) and `selection_X.npy` (`--select val`): float32 `[R, D]`; the
     same with `_y`: uint8 one-hot `[R, C]`. Training rows stand in one random order, as in the original.
     """
-    manner = feature_manner(options)
+    manner = plan.manner
     skeletons, labels = data.split.skeletons, dataset.classes(data.split)
     rows = cages.original_rows(data.ids, pad=True)
     row_classes = row_labels(labels[rows], sources, manner)
-    order = np.random.default_rng([options.seed, len(row_classes)]).permutation(len(row_classes))
+    order = np.random.default_rng([plan.seed, len(row_classes)]).permutation(len(row_classes))
     write_feature_file(
-        folder / 'train_X.npy', sources, skeletons, rows, manner, seed=options.seed, test=False, order=order
+        folder / 'train_X.npy', sources, skeletons, rows, manner, seed=plan.seed, test=False, order=order
     )
     save_npy(folder / 'train_y.npy', one_hot(row_classes[order], len(dataset.identities)))
     if data.held:
         held = cages.all_rows(data.held)
-        write_test_features(folder, SELECTION_STEM, options, dataset, sources, data.split, held)
+        write_test_features(folder, SELECTION_STEM, plan, dataset, sources, data.split, held)
     for stem, split in zip(TEST_STEMS, dataset.tests.values(), strict=False):
-        write_test_features(folder, stem, options, dataset, sources, split, original_test_rows(options, split.ids))
+        rows = cages.original_rows(split.ids, pad=plan.pads_tests)
+        write_test_features(folder, stem, plan, dataset, sources, split, rows)
 
 
-def original_test_rows(options, ids: dict[int, np.ndarray]) -> np.ndarray:
-    """The test sequences that the original encodes; the published rev_rec_plus scores the padding as well.
-
-    There its second pass meets lists of indices that the first has padded, and all of its passes are as long.
-    """
-    return cages.original_rows(ids, pad=options.faithful and options.model == PLUS)
-
-
-def write_test_features(folder, stem, options, dataset, sources, split, rows) -> None:
+def write_test_features(folder, stem, plan: Plan, dataset, sources, split, rows) -> None:
     """Writes the features of test sequences, or of others that are scored, and their labels."""
-    manner = feature_manner(options)
-    classes = row_labels(dataset.classes(split)[rows], sources, manner)
-    write_feature_file(folder / f'{stem}_X.npy', sources, split.skeletons, rows, manner, seed=options.seed, test=True)
+    place, classes = folder / f'{stem}_X.npy', row_labels(dataset.classes(split)[rows], sources, plan.manner)
+    write_feature_file(place, sources, split.skeletons, rows, plan.manner, seed=plan.seed, test=True)
     save_npy(folder / f'{stem}_y.npy', one_hot(classes, len(dataset.identities)))
 
 
-def feature_record(options, data: TrainingData, sources: list[FeatureSource], dataset: Dataset) -> dict:
+def feature_record(plan: Plan, data: TrainingData, sources: list[FeatureSource], dataset: Dataset) -> dict:
     """Everything that the feature files depend on."""
-    names = ('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation')
     checksum = 0
     for source in sources:
         for name in sorted(source.params):
             checksum = zlib.crc32(np.ascontiguousarray(source.params[name]).data, checksum)
     return {
-        **{name: getattr(options, name) for name in (*names, 'seed')},
-        'faithful': changed_by_faithful(options),
-        'select_val': options.select == 'val',
+        **plan.feature_record,
         'data': data.fingerprint,
         'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
         'encoders': f'{checksum:08x}',
-        **recorded_precision(options),
     }
 
 
-def prepare_features(options, dataset: Dataset, data: TrainingData, sources: list[FeatureSource], folder: Path) -> dict:
-    """Writes the feature files, unless the folder has just these.
-
-    Returns:
-        Their record.
-    """
-    record, path = feature_record(options, data, sources, dataset), folder / FEATURE_RECORD
+def prepare_features(plan: Plan, dataset: Dataset, data: TrainingData, sources: list[FeatureSource]) -> None:
+    """Writes the feature files, unless the network's folder has just these."""
+    folder = plan.network
+    record, path = feature_record(plan, data, sources, dataset), folder / FEATURE_RECORD
     stems = ['train', *([SELECTION_STEM] if data.held else []), *TEST_STEMS[: len(dataset.tests)]]
     if path.exists() and read_json(path) == record and _are_sound(folder, stems):
         say('Features are there already')
-        return record
+        return
     with os_errors(path, 'remove'):
         path.unlink(missing_ok=True)
-    say('Generate CAGEs' if options.encoding == 'CAGE' else 'Generate AGEs')
-    for text in banner.data_lines(options, dataset):
+    say(f'Generate {plan.encoding}s')
+    for text in banner.data_lines(dataset) if plan.protocol else ():
         say(text)
-    write_features(options, dataset, data, sources, folder)
+    write_features(plan, dataset, data, sources, folder)
     write_json(path, record)
-    return record
 
 
 def _are_sound(folder: Path, stems: list[str]) -> bool:
@@ -166,13 +141,13 @@ def _are_sound(folder: Path, stems: list[str]) -> bool:
     return True
 
 
-def read_features(folder: Path, stem: str, task: str = '') -> Features:
+def read_features(folder: Path, stem: str, columns: tuple[int, int] | None = None) -> Features:
     """Reads a pair of feature files; features stay a memory map.
 
     Args:
         folder: of the recognition network.
         stem: 'train', 'val', ...
-        task: of rev_rec_plus, for its columns alone; '' for all.
+        columns: of one encoder alone, see `Plan.columns_of`; None for all.
 
     Raises:
         UserError: a file is missing or damaged, or the two do not fit.
@@ -180,12 +155,7 @@ def read_features(folder: Path, stem: str, task: str = '') -> Features:
     X = read_npy(folder / f'{stem}_X.npy', mmap=True)
     labels = read_npy(folder / f'{stem}_y.npy', mmap=True)
     features = checked_features(X, labels, folder / f'{stem}_X.npy')
-    return of_task(features, task) if task else features
-
-
-def own_tasks(options) -> tuple[str, ...]:
-    """The pretext tasks whose own scores stand beside the joined one; the published rev_rec_plus has but one."""
-    return TASKS if options.model == PLUS and not options.faithful and not options.double_pretext else ()
+    return of_task(features, columns) if columns else features
 
 
 @dataclass(frozen=True)
@@ -209,9 +179,10 @@ class OwnColumns:
         return self.blocks[rows].reshape(-1, self.shape[1])
 
 
-def of_task(features: Features, task: str) -> Features:
-    """The columns of rev_rec_plus that one task's encoder gave."""
-    return replace(features, X=OwnColumns(by_source(features.X, len(TASKS))[:, :, TASKS.index(task)]))
+def of_task(features: Features, columns: tuple[int, int]) -> Features:
+    """The columns of rev_rec_plus that one encoder gave: which one, and of how many."""
+    place, count = columns
+    return replace(features, X=OwnColumns(by_source(features.X, count)[:, :, place]))
 
 
 def checked_features(X: np.ndarray, one_hot: np.ndarray, where: Path) -> Features:

@@ -69,3 +69,37 @@ class EncoderConfig:
         if self.contrastive:
             shapes |= {'head_0': (self.length * units, units), 'head_1': (units, units)}
         return shapes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Encoders and recognition network trained together: which pieces are in, and the settings of each.
+
+    Attributes:
+        without: names of `settings.recipe.PIECES` that are left out.
+        rate: AdamW's highest learning rate.
+        warm_up: updates until it is reached.
+        decay: weight decay, of kernels alone.
+        clip: the gradient's largest length over all parameters.
+        smoothing: share of each label that is spread over all people.
+        dropout: share of values that are set to 0.
+        pretext: weight of the pretext task's losses beside the cross-entropy.
+    """
+
+    without: frozenset[str] = frozenset()
+    rate: float = 5e-3
+    warm_up: int = 50
+    decay: float = 1e-2
+    clip: float = 5.0
+    smoothing: float = 0.1
+    dropout: float = 0.3
+    pretext: float = 0.03
+
+    @classmethod
+    def of(cls, without: str | None) -> Recipe:
+        """The recipe without some pieces, as `--without` names them."""
+        return cls(frozenset(without.split('+')) if without else frozenset())
+
+    def has(self, name: str) -> bool:
+        """Whether a piece is in."""
+        return name not in self.without

@@ -6,13 +6,12 @@ from keras import ops
 
 from sge_la.model import sequence_recognition
 from sge_la.model.attention import locality_mask
-from sge_la.model.config import EncoderConfig
+from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.gait_encoder import contrast_head, decode_frames, encode, linear_map
 from sge_la.model.gradients import _decoder_gradient, _encoder_gradient, _head_gradient, _keep, _unflattened
 from sge_la.model.losses import locality_loss, paired_contrastive_loss, reconstruction_loss, smoothed_cross_entropy
 from sge_la.model.lstm import project, transposed
 from sge_la.model.products import as_configured
-from sge_la.settings.recipe import Recipe
 
 TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive')
 

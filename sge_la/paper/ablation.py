@@ -28,8 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     tests = (first.probe,) if first.probe else None
     dataset = load(first.dataset, first.length, first.data_dir, view=first.view, tests=tests)
     with quietly():
+        from sge_la.runs.plan import plan_of
         from sge_la.training.pipeline import run_training
-    found = {options.ablation: run_training(options, dataset) for options in every}
+    found = {options.ablation: run_training(plan_of(options, dataset), dataset) for options in every}
     print('\n'.join(table(first.dataset, found)))
 
 

@@ -28,7 +28,8 @@ from sge_la.paper.casia_b_matching import CHANCE, INPUTS, RAW, Encoded
 from sge_la.paper.published import table
 from sge_la.runs import records
 from sge_la.runs.banner import banner
-from sge_la.runs.plan import EncoderJob, encoder_jobs, folder_of, recognition_folder
+from sge_la.runs.find import folder_of, recognition_folder
+from sge_la.runs.plan import Plan, plan_at_hand, plan_of, plans_by_seed
 from sge_la.settings.papers import CME, CVE, cases, is_table
 from sge_la.training.pipeline import run_repeats, run_training, train_encoders
 
@@ -51,9 +52,10 @@ def train_views(single: Sequence, raw: Dataset) -> dict:
         raw = raw if raw is not None else load_raw(case)
         dataset = normalised(raw, case)
         if case.runs > 1:
-            run_repeats(case, dataset)
+            run_repeats(*plans_by_seed(case, dataset), dataset)
         else:
-            found[case.view] = {**coordinate_scores(raw, dataset), **network_scores(run_training(case, dataset), case)}
+            scored = run_training(plan_of(case, dataset), dataset)
+            found[case.view] = {**coordinate_scores(raw, dataset), **network_scores(scored, case)}
         raw = None
     return _say_table(CVE, found, single[0])
 
@@ -63,7 +65,7 @@ def evaluate_views(single: Sequence) -> dict:
     trained = [case for case in single if checkpoints.has_checkpoint(folder_of(case))]
     found = {}
     for case in trained or single[:1]:
-        scores = network_scores(run_evaluation(case), case)
+        scores = network_scores(run_evaluation(*plan_at_hand(case)), case)
         try:
             raw = load_raw(case, warn=lambda text: None)
             found[case.view] = {**coordinate_scores(raw, normalised(raw, case)), **scores}
@@ -98,20 +100,21 @@ def network_scores(scored: dict, options) -> dict[str, float]:
 def train_conditions(options, raw: Dataset) -> dict:
     """CME: trains the encoders, then matches; returns probe type → row of the table → Rank-1."""
     dataset = normalised(raw, options)
-    _, _, jobs = train_encoders(options, dataset)
-    return _match(options, raw, dataset, jobs)
+    plan = plan_of(options, dataset)
+    train_encoders(plan, dataset)
+    return _match(options, plan, raw, dataset)
 
 
 def match_conditions(options, raw: Dataset) -> dict:
     """CME: matches with encoders that were trained before; as `train_conditions`."""
-    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
-    say(banner(options, environment))
     dataset = normalised(raw, options)
-    return _match(options, raw, dataset, encoder_jobs(options, dataset.joints))
+    plan = plan_of(options, dataset)
+    say(banner(plan.heading, runtime.environment(runtime.start(options.gpu, options.seed), options.precision)))
+    return _match(options, plan, raw, dataset)
 
 
-def _match(options, raw: Dataset, dataset: Dataset, jobs: list[EncoderJob]) -> dict:
-    sources = feature_sources(options, jobs)
+def _match(options, plan: Plan, raw: Dataset, dataset: Dataset) -> dict:
+    sources = feature_sources(plan)
     say('Generate CAGEs')
     say('### Normalized Data')
     encoded = Encoded(dataset, sources, options.seed)

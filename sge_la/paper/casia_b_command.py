@@ -35,7 +35,7 @@ def evaluate(options) -> dict:
         raw = load_raw(options)
     with quietly():
         from sge_la.paper import casia_b
-        from sge_la.runs.plan import as_trained
+        from sge_la.runs.find import as_trained
     if protocol_of(options) == CME:
         return casia_b.match_conditions(as_trained(options), raw)
     return casia_b.evaluate_views([as_trained(case) for case in cases(options)])

@@ -25,7 +25,7 @@ from sge_la.files.text import read_json, write_json
 from sge_la.paper.methods import NEIGHBOURS, Method, Sets, methods
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.runs import records
-from sge_la.runs.plan import recognition_folder
+from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.options import gpu_number
 from sge_la.settings.papers import DATASETS
@@ -191,10 +191,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from sge_la.backends.runtime import quietly, start
 
     with quietly():
-        from sge_la.training.encoders import claimed
+        from sge_la.training.stage import claimed
     start(given.gpu, 0)
     home, kept = Path(given.models_dir) / FOLDER, {}
-    with claimed(home):
+    with claimed([home]):
         for test in dataset.tests:
             column = next((name for name in (given.dataset, f'{given.dataset}-{test}') if name in COLUMNS), None)
             print('\n'.join(_heading(given.dataset, test, dataset)))

@@ -16,21 +16,20 @@ from sge_la.data.layout import AXES
 from sge_la.errors import UserError
 from sge_la.evaluation.gallery import sequence_features
 from sge_la.evaluation.matching import nearest
-from sge_la.evaluation.pipeline import find_networks, what_is_at_hand
+from sge_la.evaluation.pipeline import find_networks
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import Scored, score
 from sge_la.evaluation.test_sets import AtHand, are_trained, probe_features
 from sge_la.features import cages
-from sge_la.features.files import Features, feature_manner, feature_sources
+from sge_la.features.files import Features, feature_sources
 from sge_la.features.sources import FeatureSource
 from sge_la.model.gait_encoder import axis_major, decode_frames, encode
 from sge_la.model.products import precision
 from sge_la.reporting import figures
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
-from sge_la.runs.plan import EncoderJob, encoder_jobs, folder_of
+from sge_la.runs.plan import EncoderJob, Plan, plan_at_hand, plan_of
 from sge_la.settings.options import EvaluateOptions
-from sge_la.settings.papers import PLUS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,15 +60,15 @@ def draw_run(options) -> dict[Path, list[Path]]:
         UserError: Matplotlib is missing, or a file cannot be written.
     """
     options = as_evaluated(options)
-    at_hand = what_is_at_hand(options)
+    plan, at_hand = _at_hand(options)
     written: dict[Path, list[Path]] = {}
-    for name, stem, folder in find_networks(options, folder_of(options), at_hand.dataset):
-        features = probe_features(folder, stem, name, options, at_hand)
-        drawn = _network_figures(options, folder, name, features, at_hand)
+    for name, stem, folder in find_networks(plan):
+        features = probe_features(folder, stem, name, plan, at_hand)
+        drawn = _network_figures(plan, folder, name, features, at_hand)
         if not written:
-            drawn |= _encoder_figures(options, folder, at_hand)
+            drawn |= _encoder_figures(plan, folder)
         if at_hand.dataset is not None and at_hand.sources is not None:
-            drawn |= _set_figures(options, name, at_hand)
+            drawn |= _set_figures(options, plan, name, at_hand)
         else:
             say('No pictures of attention, skeletons and encodings: the data set or the encoders are not at hand')
         written[folder] = written.get(folder, []) + figures.save(folder / FOLDER, drawn)
@@ -77,10 +76,15 @@ def draw_run(options) -> dict[Path, list[Path]]:
     return written
 
 
-def _network_figures(options, folder: Path, name: str, features: Features, at_hand: AtHand) -> dict[str, Figure]:
+def _at_hand(options) -> tuple[Plan, AtHand]:
+    plan, dataset, absence = plan_at_hand(options)
+    return plan, AtHand.of(plan, dataset, absence)
+
+
+def _network_figures(plan: Plan, folder: Path, name: str, features: Features, at_hand: AtHand) -> dict[str, Figure]:
     """CMC, ROC and confusion matrix of a test set."""
     results = (records.read_results(folder) or {}).get('test_sets', {}).get(name, {})
-    scored = _scored(options, folder, name, features)
+    scored = _scored(plan, folder, name, features)
     evaluation, sequences = scored.evaluation, scored.sequences
     curves = {'sequences': evaluation.rank_n}
     if 'recording_vote' in results:
@@ -94,19 +98,15 @@ def _network_figures(options, folder: Path, name: str, features: Features, at_ha
     }
 
 
-def _scored(options, folder: Path, name: str, features: Features) -> Scored:
-    params = checkpoints.load_recognition(
-        folder, features.X.shape[1], features.num_classes, slots=False, stem=checkpoint_stem(folder, name)
-    ).params
-    return score(
-        params, features.X, features.labels, options.length, feature_manner(options), batch_size=options.batch_size
-    )
+def _scored(plan: Plan, folder: Path, name: str, features: Features) -> Scored:
+    shape, stem = (features.X.shape[1], features.num_classes), checkpoint_stem(folder, name)
+    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
+    return score(params, features.X, features.labels, plan.length, plan.manner, batch_size=plan.rn_batch_size)
 
 
-def _encoder_figures(options, folder: Path, at_hand: AtHand) -> dict[str, Figure]:
+def _encoder_figures(plan: Plan, folder: Path) -> dict[str, Figure]:
     """Curves of the training, from the histories that it left."""
-    jobs = encoder_jobs(options, at_hand.dataset.joints) if at_hand.dataset else []
-    encoder = _joined_history(jobs[0]) if jobs else []
+    encoder = _joined_history(plan.encoders[0]) if plan.encoders else []
     recognition = records.read_epochs(folder)
     if not encoder and not recognition:
         return {}
@@ -121,25 +121,24 @@ def _joined_history(job: EncoderJob) -> list[dict]:
     return [{**x, **y, **z} for x, y, z in zip(*histories, strict=False)]
 
 
-def _set_figures(options, name: str, at_hand: AtHand) -> dict[str, Figure]:
+def _set_figures(options, plan: Plan, name: str, at_hand: AtHand) -> dict[str, Figure]:
     """Attention, a reconstruction, encodings in the plane, and best matches, all of one test set."""
     dataset, sources = at_hand.dataset, at_hand.sources()
     split = dataset.tests[name]
     rows = cages.all_rows(split.ids)
     some = rows[np.linspace(0, len(rows) - 1, min(_ATTENDED, len(rows))).astype(int)]
     drawn = {}
-    if options.model != PLUS and sources[0].config.attends:
+    if len(sources) == 1 and sources[0].config.attends:
         weights = attention_weights(options, dataset, sources[0], split.skeletons[some])
         drawn[f'{name}-attention'] = figures.attention(weights)
-    if options.model != PLUS:
-        drawn[f'{name}-reconstruction'] = _reconstruction(options, sources[0], split, some, dataset)
-    manner = feature_manner(options)
+    if len(sources) == 1:
+        drawn[f'{name}-reconstruction'] = _reconstruction(plan.seed, sources[0], split, some, dataset)
     chosen = rows[np.linspace(0, len(rows) - 1, min(_EMBEDDED, len(rows))).astype(int)]
-    vectors = sequence_features(sources, split.skeletons, chosen, manner, seed=options.seed)
+    vectors = sequence_features(sources, split.skeletons, chosen, plan.manner, seed=plan.seed)
     if len(chosen) > 10:
-        what = f'{options.encoding}s of {len(chosen)} sequences of {name}, t-SNE'
+        what = f'{plan.encoding}s of {len(chosen)} sequences of {name}, t-SNE'
         drawn[f'{name}-tsne'] = figures.embedding(in_the_plane(vectors), split.labels[chosen], what)
-    return drawn | _matches(options, dataset, name, sources, chosen, vectors)
+    return drawn | _matches(plan, dataset, name, sources, chosen, vectors)
 
 
 def attention_weights(options, dataset: Dataset, source: FeatureSource, skeletons: np.ndarray) -> dict[str, np.ndarray]:
@@ -147,9 +146,9 @@ def attention_weights(options, dataset: Dataset, source: FeatureSource, skeleton
     weights = {source.config.attention: _mean_weights(source, skeletons)}
     other = {'LA': 'BA', 'BA': 'LA'}.get(options.attention)
     if other and not options.ablation:
-        jobs = encoder_jobs(replace(options, attention=other), dataset.joints)
-        if are_trained(jobs):
-            weights[other] = _mean_weights(feature_sources(replace(options, attention=other), jobs)[0], skeletons)
+        plan = plan_of(replace(options, attention=other, RN_dir=None), dataset)
+        if are_trained(plan.encoders):
+            weights[other] = _mean_weights(feature_sources(plan)[0], skeletons)
     return dict(sorted(weights.items(), reverse=True))
 
 
@@ -158,9 +157,9 @@ def _mean_weights(source: FeatureSource, skeletons: np.ndarray) -> np.ndarray:
     return np.asarray(encoded.alignments).mean(axis=-1)
 
 
-def _reconstruction(options, source: FeatureSource, split: Split, rows: np.ndarray, dataset: Dataset) -> Figure:
+def _reconstruction(seed: int, source: FeatureSource, split: Split, rows: np.ndarray, dataset: Dataset) -> Figure:
     """The sequence whose error is the middle one among those given."""
-    pretext = source.view(split.skeletons, options.seed, test=True)
+    pretext = source.view(split.skeletons, seed, test=True)
     encoded = encode(source.config, source.params, axis_major(pretext.inputs(rows)))
     with precision(source.config.precision):
         output = np.asarray(decode_frames(source.params, encoded)).transpose(2, 1, 3, 0)  # [A, T, B, J] to [B, T, J, A]
@@ -180,12 +179,12 @@ def in_the_plane(vectors: np.ndarray) -> np.ndarray:
     return TSNE(2, perplexity=perplexity, init='pca', random_state=0).fit_transform(reduced)
 
 
-def _matches(options, dataset: Dataset, name: str, sources, rows, vectors) -> dict[str, Figure]:
+def _matches(plan: Plan, dataset: Dataset, name: str, sources, rows, vectors) -> dict[str, Figure]:
     """The five nearest training sequences of a probe whose nearest is right, and of one whose nearest is wrong."""
     split, train = dataset.tests[name], dataset.train
     everyone = cages.all_rows(train.ids)
     entries = everyone[np.linspace(0, len(everyone) - 1, min(_GALLERY, len(everyone))).astype(int)]
-    gallery = sequence_features(sources, train.skeletons, entries, feature_manner(options), seed=options.seed)
+    gallery = sequence_features(sources, train.skeletons, entries, plan.manner, seed=plan.seed)
     found, distances = nearest(vectors, gallery, 5)
     people = train.labels[entries]
     right = people[found[:, 0]] == split.labels[rows]
@@ -218,12 +217,12 @@ def show_run(options) -> None:
 
 
 def _save_features(options) -> None:
-    at_hand = what_is_at_hand(options)
+    plan, at_hand = _at_hand(options)
     if at_hand.dataset is None or at_hand.sources is None:
         why = at_hand.absence or 'the gait encoders are not trained'
         raise UserError(f'--save_features needs the data set and the gait encoders, but {why}')
     path = Path(options.save_features)
     path = path if path.suffix == '.npz' else path.with_name(f'{path.name}.npz')
     splits = {'train': at_hand.dataset.train, **at_hand.dataset.tests}
-    save_features(path, GaitEncoder(options, at_hand.sources()), splits)
+    save_features(path, GaitEncoder(plan, at_hand.sources()), splits)
     say(f'Features of {", ".join(splits)}: {path}')

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from sge_la.data import Dataset
 from sge_la.settings.papers import ALL, CVE, DATASET, DEGREES, PLUS, PROBE_TYPES, conditions
 from sge_la.settings.recipe import MODERN
 
 
-def banner(options, environment: dict) -> str:
+def heading(options) -> dict[str, object]:
     """What the original prints first, in its spelling, then what it does not say."""
     lines = {
         'Dataset': options.dataset,
@@ -15,17 +18,22 @@ def banner(options, environment: dict) -> str:
         'Sequence Length': options.length,
         'Tempearture': options.t,
         'Pretext Task': options.model,
-        **banner_lines(options),
-        **({'Recipe': recipe_words(options)} if options.recipe == MODERN else {}),
-        'GPU': options.gpu,
-        'Encoding': options.encoding,
+        **_of_protocol(options),
     }
-    if options.ablation:
-        lines['Ablation'] = options.ablation
-    lines['Backend'] = f'{environment["backend"]} {environment[environment["backend"]]}, Keras {environment["keras"]}'
-    lines['Device'] = (
+    if options.recipe == MODERN:
+        left_out = f' without {options.without.replace("+", ", ")}' if options.without else ''
+        lines['Recipe'] = options.recipe + left_out
+    lines |= {'GPU': options.gpu, 'Encoding': options.encoding}
+    return lines | ({'Ablation': options.ablation} if options.ablation else {})
+
+
+def banner(lines: Mapping[str, object], environment: Mapping[str, object]) -> str:
+    """The heading of a run, and where it runs."""
+    backend = environment['backend']
+    machine = (
         f'{environment["device"]}, {environment["threads"]} threads, {environment["matrix_products"]} matrix products'
     )
+    lines = {**lines, 'Backend': f'{backend} {environment[backend]}, Keras {environment["keras"]}', 'Device': machine}
     return '\n'.join(f' ## {name}: {value}' for name, value in lines.items()) + '\n'
 
 
@@ -38,20 +46,8 @@ def selection_line(select: str) -> str:
     }[select]
 
 
-def recipe_words(options) -> str:
-    """The recipe and what is left out of it."""
-    return options.recipe + (f' without {options.without.replace("+", ", ")}' if options.without else '')
-
-
-def data_lines(options, dataset) -> list[str]:
-    """What the original says of a protocol's arrays and people when it encodes them (for each axis anew; here once).
-
-    Args:
-        options: resolved.
-        dataset: `sge_la.data.Dataset`.
-    """
-    if options.dataset != DATASET:
-        return []
+def data_lines(dataset: Dataset) -> list[str]:
+    """What the original's CASIA-B scripts say of arrays and people when they encode them (for each axis; here once)."""
     test = next(iter(dataset.tests.values()))
     shapes = [split.skeletons.shape[:3] for split in (dataset.train, test)]
     people = list(dataset.identities), list(test.ids)
@@ -59,7 +55,7 @@ def data_lines(options, dataset) -> list[str]:
     return ['### Normalized Data', f'{shapes[0]} {shapes[1]}', *keys, str(people[0])]
 
 
-def banner_lines(options) -> dict[str, object]:
+def _of_protocol(options) -> dict[str, object]:
     """What the original's banner says of a protocol, between pretext task and GPU, in its spelling."""
     if options.dataset != DATASET:
         return {}

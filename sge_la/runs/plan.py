@@ -1,103 +1,35 @@
-"""A run's folder and the gait encoders that it needs, by options or by the folder's name."""
+"""A run's plan: options and data set, resolved once into plain facts, so that nothing below asks a flag."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sge_la.data.layout import AXES
+from sge_la.data import Dataset
+from sge_la.data.casia_b import load_for
+from sge_la.data.layout import AXES, DEFAULT_TEST, TEST_FOLDERS
 from sge_la.errors import UserError
-from sge_la.model.config import EncoderConfig
-from sge_la.runs import records
-from sge_la.settings import names as folder_names
-from sge_la.settings.names import (
-    RECOGNITION_ROOTS,
-    encoder_folder,
-    encoder_suffix,
-    of_casia_b_suffix,
-    options_of_suffix,
-    parse_run_name,
-    recognition_suffix,
+from sge_la.model.config import EncoderConfig, Recipe
+from sge_la.runs.banner import heading
+from sge_la.runs.find import folder_of, recognition_folder
+from sge_la.settings import names, papers
+from sge_la.settings.options import FLOAT32, EvaluateOptions
+from sge_la.settings.papers import CME, CVE, PLUS, TASKS, ablation_row
+from sge_la.settings.recipe import MODERN
+
+# Options that say where and how, not what: a result does not depend on them.
+_NOT_RECORDED = (
+    *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
+    *('figures', 'tensorboard', 'recipe', 'without', 'precision'),
 )
-from sge_la.settings.options import EvaluateOptions
-from sge_la.settings.papers import DATASET, DOUBLE_PRETEXT, PLUS, ablation_row, facts
-
-
-def recognition_folder(options) -> Path:
-    """The run folder of the recognition network."""
-    return folder_names.recognition_folder(
-        options.models_dir,
-        options.dataset,
-        options.attention,
-        options.manner,
-        options.length,
-        options.t,
-        frozen=options.frozen,
-        view=options.view,
-        task=options.model,
-        encoding=options.encoding,
-        suffix=recognition_suffix(options),
-    )
-
-
-def named_folder(name: str, models_dir: Path | str) -> Path:
-    """The folder that `--RN_dir` names: a path, or a name in one of the two folders of networks.
-
-    Raises:
-        UserError: there is none.
-    """
-    given = Path(name)
-    places = [given] + [Path(models_dir) / root / given.name for root in RECOGNITION_ROOTS.values()]
-    for place in places:
-        if place.is_dir():
-            return place
-    raise UserError(
-        f'--RN_dir {name} names no folder: looked for {", ".join(map(str, places))}; check the name, or --models_dir'
-    )
-
-
-def options_of_folder(name: str, models_dir: Path | str) -> Mapping[str, Any]:
-    """What a recognition network's folder says of its run: its config.json, else its name.
-
-    Raises:
-        UserError: there is no such folder, or its name cannot be read.
-    """
-    folder = named_folder(name, models_dir)
-    options = (records.read_config(folder) or {}).get('options')
-    if isinstance(options, Mapping):
-        # Where things lie is the business of this command, and the seed that of `as_trained`.
-        return {key: value for key, value in options.items() if key not in ('gpu', 'data_dir', 'models_dir')}
-    found = parse_run_name(folder.name)
-    if found.kind != 'recognition':
-        raise UserError(f'--RN_dir {name} names a gait encoder: expected the folder of a recognition network')
-    names = ('dataset', 'attention', 'manner', 'length', 'frozen', 'view', 'encoding')
-    known = {key: getattr(found, key) for key in names if getattr(found, key) is not None}
-    if found.temperature is not None:
-        known['t'] = found.temperature
-    if found.dataset == DATASET:
-        known |= of_casia_b_suffix(found.suffix)
-    return {**known, 'best_model': found.task or 'rev_rec', **options_of_suffix(found.suffix)}
-
-
-def folder_of(options: EvaluateOptions) -> Path:
-    """The folder of the network that `--RN_dir`, or else all other flags, name."""
-    return named_folder(options.RN_dir, options.models_dir) if options.RN_dir else recognition_folder(options)
-
-
-def as_trained(options: EvaluateOptions) -> EvaluateOptions:
-    """Fills in what does not show in a folder's name, from its config.json: seed and batch size."""
-    config = records.read_config(folder_of(options)) or {}
-    saved = {name: value for name, value in config.get('options', {}).items() if type(value) is int and value >= 0}
-    seed, batch_size = saved.get('seed'), saved.get('rn_batch_size') or saved.get('batch_size')
-    return replace(
-        options,
-        seed=(seed or 0) if options.seed is None else options.seed,
-        batch_size=(batch_size or facts(options.dataset).rn_batch_size)
-        if options.batch_size is None
-        else options.batch_size,
-    )
+_OF_FEATURES = (
+    *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),
+)
+_OF_JOINT = (
+    *('dataset', 'manner', 'length', 'view', 'attention', 'model', 't', 'select', 'batch_size', 'seed', 'without'),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +41,8 @@ class EncoderJob:
         attention: 'LA' or 'BA'; of an ablation also 'MBA' or 'none'.
         config: the model's.
         folders: where x, y and z are kept.
+        targets: what it trains on, as `model.pretext` calls it.
+        record: what its weights depend on besides the data.
         labelled: an encoder alone, trained with labels (the ablation's first row).
         permute_train_only: published rev_rec_plus: the third time only training inputs are permuted.
     """
@@ -117,12 +51,175 @@ class EncoderJob:
     attention: str
     config: EncoderConfig
     folders: dict[str, Path]
+    targets: str
+    record: Mapping[str, Any]
     labelled: bool = False
     permute_train_only: bool = False
 
 
-def encoder_jobs(options, joints: int) -> list[EncoderJob]:
-    """The encoders whose features are joined: one, or for rev_rec_plus three (with `--double_pretext` two of them).
+@dataclass(frozen=True)
+class Plan:
+    """What a run is and does.
+
+    Attributes:
+        dataset, length, view, seed, precision, select: as the flags of these names.
+        protocol: 'CVE' or 'CME' of CASIA-B, else None.
+        task: the pretext task, or rev_rec_plus.
+        encoding: 'CAGE' or 'AGE'.
+        encoders: those whose features are joined, in this order; none where no data set tells the joints.
+        features: what is read from them: 'context', 'contrast' or 'states', see `features.cages`.
+        manner: how rows of features are scored, 'ap' or 'sc'.
+        own_tasks: pretext tasks whose own scores stand beside the joined one.
+        recipe: of encoders and network trained together; None trains one after the other.
+        two_thirds, shuffled: encoders train on the first two thirds of the sequences (BIWI), in another order (AGE).
+        shared_order: frames of x, y and z are permuted alike.
+        epochs, batch_size: of the encoders (and of both, trained together).
+        rn_epochs, rn_batch_size, rn_rate: of the recognition network; the batch size is that of scoring too.
+        divides_by_batch, fills_batch, pads_tests: flaws of the original's scoring that `--faithful` repeats, see
+            `metrics.sequence_scores` and `cages.original_rows`.
+        trains_encoders, trains_network, resume, overwrite, tensorboard: what is done.
+        network: the recognition network's folder; `networks`: the folder to score by test set.
+        models_dir, gpu: where.
+        heading: the banner's lines.
+        network_record, feature_record, joint_record: what network, features, and both together depend on besides data.
+        options: all of them, for config.json.
+    """
+
+    dataset: str
+    length: int
+    view: int | None
+    seed: int
+    precision: str
+    select: str
+    protocol: str | None
+    task: str
+    encoding: str
+    encoders: tuple[EncoderJob, ...]
+    features: str
+    manner: str
+    own_tasks: tuple[str, ...]
+    recipe: Recipe | None
+    two_thirds: bool
+    shuffled: bool
+    shared_order: bool
+    epochs: int | None
+    batch_size: int | None
+    rn_epochs: int | None
+    rn_batch_size: int | None
+    rn_rate: float | None
+    divides_by_batch: bool
+    fills_batch: bool
+    pads_tests: bool
+    trains_encoders: bool
+    trains_network: bool
+    resume: bool
+    overwrite: bool
+    tensorboard: bool
+    network: Path
+    networks: Mapping[str, Path]
+    models_dir: Path
+    gpu: str
+    heading: Mapping[str, object]
+    network_record: Mapping[str, Any]
+    feature_record: Mapping[str, Any]
+    joint_record: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    def columns_of(self, task: str) -> tuple[int, int] | None:
+        """Which of the joined encoders is that of a task, and how many there are; None for '', all of them."""
+        return (self.own_tasks.index(task), len(self.own_tasks)) if task else None
+
+
+def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = None) -> Plan:
+    """Resolves a run.
+
+    Args:
+        options: of train.py or evaluate.py, resolved.
+        dataset: of the run, if it is at hand.
+        joints: J of the encoders where no data set is at hand.
+    """
+    joints = dataset.joints if dataset else joints
+    row = ablation_row(options.ablation) if options.ablation else None
+    protocol, vectors = papers.protocol_of(options), bool(options.frozen or options.c_reid)
+    published_plus = options.faithful and options.model == PLUS
+    flag = getattr(options, 'train_flag', 2)
+    network = folder_of(options) if isinstance(options, EvaluateOptions) else recognition_folder(options)
+    recipe = Recipe.of(options.without) if options.recipe == MODERN else None
+    # Fields that are called as the option that they come from.
+    same = {item.name: getattr(options, item.name, None) for item in fields(Plan) if item.name != 'encoders'}
+    settled = dict(
+        protocol=protocol,
+        task=options.model,
+        encoders=tuple(_encoder_jobs(options, joints)) if joints else (),
+        features=row.features if row else 'contrast' if vectors else 'context',
+        manner='sc' if vectors else options.manner,
+        own_tasks=TASKS if options.model == PLUS and not (options.faithful or options.double_pretext) else (),
+        recipe=recipe,
+        two_thirds=options.dataset == 'BIWI',
+        shuffled=options.encoding == 'AGE',
+        shared_order=not options.faithful,
+        divides_by_batch=options.faithful,
+        fills_batch=options.faithful and protocol == CVE,
+        pads_tests=published_plus,
+        trains_encoders=flag == 1,
+        trains_network=flag in (0, 1) and protocol != CME,
+        network=network,
+        networks=_networks(options, network, dataset),
+        models_dir=Path(options.models_dir),
+        heading=heading(options),
+        network_record={name: value for name, value in asdict(options).items() if name not in _NOT_RECORDED},
+        feature_record={
+            **{name: getattr(options, name) for name in _OF_FEATURES},
+            'faithful': names.changed_by_faithful(options),
+            'select_val': options.select == 'val',
+            **_recorded_precision(options),
+        },
+        joint_record=_joint_record(options, recipe) if recipe else {},
+        options=asdict(options),
+    )
+    return Plan(**{**same, **settled})
+
+
+def plan_at_hand(options) -> tuple[Plan, Dataset | None, str]:
+    """The plan of a run that is scored, its data set or None, and why there is none or ''."""
+    try:
+        dataset, absence = load_for(options), ''
+    except UserError as error:
+        dataset, absence = None, str(error)
+    return plan_of(options, dataset), dataset, absence
+
+
+def plans_by_seed(options, dataset: Dataset) -> tuple[dict[int, Plan], Path]:
+    """The runs of `--runs`: seeds `--seed` and following, each in its own folders; and the file of their summary."""
+    plans: dict[int, Plan] = {}
+    for seed in range(options.seed, options.seed + options.runs):
+        one = replace(options, seed=seed, by_seed=True, resume=options.resume and not plans)
+        plans[seed] = plan_of(one, dataset)
+    folder = recognition_folder(options)
+    return plans, folder.with_name(f'{folder.name}_runs.json')
+
+
+def _networks(options, network: Path, dataset: Dataset | None) -> dict[str, Path]:
+    """The folder of the network to score by test set.
+
+    IAS is scored on both test sets, from the authors' `IAS-A_...` and `IAS-B_...` folders where they exist and no other
+    was named.
+    """
+    if options.dataset != 'IAS':
+        tests = dataset.tests if dataset else [options.probe or DEFAULT_TEST.get(options.dataset, 'test')]
+        return {next(iter(tests)): network}
+    named = getattr(options, 'RN_dir', None)
+    alone = names.parse_run_name(network.name).test_set
+    found = {}
+    for test in TEST_FOLDERS['IAS']:
+        published = network.with_name(network.name.replace('IAS_', f'IAS-{test}_', 1))
+        if alone in (None, test):
+            found[test] = published if published.is_dir() and not named else network
+    return found
+
+
+def _encoder_jobs(options, joints: int) -> list[EncoderJob]:
+    """One encoder, or for rev_rec_plus three (with `--double_pretext` two of them).
 
     `--faithful` gives what was published as rev_rec_plus: the rev_rec encoder three times, the third time with
     permuted training inputs.
@@ -133,11 +230,8 @@ def encoder_jobs(options, joints: int) -> list[EncoderJob]:
         first = _job(options, 'rev_rec', 'LA', joints)
         jobs = [first, first, replace(first, permute_train_only=True)]
     else:
-        jobs = [
-            _job(options, task, attention, joints)
-            for task, attention in (('rev_rec', 'LA'), ('prediction', 'BA'), ('sorting', 'BA'))
-        ]
-    return [jobs[place] for place in DOUBLE_PRETEXT[options.double_pretext]]
+        jobs = [_job(options, *kind, joints) for kind in (('rev_rec', 'LA'), ('prediction', 'BA'), ('sorting', 'BA'))]
+    return [jobs[place] for place in papers.DOUBLE_PRETEXT[options.double_pretext]]
 
 
 def _job(options, task: str, attention: str, joints: int) -> EncoderJob:
@@ -152,13 +246,48 @@ def _job(options, task: str, attention: str, joints: int) -> EncoderJob:
         detach_contrast=bool(options.frozen),
         precision=options.precision,
     )
-    source = options.transfer or options.dataset
-    names = {'frozen': options.frozen, 'view': options.view, 'task': task, 'encoding': options.encoding}
-    suffix = encoder_suffix(options, task)
-    folders = {
-        axis: encoder_folder(
-            options.models_dir, source, attention, axis, options.length, options.t, suffix=suffix, **names
-        )
-        for axis in AXES
+    place = options.models_dir, options.transfer or options.dataset, attention
+    named = {'frozen': options.frozen, 'view': options.view, 'task': task, 'encoding': options.encoding}
+    named['suffix'] = names.encoder_suffix(options, task)
+    # On CASIA-B the original trains all encoders on reversed targets, whatever their task.
+    backwards = options.faithful and papers.protocol_of(options) is not None
+    return EncoderJob(
+        task,
+        attention,
+        config,
+        {axis: names.encoder_folder(*place, axis, options.length, options.t, **named) for axis in AXES},
+        targets='rec' if not config.reverse else 'rev_rec' if backwards else task,
+        record=_encoder_record(options, task, attention),
+        labelled=row is not None and row.labelled,
+    )
+
+
+def _encoder_record(options, task: str, attention: str) -> dict[str, Any]:
+    """Everything that an encoder's weights depend on besides the data, for its config.json."""
+    return {
+        **{name: getattr(options, name) for name in ('dataset', 'encoding', 'length', 't', 'view', 'frozen', 'seed')},
+        'model': task,
+        'attention': attention,
+        'faithful': options.faithful and names.trains_otherwise(options, task),
+        'ablation': ablation_row(options.ablation).encoder if options.ablation else None,
+        'select_val': options.select == 'val',
+        'epochs': getattr(options, 'epochs', None),
+        'batch_size': options.batch_size,
+        **_recorded_precision(options),
     }
-    return EncoderJob(task, attention, config, folders, labelled=row is not None and row.labelled)
+
+
+def _joint_record(options, recipe: Recipe) -> dict[str, Any]:
+    """Everything that encoders and network depend on besides the data, trained together."""
+    return {
+        'recipe': options.recipe,
+        **{name: getattr(options, name) for name in _OF_JOINT},
+        'all_epochs': getattr(options, 'epochs', None),  # the learning rate's course depends on it
+        'settings': {name: value for name, value in asdict(recipe).items() if name != 'without'},
+        **_recorded_precision(options),
+    }
+
+
+def _recorded_precision(options) -> dict[str, str]:
+    """Nothing of float32, as records did before there was a choice."""
+    return {} if options.precision == FLOAT32 else {'precision': options.precision}

@@ -155,46 +155,58 @@ def save(
     state_files.save_state(folder, parts, {**own, **(meta or {})})
 
 
-@contextlib.contextmanager
-def saving(folder: Path) -> Iterator[Callable[..., None]]:
-    """Gives a `save` that writes while the next epoch is computed: on a GPU, writing takes longer than an epoch.
+class StateWriter:
+    """Writes states while the next epoch is computed: on a GPU, writing takes longer than an epoch.
 
-    At most one state is being written; the next one waits for it. All are written when the block is left, however it
-    is left.
-
-    Args:
-        folder: the run folder.
-
-    Yields:
-        `(state, parts, meta)`, as `save` takes them. What it was given may be changed afterwards; what went wrong with
-        the state before, it raises.
+    At most one state is being written; the next one waits for it.
     """
-    writing: Future | None = None
 
-    def finish_writing() -> None:
+    def __init__(self, folder: Path, pool: ThreadPoolExecutor):
+        self._folder, self._pool = folder, pool
+        self._writing: Future | None = None
+
+    def __call__(
+        self,
+        state: TrainingState,
+        parts: Mapping[str, Mapping] | None = None,
+        meta: Mapping | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begins to write a state, as `save` does, and calls `then` when it is on the disk.
+
+        What is given may be changed afterwards; what went wrong with the state before, this raises.
+        """
+        self.wait()
+        still = replace(state, **state.arrays(), history=copy.deepcopy(state.history))
+        self._writing = self._pool.submit(self._write, then, still, parts, copy.deepcopy(meta))
+
+    def _write(self, then: Callable[[], None], *what: Any) -> None:
+        save(self._folder, *what)
+        then()
+
+    def wait(self) -> None:
         """Waits for what is being written, through any number of Ctrl-C, since the folder is given up afterwards."""
         stopped = None
-        while writing and not writing.done():
+        while self._writing and not self._writing.done():
             try:
-                wait([writing])
+                wait([self._writing])
             except KeyboardInterrupt as stop:
                 stopped = stop
-        if writing:
-            writing.result()
+        if self._writing:
+            self._writing.result()
         if stopped:
             raise stopped
 
-    def save_beside(state: TrainingState, parts: Mapping[str, Mapping] | None = None, meta: Mapping | None = None):
-        nonlocal writing
-        finish_writing()
-        still = replace(state, **state.arrays(), history=copy.deepcopy(state.history))
-        writing = pool.submit(save, folder, still, parts, copy.deepcopy(meta))
 
+@contextlib.contextmanager
+def saving(folder: Path) -> Iterator[StateWriter]:
+    """A writer of states into a run folder; all are written when the block is left, however it is left."""
     with ThreadPoolExecutor(1) as pool:
+        writer = StateWriter(folder, pool)
         try:
-            yield save_beside
+            yield writer
         finally:
-            finish_writing()
+            writer.wait()
 
 
 def resume(

@@ -9,17 +9,16 @@ from typing import Any
 
 from sge_la.errors import UserError
 from sge_la.settings.options import FLOAT32
-from sge_la.settings.papers import CME, CVE, DATASET, DOUBLE_PRETEXT, PLUS, ablation_row
+from sge_la.settings.papers import CME, CVE, DATASET, DOUBLE_PRETEXT, PLUS, TASKS, ablation_row
 from sge_la.settings.recipe import MODERN
 
 ENCODER_ROOT = 'Gait_Encoding_models'
 RECOGNITION_ROOTS = {'CAGE': 'CAGEs_RN_models', 'AGE': 'AGEs_RN_models'}
-TASKS = ('rev_rec_plus', 'rev_rec', 'prediction', 'sorting')
 _DATASET = r'(?P<dataset>CASIA_B|[A-Za-z0-9]+?)(?:-(?P<test_set>[AB]))?'
 _MODEL = r'(?:_(?P<attention>[A-Za-z]+))?(?:_RN_(?P<manner>ap|sc)|_(?P<axis>[xyz]))'
 _KEY = (
     r'_(?P<length>\d{1,4})_(?P<temperature>\d+(?:\.\d+)?(?:e-?\d+)?)_(?P<frozen>[01])(?:view_(?P<view>\d{1,2}))?'
-    rf'pre_(?P<task>{"|".join(TASKS)})'
+    rf'pre_(?P<task>{"|".join((PLUS, *TASKS))})'
 )
 # CASIA-B's names end in ways of their own, the second even in an underscore.
 _CASIA_B = r'(?:_test_adj_2|_double_(?:rev_rec\+pred|rev_rec\+sort|pred\+sort)?)?'
@@ -134,11 +133,6 @@ def recognition_suffix(options) -> str:
     if options.by_seed:
         parts.append(f'seed-{options.seed}')
     return casia_b_recognition_suffix(options) + ''.join(f'_{part}' for part in parts)
-
-
-def recorded_precision(options) -> dict[str, str]:
-    """What a run's record says of its precision: nothing of float32, as records did before there was a choice."""
-    return {} if options.precision == FLOAT32 else {'precision': options.precision}
 
 
 def options_of_suffix(suffix: str) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""The modern recipe: its pieces, each of which can be left out, and its settings."""
+"""The modern recipe: its pieces, each of which can be left out. Their settings are `model.config.Recipe`."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 ORIGINAL, MODERN = 'original', 'modern'
 # Passes through the training set when nothing is said.
@@ -37,37 +36,3 @@ def piece(text: str) -> str:
             f"expected pieces of the modern recipe joined by '+', of {', '.join(PIECES)}, found {unknown[0]!r}"
         )
     return '+'.join(names)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Which pieces are in, and the settings of each.
-
-    Attributes:
-        without: names of `PIECES` that are left out.
-        rate: AdamW's highest learning rate.
-        warm_up: updates until it is reached.
-        decay: weight decay, of kernels alone.
-        clip: the gradient's largest length over all parameters.
-        smoothing: share of each label that is spread over all people.
-        dropout: share of values that are set to 0.
-        pretext: weight of the pretext task's losses beside the cross-entropy.
-    """
-
-    without: frozenset[str] = frozenset()
-    rate: float = 5e-3
-    warm_up: int = 50
-    decay: float = 1e-2
-    clip: float = 5.0
-    smoothing: float = 0.1
-    dropout: float = 0.3
-    pretext: float = 0.03
-
-    @classmethod
-    def of(cls, without: str | None) -> Recipe:
-        """The recipe without some pieces, as `--without` names them."""
-        return cls(frozenset(without.split('+')) if without else frozenset())
-
-    def has(self, name: str) -> bool:
-        """Whether a piece is in."""
-        return name not in self.without

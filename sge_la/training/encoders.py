@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from sge_la import backends, checkpoints
 from sge_la.data.layout import AXES
 from sge_la.data.training_set import TrainingData
-from sge_la.files import locks
-from sge_la.files.locks import RunLock
 from sge_la.files.write_arrays import save_npy
 from sge_la.model import gait_encoder, labelled_lstm
 from sge_la.model.adam import adam_step
@@ -25,20 +18,15 @@ from sge_la.model.config import EncoderConfig
 from sge_la.model.gradients import losses, losses_and_gradients
 from sge_la.model.losses import l2_loss
 from sge_la.model.pretext import Pretext, pretext
-from sge_la.runs import records, states
-from sge_la.runs.plan import EncoderJob
-from sge_la.runs.states import FINISHED, TrainingState, fresh_state
-from sge_la.runs.tensorboard import epoch_logs, log_finished
-from sge_la.settings import papers
-from sge_la.settings.names import recorded_precision, trains_otherwise
-from sge_la.settings.options import TrainOptions
-from sge_la.settings.papers import ablation_row
-from sge_la.training.epochs import LEARNING_RATE, encoder_batches, refuse_not_finite, refuse_weights
+from sge_la.runs import records
+from sge_la.runs.plan import EncoderJob, Plan
+from sge_la.runs.states import TrainingState, fresh_state
+from sge_la.training.epochs import LEARNING_RATE, refuse_not_finite, run_epochs, whole_batches
 from sge_la.training.labelled import fit_labelled
+from sge_la.training.stage import Stage, claimed, say
 
 CLIP = 5.0
 TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')
-say = tqdm.write  # prints above a bar
 
 
 @cache
@@ -104,147 +92,85 @@ def fit_encoder(
     Raises:
         NotFinite: a loss or a weight is NaN or infinite.
     """
-    batches = encoder_batches(rows, batch_size)
+    batches = whole_batches(rows, batch_size)
     validation = rows[:128] if validation is None else validation
     validate = _encoder_validation(config)
+    checked_names = [f'validation_{name}' for name in TERMS[:3]]
+
+    def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
+        checked = ops.convert_to_numpy(validate(params, pretext.inputs(validation), pretext.targets(validation)))
+        words = [name.replace('_', ' ') for name in checked_names]
+        refuse_not_finite(epoch, checked[None], words, AXES, len(batches))
+        return _by_axis(TERMS, terms[-1]) | _by_axis(checked_names, checked)
+
     run = backends.current().epoch_runner(encoder_step(config), lambda r: (pretext.inputs(r), pretext.targets(r)))
-    held = (state.params, state.first, state.second, np.float32(state.step))
-    for epoch in range(state.epoch + 1, epochs + 1):
-        began = time.perf_counter()
-        with tqdm(
-            total=len(batches),
-            desc=f'{progress} {epoch}/{epochs}',
-            unit='step',
-            leave=False,
-            disable=None if progress else True,
-        ) as bar:
-            held, terms = run(held, batches, bar.update)
-        refuse_not_finite(epoch, terms, TERMS, AXES)
-        refuse_weights(epoch, len(batches), held[0], AXES)
-        checked = ops.convert_to_numpy(validate(held[0], pretext.inputs(validation), pretext.targets(validation)))
-        refuse_not_finite(epoch, checked[None], [f'validation {name}' for name in TERMS[:3]], AXES, len(batches))
-        line = {f'{name}_{axis}': float(terms[-1, i, a]) for i, name in enumerate(TERMS) for a, axis in enumerate(AXES)}
-        line |= {
-            f'validation_{name}_{axis}': float(checked[i, a])
-            for i, name in enumerate(TERMS[:3])
-            for a, axis in enumerate(AXES)
-        }
-        line = {'epoch': epoch, **line, 'seconds': round(time.perf_counter() - began, 3)}
-        state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
-        yield state
+    return run_epochs(run, state, epochs, lambda epoch: batches, line_of, losses=TERMS, axes=AXES, progress=progress)
 
 
-def encoder_rows(data: TrainingData, options: TrainOptions) -> np.ndarray:
-    """The sequences that the encoders train on, in their order.
+def _by_axis(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    """Terms `[terms, axes]` as columns of the history: `reconstruction_x`, `reconstruction_y`, ..."""
+    return {f'{name}_{axis}': float(values[i, a]) for i, name in enumerate(names) for a, axis in enumerate(AXES)}
 
-    File order; BIWI only the first two thirds; AGE shuffles them once. All as in the original.
-    """
+
+def encoder_rows(data: TrainingData, plan: Plan) -> np.ndarray:
+    """The sequences that the encoders train on: in file order but for BIWI and AGE, as in the original."""
     rows = np.arange(len(data.split.skeletons))
     if data.held:
         rows = np.sort(np.concatenate(list(data.ids.values())))
-    if options.dataset == 'BIWI':
+    if plan.two_thirds:
         rows = rows[: 2 * len(rows) // 3]
-    if options.encoding == 'AGE':
-        rows = np.random.default_rng([options.seed, len(rows)]).permutation(rows)
+    if plan.shuffled:
+        rows = np.random.default_rng([plan.seed, len(rows)]).permutation(rows)
     return rows
 
 
-def encoder_record(options: TrainOptions, job: EncoderJob, data: TrainingData) -> dict:
-    """Everything that an encoder's weights depend on, for its config.json."""
-    return {
-        'dataset': options.dataset,
-        'model': job.task,
-        'attention': job.attention,
-        'encoding': options.encoding,
-        'length': options.length,
-        't': options.t,
-        'view': options.view,
-        'frozen': options.frozen,
-        'faithful': options.faithful and trains_otherwise(options, job.task),
-        'ablation': ablation_row(options.ablation).encoder if options.ablation else None,
-        'select_val': options.select == 'val',
-        'epochs': options.epochs,
-        'batch_size': options.batch_size,
-        'seed': options.seed,
-        'data': data.fingerprint,
-        **recorded_precision(options),
-    }
-
-
-def train_encoder(options: TrainOptions, job: EncoderJob, data: TrainingData, environment: dict) -> None:
+def train_encoder(plan: Plan, job: EncoderJob, data: TrainingData, environment: dict) -> None:
     """Stage 1 for one pretext task: trains x, y and z together, unless the folders hold the finished result."""
-    record = encoder_record(options, job, data)
-    home = job.folders['x']
-    with contextlib.ExitStack() as stack:
-        for folder in job.folders.values():
-            stack.enter_context(claimed(folder))
-        more = {'options': asdict(options), 'environment': environment}
-        found = [states.begin(folder, record, more, overwrite=options.overwrite) for folder in job.folders.values()]
-        if all(status == FINISHED for status in found):
-            say(f'Gait encoders are trained already: {home.name} and its y and z')
-            log_finished(options.tensorboard, job.folders)
-            return
-        state = _fit(options, job, data, home)
-        _save_encoder(job, state)
-        # x last: the state to go on from lies there, and must outlast the others' unfinished marks.
-        for folder in reversed(job.folders.values()):
-            states.finish(folder)
-    say('Model Trained and Saved')
+    home, folders = job.folders['x'], list(job.folders.values())
+    stage = Stage(
+        home=home,
+        folders=folders,
+        logs=job.folders,
+        record={**job.record, 'data': data.fingerprint},
+        epochs=plan.epochs,
+        flag='--epochs',
+        trained_already=f'Gait encoders are trained already: {home.name} and its y and z',
+    )
+
+    def train() -> None:
+        state = stage.start(fresh_state(_initial_params(plan, job, data)))
+        say('Begin Training on Dimension [X, Y, Z]')
+        rows = encoder_rows(data, plan)
+        if job.labelled:
+            rows = rows[data.classes[rows] >= 0]
+            settings = {'epochs': plan.epochs, 'batch_size': plan.batch_size, 'precision': plan.precision}
+            epochs = fit_labelled(data.split.skeletons, data.classes, rows, state, **settings)
+        else:
+            epochs = _fit_pretext(plan, job, data, rows, state)
+        steps = len(rows) // plan.batch_size
+
+        def look(state: TrainingState) -> tuple[str, tuple]:
+            return _encoder_line(state.history[-1], plan.epochs, steps), ()
+
+        _save_encoder(job, stage.follow(plan, state, epochs, look))
+
+    with claimed(folders):
+        stage.run(plan, environment, train)
 
 
-def claimed(folder: Path) -> RunLock:
-    """Takes a folder for this run and says so if a dead run's lock was in the way."""
-    lock = locks.claim(folder)
-    if lock.note:
-        say(lock.note)
-    return lock
-
-
-def _fit(options: TrainOptions, job: EncoderJob, data: TrainingData, home: Path) -> TrainingState:
-    state = fresh_state(_initial_params(options, job, data))
-    if kept := states.resume(home, state, options.epochs):
-        state = kept[0]
-        say_resumed(kept[1].warning, state.epoch, options.epochs)
-    say('Begin Training on Dimension [X, Y, Z]')
-    rows = encoder_rows(data, options)
+def _initial_params(plan: Plan, job: EncoderJob, data: TrainingData) -> dict[str, np.ndarray]:
     if job.labelled:
-        rows = rows[data.classes[rows] >= 0]
-        settings = {'epochs': options.epochs, 'batch_size': options.batch_size, 'precision': options.precision}
-        found = fit_labelled(data.split.skeletons, data.classes, rows, state, **settings)
-    else:
-        found = _fit_pretext(options, job, data, rows, state)
-    steps = len(rows) // options.batch_size
-    logs = epoch_logs(options.tensorboard, job.folders, state.history)
-    with states.naming_last_state(home, '--epochs'), states.saving(home) as save, logs as log:
-        for state in found:
-            say(_encoder_line(state.history[-1], options.epochs, steps))
-            log(state.history[-1])
-            if state.epoch < options.epochs:
-                save(state)
-    return state
+        return labelled_lstm.initial_params(job.config.joints, job.config.units, data.num_classes, plan.seed)
+    return gait_encoder.initial_params(job.config, plan.seed)
 
 
-def _initial_params(options: TrainOptions, job: EncoderJob, data: TrainingData) -> dict[str, np.ndarray]:
-    if job.labelled:
-        return labelled_lstm.initial_params(job.config.joints, job.config.units, data.num_classes, options.seed)
-    return gait_encoder.initial_params(job.config, options.seed)
-
-
-def _fit_pretext(options, job: EncoderJob, data: TrainingData, rows: np.ndarray, state: TrainingState):
-    task = 'rec' if not job.config.reverse else 'rev_rec' if papers.trains_on_reverse_alone(options) else job.task
+def _fit_pretext(plan: Plan, job: EncoderJob, data: TrainingData, rows: np.ndarray, state: TrainingState):
     sequences = data.split.skeletons
     if data.held and job.task == 'prediction':  # the next sequence must not be a held-out one
         sequences, rows = sequences[rows], np.arange(len(rows))
-    pairs = pretext(task, sequences, seed=options.seed, shared_order=not options.faithful)
-    settings = {'epochs': options.epochs, 'batch_size': options.batch_size, 'progress': 'encoders'}
+    pairs = pretext(job.targets, sequences, seed=plan.seed, shared_order=plan.shared_order)
+    settings = {'epochs': plan.epochs, 'batch_size': plan.batch_size, 'progress': 'encoders'}
     return fit_encoder(job.config, pairs, rows, state, **settings)
-
-
-def say_resumed(warning: str, epoch: int, epochs: int) -> None:
-    """Says what an unfinished run left."""
-    if warning:
-        say(f'warning: {warning}')
-    say(f'Found an unfinished run: going on after epoch {epoch} of {epochs}')
 
 
 def _encoder_line(line: dict, epochs: int, steps: int) -> str:

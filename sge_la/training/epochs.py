@@ -1,28 +1,88 @@
-"""What the trainings of this folder share: the rate, batches, and the refusal of numbers that are not finite."""
+"""The one loop over epochs that every training runs: batches, refusal of numbers that are not finite, history, bar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from keras import ops
+from tqdm import tqdm
 
 from sge_la.errors import UserError
-from sge_la.runs.states import NotFinite
+from sge_la.runs.states import NotFinite, TrainingState
 
 LEARNING_RATE = 5e-4
 
 
-def encoder_batches(
-    rows: np.ndarray, batch_size: int, what: str = 'sequences', flag: str = '--batch_size'
-) -> np.ndarray:
-    """Whole batches in the given order, the same every epoch; the remainder is dropped, as in the original.
+def run_epochs(
+    run: Callable,
+    state: TrainingState,
+    epochs: int,
+    batches_of: Callable[[int], np.ndarray],
+    line_of: Callable[[int, dict, np.ndarray], dict],
+    *,
+    losses: Sequence[str],
+    axes: Sequence[str] = ('',),
+    further: Callable[[int], tuple] = lambda epoch: (),
+    progress: str | None = None,
+    bar_of_epochs: bool = False,
+    after_call: Callable[[int], None] | None = None,
+) -> Iterator[TrainingState]:
+    """Trains epoch by epoch; yields the state after each.
 
     Args:
-        rows: sequences to train on, in order.
+        run: a backend's `epoch_runner`: `(values, batches, tick) -> (values, terms [steps, terms, ...])`; values
+            are parameters, both moments, updates so far, and `further`.
+        state: where to go on from; epochs that it has are not repeated.
+        epochs: in all.
+        batches_of: epoch → int64 `[steps, B]`.
+        line_of: `(epoch, parameters, terms)` → the epoch's columns of the history.
+        losses: what the first terms are called; they must be finite.
+        axes: of the terms' last axis.
+        further: epoch → what else the step needs.
+        progress: what the bar says; None shows none.
+        bar_of_epochs: one bar for all epochs instead of one each, where an epoch is short.
+        after_call: is told the steps of each call of the compiled step.
 
-    Returns:
-        int64 `[steps, batch_size]`.
+    Raises:
+        NotFinite: a loss or a weight is NaN or infinite.
+    """
+    held, shown = (state.params, state.first, state.second), None if progress else True
+    whole = tqdm(
+        **{'total': epochs, 'initial': state.epoch, 'desc': progress, 'unit': 'epoch', 'leave': False},
+        disable=shown if bar_of_epochs else True,
+    )
+    with whole:
+        for epoch in range(state.epoch + 1, epochs + 1):
+            began, batches = time.perf_counter(), batches_of(epoch)
+            steps = tqdm(
+                **{'total': len(batches), 'desc': f'{progress} {epoch}/{epochs}', 'unit': 'step', 'leave': False},
+                disable=True if bar_of_epochs else shown,
+            )
+            with steps:
+                values = (*held, np.float32(state.step), *further(epoch))
+                values, terms = run(values, batches, after_call or steps.update)
+            held = values[:3]
+            refuse_not_finite(epoch, _by_axis(terms, len(losses)), losses, axes)
+            refuse_weights(epoch, len(batches), held[0], axes)
+            line = {'epoch': epoch, **line_of(epoch, held[0], terms)}
+            line['seconds'] = round(time.perf_counter() - began, 3)
+            state = TrainingState(*held, state.step + len(batches), epoch, [*state.history, line])
+            whole.update()
+            yield state
+
+
+def _by_axis(terms: np.ndarray, losses: int) -> np.ndarray:
+    """The losses among terms `[steps, terms]` or `[steps, terms, axes]`, as `[steps, losses, axes]`."""
+    return terms[:, :losses].reshape(len(terms), losses, -1)
+
+
+def whole_batches(rows: np.ndarray, batch_size: int, what: str = 'sequences', flag: str = '--batch_size') -> np.ndarray:
+    """Whole batches in the given order, int64 `[steps, batch_size]`; the remainder is dropped, as in the original.
+
+    Raises:
+        UserError: there is not one.
     """
     steps = len(rows) // batch_size
     if steps == 0:
@@ -41,9 +101,9 @@ def refuse_not_finite(epoch: int, terms: np.ndarray, names: Sequence[str], axes:
         raise NotFinite(epoch, int(row) + step, axes[axis], f'{names[term]} loss')
 
 
-def refuse_weights(epoch: int, step: int, params: dict, axes: Sequence[str] = ()) -> None:
+def refuse_weights(epoch: int, step: int, params: dict, axes: Sequence[str] = ('',)) -> None:
     """Losses are those before the last update, which may have spoilt what is to be kept and gone on from."""
     for value in params.values():
         bad = np.argwhere(~np.isfinite(ops.convert_to_numpy(value)))
         if len(bad):
-            raise NotFinite(epoch, step, axes[bad[0][0]] if axes else '', 'weights')
+            raise NotFinite(epoch, step, axes[bad[0][0]] if len(axes) > 1 else '', 'weights')

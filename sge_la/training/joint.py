@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from sge_la import backends
 from sge_la.errors import UserError
 from sge_la.model.adam import adamw_step, clipped, learning_rate
-from sge_la.model.config import LINEAR_MAPS, EncoderConfig
+from sge_la.model.config import LINEAR_MAPS, EncoderConfig, Recipe
 from sge_la.model.gait_encoder import axis_major
 from sge_la.model.joint import TERMS, cost_and_gradients
 from sge_la.model.sequence_recognition import initial_head
-from sge_la.runs.states import NotFinite, TrainingState
-from sge_la.settings.recipe import Recipe
+from sge_la.runs.states import TrainingState
+from sge_la.training.epochs import run_epochs
 
 # What the terms are called in history.csv, beside those of the original's recipe.
 COLUMNS = ('train_loss', 'train_accuracy', *TERMS[2:])
@@ -135,41 +133,27 @@ def fit(
     decayed = frozenset(name for name, value in state.params.items() if name.endswith(('kernel', 'W1', 'W')))
     step = modern_step(config, recipe, manner, decayed)
     run = backends.current().epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
-    held = (state.params, state.first, state.second)
-    plan = [paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, k])) for k in range(epochs)]
-    total = sum(map(len, plan))
-    for epoch in range(state.epoch + 1, epochs + 1):
-        began, batches = time.perf_counter(), plan[epoch - 1]
-        done = sum(map(len, plan[: epoch - 1]))
-        schedule = recipe.has('schedule')
-        rates = np.array(
-            [
-                learning_rate(done + k + 1, total, recipe.rate, recipe.warm_up, schedule=schedule)
-                for k in range(len(batches))
-            ],
-            np.float32,
-        )
-        # One shape for all epochs, or the step would be compiled anew.
-        rates = np.pad(rates, (0, max(map(len, plan)) - len(rates)))
-        start = np.float32(done)
-        with tqdm(
-            total=len(batches),
-            desc=f'{progress} {epoch}/{epochs}',
-            unit='step',
-            leave=False,
-            disable=None if progress else True,
-        ) as bar:
-            (*held, _, _, _), terms = run((*held, start, rates, start), batches, bar.update)
-        _refuse_not_finite(epoch, terms, held[0])
-        line = {'epoch': epoch, **{name: float(value) for name, value in zip(COLUMNS, terms.mean(axis=0), strict=True)}}
-        line |= {'rate': float(rates[len(batches) - 1]), 'seconds': round(time.perf_counter() - began, 3)}
-        state = TrainingState(*held, done + len(batches), epoch, [*state.history, line])
-        yield state
+    batches = [paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, k])) for k in range(epochs)]
+    starts = np.cumsum([0, *map(len, batches)]).tolist()
+    schedule = {'schedule': recipe.has('schedule')}
+    rates = [
+        learning_rate(update, starts[-1], recipe.rate, recipe.warm_up, **schedule)
+        for update in range(1, starts[-1] + 1)
+    ]
+    # One shape for all epochs, or the step would be compiled anew.
+    width = max(map(len, batches))
 
+    def further(epoch: int) -> tuple:
+        own = np.array(rates[starts[epoch - 1] : starts[epoch]], np.float32)
+        return np.pad(own, (0, width - len(own))), np.float32(starts[epoch - 1])
 
-def _refuse_not_finite(epoch: int, terms: np.ndarray, params: dict) -> None:
-    bad = np.argwhere(~np.isfinite(terms))
-    if len(bad):
-        raise NotFinite(epoch, int(bad[0][0]) + 1, '', f'{TERMS[bad[0][1]]} loss')
-    if not all(np.isfinite(np.asarray(value)).all() for value in params.values()):
-        raise NotFinite(epoch, len(terms), '', 'weights')
+    def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
+        means = {name: float(value) for name, value in zip(COLUMNS, terms.mean(axis=0), strict=True)}
+        return means | {'rate': float(np.float32(rates[starts[epoch] - 1]))}
+
+    return run_epochs(
+        *(run, state, epochs, lambda epoch: batches[epoch - 1], line_of),
+        losses=TERMS,
+        further=further,
+        progress=progress,
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
@@ -16,26 +14,18 @@ from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features import cages
-from sge_la.features.files import TEST_STEMS, feature_manner, original_test_rows, write_test_features
+from sge_la.features.files import TEST_STEMS, write_test_features
 from sge_la.features.inputs import Inputs
 from sge_la.features.sources import ModernSource, fill_features
 from sge_la.model import sequence_recognition
-from sge_la.model.config import EncoderConfig
+from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.sequence_recognition import PREFIX
-from sge_la.runs import records, states
-from sge_la.runs.plan import EncoderJob
-from sge_la.runs.states import FINISHED, fresh_state
-from sge_la.runs.tensorboard import epoch_logs, log_finished
-from sge_la.settings.names import recorded_precision
-from sge_la.settings.options import TrainOptions
-from sge_la.settings.recipe import Recipe
+from sge_la.runs import records
+from sge_la.runs.plan import EncoderJob, Plan
+from sge_la.runs.states import RunState, TrainingState, fresh_state
 from sge_la.training import joint
-from sge_la.training.encoders import claimed, say_resumed
+from sge_la.training.stage import Stage, claimed, say
 
-say = tqdm.write
-_RECORDED = (
-    *('dataset', 'manner', 'length', 'view', 'attention', 'model', 't', 'select', 'batch_size', 'seed', 'without'),
-)
 _SEQUENCES_AT_ONCE = 2048
 
 
@@ -54,123 +44,91 @@ class Kept:
     params: dict | None = None
 
 
-def train_modern(
-    options: TrainOptions, dataset: Dataset, data: TrainingData, job: EncoderJob, folder: Path, environment: dict
-) -> None:
+def train_modern(plan: Plan, dataset: Dataset, data: TrainingData, environment: dict) -> None:
     """Trains encoders and recognition network together, unless the folders hold the finished result.
 
     Args:
-        options: of the run.
+        plan: of the run.
         dataset: with the test sets, which nothing here looks at before the end of the training.
         data: the training sequences, and those held out for `--select val`.
-        job: the encoders' kind and folders.
-        folder: of the recognition network.
         environment: versions and machine, for config.json.
 
     Raises:
         UserError: the folders hold another run, there is too little to train on, or losses became NaN.
     """
-    recipe = Recipe.of(options.without)
-    record = _record(options, dataset, data, recipe)
-    more = {'options': asdict(options), 'environment': environment}
-    with contextlib.ExitStack() as stack:
-        homes = [*job.folders.values(), folder]
-        for home in homes:
-            stack.enter_context(claimed(home))
-        found = [states.begin(home, record, more, overwrite=options.overwrite) for home in homes]
-        if all(status == FINISHED for status in found):
-            say(f'Encoders and recognition network are trained already: {folder.name}')
-            log_finished(options.tensorboard, {'': folder})
-            return
+    folder, job = plan.network, plan.encoders[0]
+    tests = {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()}
+    stage = Stage(
+        home=folder,
+        folders=[*job.folders.values(), folder],
+        logs={'': folder},
+        record={**plan.joint_record, 'data': data.fingerprint, 'tests': tests},
+        epochs=plan.epochs,
+        flag='--epochs',
+        trained_already=f'Encoders and recognition network are trained already: {folder.name}',
+    )
+
+    def train() -> None:
         began = time.perf_counter()
-        made, config = _inputs(dataset, data, job, recipe)
-        kept, history = _fit(options, recipe, data, config, made, folder, len(dataset.identities))
+        made = _inputs(plan.recipe, dataset, data)
+        config = replace(job.config, joints=made.width)
+        kept, history = _fit(plan, stage, data, config, made)
         trained = time.perf_counter()
-        source = _save(options, job, folder, kept, history, config, made)
+        source = _save(job, folder, kept, history, config, made)
         for stem, split in zip(TEST_STEMS, dataset.tests.values(), strict=False):
-            rows = original_test_rows(options, split.ids)
-            write_test_features(folder, stem, options, dataset, [source], split, rows)
+            rows = cages.original_rows(split.ids, pad=plan.pads_tests)
+            write_test_features(folder, stem, plan, dataset, [source], split, rows)
         seconds = {'training': round(trained - began, 2), 'encoding': round(time.perf_counter() - trained, 2)}
-        selected = {'selected': {'epoch': kept.epoch, 'select': options.select}}
+        selected = {'selected': {'epoch': kept.epoch, 'select': plan.select}}
         records.write_results(folder, {'test_sets': dict.fromkeys(dataset.tests, selected), 'seconds': seconds})
-        for home in homes:  # the recognition network's last: the state to go on from lies there
-            states.finish(home)
-    say('Model Trained and Saved')
+
+    with claimed(stage.folders):
+        stage.run(plan, environment, train)
 
 
-def _record(options: TrainOptions, dataset: Dataset, data: TrainingData, recipe: Recipe) -> dict:
-    """Everything that the result depends on."""
-    return {
-        'recipe': 'modern',
-        **{name: getattr(options, name) for name in _RECORDED},
-        'all_epochs': options.epochs,  # the learning rate's course depends on it
-        'settings': {name: value for name, value in asdict(recipe).items() if name != 'without'},
-        'data': data.fingerprint,
-        'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
-        **recorded_precision(options),
-    }
-
-
-def _inputs(dataset: Dataset, data: TrainingData, job: EncoderJob, recipe: Recipe) -> tuple[Inputs, EncoderConfig]:
+def _inputs(recipe: Recipe, dataset: Dataset, data: TrainingData) -> Inputs:
     if recipe.has('sizes') and dataset.skeleton is None:
         say('Nobody knows the bones of these joints: their lengths are left out')
-    made = Inputs.fit(
+    return Inputs.fit(
         data.split.skeletons,
         np.sort(cages.all_rows(data.ids)),
         dataset.skeleton if recipe.has('sizes') else None,
         centred=recipe.has('centred'),
         standardised=recipe.has('standardised'),
     )
-    return made, replace(job.config, joints=made.width)
 
 
-def _fit(
-    options: TrainOptions,
-    recipe: Recipe,
-    data: TrainingData,
-    config: EncoderConfig,
-    made: Inputs,
-    folder: Path,
-    classes: int,
-) -> tuple[Kept, list[dict]]:
+def _fit(plan: Plan, stage: Stage, data: TrainingData, config: EncoderConfig, made: Inputs) -> tuple[Kept, list[dict]]:
     """Trains from the start or from where an unfinished run stopped; returns the chosen weights and the history."""
-    manner, kept = feature_manner(options), Kept()
-    state = fresh_state(joint.initial_params(config, manner, classes, options.seed))
-    if found := states.resume(folder, state, options.epochs):
-        state = found[0]
-        kept = Kept(*found[1].meta['kept'], found[1].parts['kept'])
-        say_resumed(found[1].warning, state.epoch, options.epochs)
-    recordings = data.split.recordings
+    kept, skeletons = Kept(), data.split.skeletons
+
+    def restore(found: RunState) -> None:
+        kept.score, kept.epoch = found.meta['kept']
+        kept.params = found.parts['kept']
+
+    fresh = fresh_state(joint.initial_params(config, plan.manner, data.num_classes, plan.seed))
+    state = stage.start(fresh, restore)
+    recordings = data.classes if data.split.recordings is None else data.split.recordings
+    rows, held = np.sort(cages.all_rows(data.ids)), cages.all_rows(data.held) if data.held else None
     epochs = joint.fit(
-        *(config, recipe, manner),
-        lambda rows: made.of(data.split.skeletons[rows]),
-        data.classes,
-        np.sort(cages.all_rows(data.ids)),
-        data.classes if recordings is None else recordings,
-        state,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        progress='training',
+        *(config, plan.recipe, plan.manner, lambda chosen: made.of(skeletons[chosen])),
+        *(data.classes, rows, recordings, state),
+        **{'epochs': plan.epochs, 'batch_size': plan.batch_size, 'seed': plan.seed, 'progress': 'training'},
     )
-    held = cages.all_rows(data.held) if data.held else None
     say('Begin Training of Encoders and Recognition Network')
-    logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
-    with states.naming_last_state(folder, '--epochs'), states.saving(folder) as save, logs as log:
-        for state in epochs:
-            params, score = state.arrays()['params'], kept.score
-            if held is not None:
-                answers = sequence_logits(config, made, params, data.split.skeletons, held, manner)
-                score = float(np.mean(answers.argmax(axis=1) == data.classes[held]))
-                state.history[-1]['selection_accuracy'] = score
-            if score >= kept.score:
-                kept = Kept(score, state.epoch, params)
-            say(_epoch_line(state.history[-1], options.epochs))
-            log(state.history[-1])
-            if state.epoch < options.epochs:
-                meta = {'kept': [kept.score, kept.epoch]}
-                save(state, {'kept': kept.params}, meta)
-    return kept, state.history
+
+    def look(state: TrainingState) -> tuple[str, tuple]:
+        params, score = state.arrays()['params'], kept.score
+        if held is not None:
+            answers = sequence_logits(config, made, params, skeletons, held, plan.manner)
+            score = float(np.mean(answers.argmax(axis=1) == data.classes[held]))
+            state.history[-1]['selection_accuracy'] = score
+        if score >= kept.score:
+            kept.score, kept.epoch, kept.params = score, state.epoch, params
+        meta = {'kept': [kept.score, kept.epoch]}
+        return _epoch_line(state.history[-1], plan.epochs), ({'kept': kept.params}, meta)
+
+    return kept, stage.follow(plan, state, epochs, look).history
 
 
 def _epoch_line(line: dict, epochs: int) -> str:
@@ -213,7 +171,7 @@ def sequence_logits(
     return np.concatenate(found)
 
 
-def _save(options, job: EncoderJob, folder: Path, kept: Kept, history, config, made: Inputs) -> ModernSource:
+def _save(job: EncoderJob, folder: Path, kept: Kept, history, config, made: Inputs) -> ModernSource:
     """Writes the chosen weights; returns the encoders as everything else will load them."""
     params = encoder_part(kept.params)
     for home in job.folders.values():

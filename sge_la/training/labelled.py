@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from sge_la import backends
 from sge_la.model import labelled_lstm, products
 from sge_la.model.adam import adam_step
 from sge_la.model.config import FLOAT32
 from sge_la.model.gait_encoder import axis_major
-from sge_la.runs.states import NotFinite, TrainingState
-from sge_la.training.epochs import LEARNING_RATE, encoder_batches
+from sge_la.runs.states import TrainingState
+from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
 
 
 @cache
@@ -60,17 +58,10 @@ def fit_labelled(
     Raises:
         NotFinite: a loss is NaN or infinite.
     """
-    batches, labels = encoder_batches(rows, batch_size), np.ascontiguousarray(labels, np.int32)
+    batches, labels = whole_batches(rows, batch_size), np.ascontiguousarray(labels, np.int32)
+
+    def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
+        return {'cross_entropy': float(terms[-1, 0]), 'accuracy': float(terms[-1, 1])}
+
     run = backends.current().epoch_runner(_step(precision), lambda chosen: (skeletons[chosen], labels[chosen]))
-    held = (state.params, state.first, state.second, np.float32(state.step))
-    for epoch in range(state.epoch + 1, epochs + 1):
-        began = time.perf_counter()
-        with tqdm(total=len(batches), desc=f'encoder {epoch}/{epochs}', unit='step', leave=False, disable=None) as bar:
-            held, terms = run(held, batches, bar.update)
-        bad = np.flatnonzero(~np.isfinite(terms[:, 0]))
-        if len(bad):
-            raise NotFinite(epoch, int(bad[0]) + 1, '', 'cross-entropy loss')
-        line = {'epoch': epoch, 'cross_entropy': float(terms[-1, 0]), 'accuracy': float(terms[-1, 1])}
-        line['seconds'] = round(time.perf_counter() - began, 3)
-        state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
-        yield state
+    return run_epochs(run, state, epochs, lambda epoch: batches, line_of, losses=['cross-entropy'], progress='encoder')

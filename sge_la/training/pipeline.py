@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from collections.abc import Mapping
 from pathlib import Path
-
-from tqdm import tqdm
 
 from sge_la.backends import runtime
 from sge_la.data import Dataset
@@ -15,37 +13,19 @@ from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.intervals import summarise_runs
 from sge_la.evaluation.score_run import score_test
 from sge_la.evaluation.scores import compiled_recogniser, score, summary
-from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_trained, probe_features
-from sge_la.features.files import (
-    TEST_STEMS,
-    feature_manner,
-    feature_record,
-    feature_sources,
-    own_tasks,
-    prepare_features,
-    read_features,
-)
+from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features
+from sge_la.features.files import TEST_STEMS, feature_record, feature_sources, prepare_features, read_features
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import write_json
 from sge_la.runs import records, states, trained_on
 from sge_la.runs.banner import banner, selection_line
-from sge_la.runs.plan import EncoderJob, encoder_jobs, recognition_folder
-from sge_la.runs.states import FINISHED, TrainingState
-from sge_la.runs.tensorboard import log_finished
-from sge_la.settings import papers
-from sge_la.settings.options import TrainOptions
-from sge_la.settings.papers import CME
-from sge_la.settings.recipe import MODERN
-from sge_la.training.encoders import claimed, train_encoder
+from sge_la.runs.plan import Plan
+from sge_la.runs.states import TrainingState
+from sge_la.training.encoders import train_encoder
 from sge_la.training.joint_stage import train_modern
 from sge_la.training.recognition import train_recognition
+from sge_la.training.stage import Stage, claimed, say
 
-say = tqdm.write
-# Options that say where and how, not what: a result does not depend on them.
-_NOT_RECORDED = (
-    *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
-    *('figures', 'tensorboard', 'recipe', 'without', 'precision'),
-)
 # Keys of a test set's scores, and what they are called in print.
 VARIANTS = {
     'selected': 'As printed',
@@ -56,139 +36,123 @@ VARIANTS = {
 METRICS = {'rank1': 'Rank-1 Accuracy', 'nauc': 'nAUC'}
 
 
-def run_training(options: TrainOptions, dataset: Dataset) -> dict:
-    """Trains what the options ask for and prints the scores.
-
-    Args:
-        options: resolved.
-        dataset: loaded with the options' length, view and test sets.
+def run_training(plan: Plan, dataset: Dataset) -> dict:
+    """Trains what the plan asks for and prints the scores.
 
     Returns:
         The scores by test set, as results.json has them.
     """
-    environment, data, jobs = train_encoders(options, dataset)
-    folder = recognition_folder(options)
-    if options.train_flag != 2 and options.recipe == MODERN:
-        train_modern(options, dataset, data, jobs[0], folder, environment)
-    elif options.train_flag != 2:
-        with claimed(folder):
-            _train_recognition(options, dataset, data, jobs, folder, environment)
-    if options.train_flag != 2:
+    environment, data = train_encoders(plan, dataset)
+    folder = plan.network
+    if plan.trains_network and plan.recipe:
+        train_modern(plan, dataset, data, environment)
+    elif plan.trains_network:
+        with claimed([folder]):
+            _train_recognition(plan, dataset, data, environment)
+    if plan.trains_network:
         trained_on.keep(folder, dataset)
-    say(f'Dataset: {options.dataset}')
-    if papers.protocol_of(options):
-        say(f'View: view_{options.view}')
-    say(selection_line(options.select))
+    say(f'Dataset: {plan.dataset}')
+    if plan.protocol:
+        say(f'View: view_{plan.view}')
+    say(selection_line(plan.select))
     results = records.read_results(folder) or {}
-    known = results.get('test_sets', {})
-    at_hand = AtHand(dataset, (lambda: feature_sources(options, jobs)) if are_trained(jobs) else None)
+    known, at_hand = results.get('test_sets', {}), AtHand.of(plan, dataset)
     states.refuse_unfinished(folder)
     for name, stem in zip(dataset.tests, TEST_STEMS, strict=False):
-        test = ProbeSet.of(name, probe_features(folder, stem, name, options, at_hand), dataset)
-        known[name] = score_test(folder, options, test, at_hand.sources, known.get(name, {}))
+        test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), dataset)
+        known[name] = score_test(folder, plan, test, at_hand.sources, known.get(name, {}))
     records.write_results(folder, {**results, 'test_sets': known})
     return known
 
 
-def train_encoders(options: TrainOptions, dataset: Dataset) -> tuple[dict, TrainingData, list[EncoderJob]]:
+def train_encoders(plan: Plan, dataset: Dataset) -> tuple[dict, TrainingData]:
     """Starts a run of train.py: says what it does, and trains the encoders if it is to.
 
     Returns:
-        The environment for config.json, the training sequences, and the encoders, trained now or before.
+        The environment for config.json, and the training sequences.
     """
-    environment = runtime.environment(runtime.start(options.gpu, options.seed), options.precision)
-    say(banner(options, environment))
-    say(f' ## Training Gait Encoding Model: {options.train_flag == 1}')
-    matches = papers.protocol_of(options) == CME
-    say(f' ## Training Recognition Network: {options.train_flag in (0, 1) and not matches}\n')
-    data = training_data(dataset, options)
-    jobs = encoder_jobs(options, dataset.joints)
-    if options.resume:
-        states.refuse_new_run(jobs[0].folders['x'] if options.train_flag == 1 else recognition_folder(options))
-    if options.train_flag == 1 and options.recipe != MODERN:  # which trains them with the network
-        for job in {str(job.folders['x']): job for job in jobs}.values():
-            train_encoder(options, job, data, environment)
-    return environment, data, jobs
+    environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
+    say(banner(plan.heading, environment))
+    say(f' ## Training Gait Encoding Model: {plan.trains_encoders}')
+    say(f' ## Training Recognition Network: {plan.trains_network}\n')
+    data = training_data(dataset, plan.select)
+    if plan.resume:
+        states.refuse_new_run(plan.encoders[0].folders['x'] if plan.trains_encoders else plan.network)
+    if plan.trains_encoders and not plan.recipe:  # which trains them with the network
+        for job in {str(job.folders['x']): job for job in plan.encoders}.values():
+            train_encoder(plan, job, data, environment)
+    return environment, data
 
 
-def _train_recognition(
-    options: TrainOptions, dataset: Dataset, data: TrainingData, jobs: list[EncoderJob], folder: Path, environment: dict
-) -> None:
-    sources = feature_sources(options, jobs)
-    record = {name: value for name, value in asdict(options).items() if name not in _NOT_RECORDED}
-    record |= feature_record(options, data, sources, dataset)
-    more = {'options': asdict(options), 'environment': environment}
-    names, num_held = list(dataset.tests), sum(map(len, data.held.values()))
-    for task in ('', *own_tasks(options)):  # the network on all columns first
-        began, home = time.perf_counter(), make_folder(folder / task)
-        if states.begin(home, {**record, 'task': task}, more, overwrite=options.overwrite) == FINISHED:
-            say(f'The recognition network is trained already: {home.relative_to(folder.parent)}')
-            log_finished(options.tensorboard, {'': home})
-            continue
-        prepare_features(options, dataset, data, sources, folder)
-        encoded = time.perf_counter()
-        say(f'Train a recognition network on {options.encoding}s' + (f' of {task} alone' if task else ''))
-        settings = {'num_held': num_held, 'task': task}
-        state, choice = train_recognition(options, folder, names, len(dataset.identities), **settings)
-        seconds = {'encoding': round(encoded - began, 2), 'recognition': round(time.perf_counter() - encoded, 2)}
-        found = _first_results(options, folder, names, state, choice, task)
-        records.write_results(home, {'test_sets': found, 'seconds': seconds})
-        states.finish(home)
-        say('Model Trained and Saved')
+def _train_recognition(plan: Plan, dataset: Dataset, data: TrainingData, environment: dict) -> None:
+    sources, folder = feature_sources(plan), plan.network
+    record = {**plan.network_record, **feature_record(plan, data, sources, dataset)}
+    for task in ('', *plan.own_tasks):  # the network on all columns first
+        home = make_folder(folder / task)
+        stage = Stage(
+            home=home,
+            folders=[home],
+            logs={'': home},
+            record={**record, 'task': task},
+            epochs=plan.rn_epochs,
+            flag='--rn_epochs',
+            trained_already=f'The recognition network is trained already: {home.relative_to(folder.parent)}',
+        )
+
+        def train(stage: Stage = stage, task: str = task) -> None:
+            began = time.perf_counter()
+            prepare_features(plan, dataset, data, sources)
+            encoded = time.perf_counter()
+            say(f'Train a recognition network on {plan.encoding}s' + (f' of {task} alone' if task else ''))
+            tests, num_held = list(dataset.tests), sum(map(len, data.held.values()))
+            found = train_recognition(plan, stage, tests, len(dataset.identities), num_held=num_held, task=task)
+            seconds = {'encoding': round(encoded - began, 2), 'recognition': round(time.perf_counter() - encoded, 2)}
+            first = {'test_sets': _first_results(plan, tests, *found, task), 'seconds': seconds}
+            records.write_results(stage.home, first)
+
+        stage.run(plan, environment, train)
 
 
-def _first_results(options, folder, names: list[str], state: TrainingState, choice: EpochChoice, task: str) -> dict:
+def _first_results(plan: Plan, names: list[str], state: TrainingState, choice: EpochChoice, task: str) -> dict:
     """Which epoch was chosen, and scores of others, which no later evaluation could find out."""
     found = {}
+    settings = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
+    settings['compiled'] = compiled_recogniser(plan.precision)
     for name, stem in zip(names, TEST_STEMS, strict=False):
-        features = read_features(folder, stem, task)
-        scored = score(
-            state.params,
-            features.X,
-            features.labels,
-            options.length,
-            feature_manner(options),
-            batch_size=options.rn_batch_size,
-            fill_batch=papers.fills_batch(options),
-            compiled=compiled_recogniser(options.precision),
-        )
+        features = read_features(plan.network, stem, plan.columns_of(task))
+        scored = score(state.params, features.X, features.labels, plan.length, plan.manner, **settings)
         best, last = choice.single.get(name, choice.joint), {**summary(scored.evaluation), 'epoch': state.epoch}
         found[name] = {
-            'selected': {'epoch': best.epoch, 'select': options.select},
+            'selected': {'epoch': best.epoch, 'select': plan.select},
             'last': last,
             'epochs': {**choice.scores.found[name], 'last': last},
         }
     return found
 
 
-def run_repeats(options: TrainOptions, dataset: Dataset) -> Path:
-    """Trains with the seeds `seed` to `seed + runs - 1`, each in folders of its own, and prints mean ± deviation.
+def run_repeats(plans: Mapping[int, Plan], path: Path, dataset: Dataset) -> None:
+    """Trains with several seeds, each in folders of its own, and prints mean ± deviation.
 
-    Returns:
-        The file that keeps the summary, beside the run folders.
+    Args:
+        plans: by seed.
+        path: the file that keeps the summary, beside the run folders.
     """
-    seeds = range(options.seed, options.seed + options.runs)
-    found = {}
-    for number, seed in enumerate(seeds, 1):
-        say(f'\n## Run {number} of {options.runs}, seed {seed}')
-        found[seed] = run_training(
-            replace(options, seed=seed, by_seed=True, resume=options.resume and number == 1), dataset
-        )
+    seeds, found = list(plans), {}
+    for number, (seed, plan) in enumerate(plans.items(), 1):
+        say(f'\n## Run {number} of {len(plans)}, seed {seed}')
+        found[seed] = run_training(plan, dataset)
     summaries = {name: _summaries([run[name] for run in found.values()]) for name in next(iter(found.values()))}
-    say(f'\n### {options.runs} runs, seeds {seeds[0]} to {seeds[-1]}: mean ± standard deviation')
+    say(f'\n### {len(plans)} runs, seeds {seeds[0]} to {seeds[-1]}: mean ± standard deviation')
     for name, variants in summaries.items():
         for variant, found_metrics in variants.items():
             shown = ', '.join(f'{title} {found_metrics[key]}' for key, title in METRICS.items() if key in found_metrics)
             say(f'{name}, {VARIANTS[variant]}: {shown}')
-    folder = recognition_folder(options)
-    path = folder.with_name(f'{folder.name}_runs.json')
     kept = {
         name: {variant: {metric: vars(value) for metric, value in one.items()} for variant, one in variants.items()}
         for name, variants in summaries.items()
     }
-    write_json(path, {'seeds': list(seeds), 'test_sets': kept})
+    write_json(path, {'seeds': seeds, 'test_sets': kept})
     say(f'Written to {path}')
-    return path
 
 
 def _summaries(runs: list[dict]) -> dict:

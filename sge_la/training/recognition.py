@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,30 +10,27 @@ from pathlib import Path
 
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from sge_la import backends, checkpoints
 from sge_la.evaluation import metrics
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, summary
 from sge_la.features.cages import release_pages
-from sge_la.features.files import SELECTION_STEM, TEST_STEMS, Features, feature_manner, read_features
+from sge_la.features.files import SELECTION_STEM, TEST_STEMS, Features, read_features
 from sge_la.files.write_arrays import save_npy
 from sge_la.model import products, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.config import FLOAT32
-from sge_la.runs import records, states
+from sge_la.runs import records
+from sge_la.runs.plan import Plan
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
-from sge_la.runs.tensorboard import epoch_logs
-from sge_la.settings import papers
-from sge_la.training.encoders import say_resumed
-from sge_la.training.epochs import LEARNING_RATE, encoder_batches, refuse_not_finite, refuse_weights
+from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
+from sge_la.training.stage import Stage
 
 # Steps of the recognition network in one call: a step takes a fraction of a millisecond, a call almost as much.
 RECOGNITION_DISPATCH = 16
 # Calls after which the features that were read are given back: some hundred megabytes.
 _CALLS_IN_MEMORY = 32
-say = tqdm.write
 
 
 def recognition_step(state, features, labels, rate: float = LEARNING_RATE):
@@ -87,37 +83,32 @@ def fit_recognition(
         NotFinite: as `fit_encoder`.
     """
     labels = np.ascontiguousarray(labels, np.int32)
-    batches = encoder_batches(np.arange(len(features)), batch_size, 'rows', '--rn_batch_size')
+    batches = whole_batches(np.arange(len(features)), batch_size, 'rows', '--rn_batch_size')
     run = backends.current().epoch_runner(
         _recognition_step(rate, precision), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
     )
-    held = (state.params, state.first, state.second, np.float32(state.step))
     calls = itertools.count(1)
 
-    def tick(steps: int) -> None:
+    def give_back(steps: int) -> None:
         if next(calls) % _CALLS_IN_MEMORY == 0:
             release_pages(features)
 
-    with tqdm(
-        total=epochs, initial=state.epoch, desc=progress, unit='epoch', leave=False, disable=None if progress else True
-    ) as bar:
-        for epoch in range(state.epoch + 1, epochs + 1):
-            began = time.perf_counter()
-            held, terms = run(held, batches, tick)
-            refuse_not_finite(epoch, terms[:, :1, None], ['cross-entropy'], [''])
-            refuse_weights(epoch, len(batches), held[0])
-            loss, accuracy = map(float, terms[-1])
-            line = {'epoch': epoch, 'train_loss': loss, 'train_accuracy': accuracy}
-            line['seconds'] = round(time.perf_counter() - began, 3)
-            state = TrainingState(*held[:3], state.step + len(batches), epoch, [*state.history, line])
-            bar.update()
-            yield state
+    def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
+        return {'train_loss': float(terms[-1, 0]), 'train_accuracy': float(terms[-1, 1])}
+
+    return run_epochs(
+        *(run, state, epochs, lambda epoch: batches, line_of),
+        losses=['cross-entropy'],
+        progress=progress,
+        bar_of_epochs=True,
+        after_call=give_back,
+    )
 
 
-def _sequences(answers: np.ndarray, features: Features, options) -> metrics.SequenceScores:
+def _sequences(answers: np.ndarray, features: Features, plan: Plan) -> metrics.SequenceScores:
     """Scores of the test sequences under the original's rules on incomplete batches."""
-    settings = {'batch_size': options.rn_batch_size, 'fill_batch': papers.fills_batch(options)}
-    return metrics.sequence_scores(answers, features.labels, options.length, manner=feature_manner(options), **settings)
+    settings = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
+    return metrics.sequence_scores(answers, features.labels, plan.length, manner=plan.manner, **settings)
 
 
 def sequence_accuracy(found: metrics.SequenceScores) -> float:
@@ -126,64 +117,57 @@ def sequence_accuracy(found: metrics.SequenceScores) -> float:
 
 
 def train_recognition(
-    options, folder: Path, names: list[str], classes: int, *, num_held: int, task: str = ''
+    plan: Plan, stage: Stage, names: list[str], classes: int, *, num_held: int, task: str = ''
 ) -> tuple[TrainingState, EpochChoice]:
     """Trains the recognition network on the feature files of a run folder and saves the chosen checkpoints.
 
     Args:
-        options: of the run.
-        folder: with the feature files.
+        plan: of the run.
+        stage: of this network; its home is the run folder or, of a single task, a folder in it.
         names: of the test sets.
         classes: C.
         num_held: sequences that were held out for `--select val`.
-        task: of rev_rec_plus, to train on its columns alone; what comes of it lies in a folder of this name.
+        task: of rev_rec_plus, to train on its columns alone; '' for all.
 
     Returns:
         The last state and the chosen epochs.
     """
-    train = read_features(folder, 'train', task)
-    tests = {name: _at_hand(folder, stem, task) for name, stem in zip(names, TEST_STEMS, strict=False)}
-    held = _at_hand(folder, SELECTION_STEM, task) if num_held else None
-    folder = folder / task
-    state, choice = (
-        fresh_state(recognition.initial_params(train.X.shape[1], classes, options.seed)),
-        EpochChoice(options.select, names),
-    )
-    if kept := states.resume(folder, state, options.rn_epochs):
-        state = kept[0]
-        choice.restore(kept[1])
-        say_resumed(kept[1].warning, state.epoch, options.rn_epochs)
-    compiled = compiled_recogniser(options.precision)
-    steps = len(train.X) // options.rn_batch_size
-    settings = {'epochs': options.rn_epochs, 'batch_size': options.rn_batch_size, 'rate': options.rn_rate}
-    settings |= {'precision': options.precision, 'progress': 'recognition'}
-    epochs = fit_recognition(train.X, train.labels, state, **settings)
-    logs = epoch_logs(options.tensorboard, {'': folder}, state.history)
-    with states.naming_last_state(folder, '--rn_epochs'), states.saving(folder) as save, logs as log:
-        for state in epochs:
-            line = state.history[-1]
-            answers = {name: logits(state.params, features.X, compiled) for name, features in tests.items()}
-            line |= _scores_of(state, tests, answers, options)
-            if held is not None:
-                line['selection_accuracy'] = _held_accuracy(logits(state.params, held.X, compiled), held, options)
-            _offer(choice, line, state, {name: (answers[name], tests[name]) for name in names}, options)
-            say(_epoch_line(line, options.rn_epochs, steps, names, state.history))
-            log(line)
-            if state.epoch < options.rn_epochs:
-                save(state, *choice.kept())
-    _save(folder, state, choice, names)
+    columns = plan.columns_of(task)
+    train = read_features(plan.network, 'train', columns)
+    tests = {name: _at_hand(plan, stem, columns) for name, stem in zip(names, TEST_STEMS, strict=False)}
+    held = _at_hand(plan, SELECTION_STEM, columns) if num_held else None
+    choice = EpochChoice(plan.select, names)
+    fresh = fresh_state(recognition.initial_params(train.X.shape[1], classes, plan.seed))
+    state = stage.start(fresh, choice.restore)
+    compiled, steps = compiled_recogniser(plan.precision), len(train.X) // plan.rn_batch_size
+    settings = {'epochs': plan.rn_epochs, 'batch_size': plan.rn_batch_size, 'rate': plan.rn_rate}
+    settings |= {'precision': plan.precision, 'progress': 'recognition'}
+
+    def look(state: TrainingState) -> tuple[str, tuple]:
+        line = state.history[-1]
+        answers = {name: logits(state.params, features.X, compiled) for name, features in tests.items()}
+        line |= _scores_of(state, tests, answers, plan)
+        if held is not None:
+            line['selection_accuracy'] = _held_accuracy(logits(state.params, held.X, compiled), held, plan)
+        _offer(choice, line, state, {name: (answers[name], tests[name]) for name in names}, plan)
+        return _epoch_line(line, plan.rn_epochs, steps, names, state.history), choice.kept()
+
+    state = stage.follow(plan, state, fit_recognition(train.X, train.labels, state, **settings), look)
+    _save(stage.home, state, choice, names)
     return state, choice
 
 
-def _at_hand(folder: Path, stem: str, task: str) -> Features:
-    features = read_features(folder, stem, task)
+def _at_hand(plan: Plan, stem: str, columns: tuple[int, int] | None) -> Features:
+    features = read_features(plan.network, stem, columns)
     return replace(features, X=backends.at_hand(features.X))
 
 
-def _scores_of(state, tests: dict[str, Features], answers: dict[str, np.ndarray], options) -> dict[str, float]:
+def _scores_of(
+    state: TrainingState, tests: dict[str, Features], answers: dict[str, np.ndarray], plan: Plan
+) -> dict[str, float]:
     line = {}
     for name, features in tests.items():
-        found = _sequences(answers[name], features, options)
+        found = _sequences(answers[name], features, plan)
         line[f'accuracy_{name}'] = sequence_accuracy(found)
         line[f'loss_{name}'] = loss = _cross_entropy(answers[name], features.labels)
         if not np.isfinite(loss):
@@ -191,19 +175,19 @@ def _scores_of(state, tests: dict[str, Features], answers: dict[str, np.ndarray]
     return line
 
 
-def _held_accuracy(answers: np.ndarray, held: Features, options) -> float:
-    settings = {'manner': feature_manner(options), 'drop_incomplete': False}
-    return sequence_accuracy(metrics.sequence_scores(answers, held.labels, options.length, **settings))
+def _held_accuracy(answers: np.ndarray, held: Features, plan: Plan) -> float:
+    settings = {'manner': plan.manner, 'drop_incomplete': False}
+    return sequence_accuracy(metrics.sequence_scores(answers, held.labels, plan.length, **settings))
 
 
-def _offer(choice: EpochChoice, line: dict, state: TrainingState, tests: dict[str, tuple], options) -> None:
+def _offer(choice: EpochChoice, line: dict, state: TrainingState, tests: dict[str, tuple], plan: Plan) -> None:
     """Lets an epoch be chosen, and keeps its scores where either rule would choose it."""
     held = line.get('selection_accuracy')
     choice.offer({name: line[f'accuracy_{name}'] for name in tests}, held, state)
     for name, (answers, features) in tests.items():
 
         def scores(answers=answers, features=features) -> dict:
-            found = _sequences(answers, features, options)
+            found = _sequences(answers, features, plan)
             return summary(metrics.evaluate_scores(found.scores, found.labels))
 
         choice.scores.offer(name, state.epoch, line[f'accuracy_{name}'], held, scores)

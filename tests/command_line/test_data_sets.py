@@ -58,7 +58,7 @@ def test_what_a_run_leaves(after):
     network = after.network(USUAL)
     checkpoint = {'trained_model.ckpt.index', 'trained_model.ckpt.data-00000-of-00001', 'checkpoint'}
     features = {'train_X.npy', 'train_y.npy', 'val_X.npy', 'val_y.npy', 'features.json'}
-    records = {'config.json', 'history.csv', 'results.json'}
+    records = {'config.json', 'history.csv', 'results.json', 'trained_on.json'}
     losses = {'train_loss.npy', 'test_loss.npy', 'acc.npy'}
     assert {path.name for path in network.iterdir()} == checkpoint | features | records | losses
     encoder = after.models_dir / ENCODERS / 'KGBD_LA_y_6_0.5_0pre_rev_rec'

@@ -9,7 +9,7 @@ import numpy as np
 
 from sge_la.errors import UserError
 from sge_la.runs import records
-from sge_la.runs.plan import options_of_folder
+from sge_la.runs.find import options_of_folder
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word

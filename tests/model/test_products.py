@@ -14,13 +14,13 @@ from sge_la import backends
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
+from sge_la.model.config import Recipe
 from sge_la.model.gait_encoder import contrast_head, encode
 from sge_la.model.gradients import losses_and_gradients
 from sge_la.model.joint import cost_and_gradients
 from sge_la.model.products import as_configured, matmul, precision
 from sge_la.model.sequence_recognition import initial_head
 from sge_la.runs.states import fresh_state
-from sge_la.settings.recipe import Recipe
 from sge_la.training.encoders import encoder_step
 from sge_la.training.labelled import fit_labelled
 from sge_la.training.recognition import fit_recognition

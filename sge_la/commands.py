@@ -1,0 +1,94 @@
+"""What train.py and evaluate.py do: flags and data set become a plan, and the plan is carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sge_la.settings.command_line import parse_evaluate, parse_train
+from sge_la.settings.papers import protocol_of
+
+
+def train(argv: Sequence[str] | None = None) -> None:
+    """`python train.py ...`"""
+    options = parse_train(argv)
+    if options.figures:
+        _require_matplotlib()  # before hours of training
+    from sge_la.backends.runtime import quietly
+    from sge_la.data.casia_b import load_for
+    from sge_la.paper import casia_b_command
+
+    if protocol_of(options):
+        casia_b_command.train(options)
+        return
+    dataset = load_for(options)
+    with quietly():  # TensorFlow takes seconds, so a wrong flag or a missing file is told before
+        from sge_la.runs.plan import plan_of, plans_by_seed
+        from sge_la.runs.states import saying_how_to_go_on
+        from sge_la.training.pipeline import run_repeats, run_training
+    with saying_how_to_go_on(options.overwrite):
+        if options.runs > 1:
+            run_repeats(*plans_by_seed(options, dataset), dataset)
+        else:
+            run_training(plan_of(options, dataset), dataset)
+    if options.figures:
+        _show(options)
+
+
+def evaluate(argv: Sequence[str] | None = None) -> None:
+    """`python evaluate.py ...`"""
+    options = parse_evaluate(argv, _of_folder)
+    if options.figures or options.report:
+        _require_matplotlib()
+    from sge_la.backends.runtime import quietly
+    from sge_la.runs.find import as_trained
+
+    if protocol_of(options):
+        from sge_la.paper import casia_b_command
+
+        casia_b_command.evaluate(options)
+        return
+    options = as_trained(options)
+    with quietly():
+        from sge_la.evaluation.pipeline import run_evaluation
+        from sge_la.runs.plan import plan_at_hand
+    if options.protocol == 'gallery':
+        match(options)
+    else:
+        run_evaluation(*plan_at_hand(options))
+    if options.figures or options.report or options.save_features:
+        _show(options)
+
+
+def match(options) -> dict:
+    """`python evaluate.py --protocol gallery ...`"""
+    from sge_la.data.loading import find, load, present_tests
+    from sge_la.evaluation.gallery import run_gallery, set_pairs
+    from sge_la.runs.plan import plan_of
+
+    place = options.dataset, options.length, options.data_dir
+    files, _ = find(*place, view=options.view)
+    names = present_tests(files)
+    pairs = set_pairs(names, options.probe, options.gallery)
+    needed = [name for name in names if any(name in pair for pair in pairs)] or None
+    dataset = load(*place, view=options.view, tests=needed, layout=files.layout)
+    plan = plan_of(replace(options, probe=None), dataset)
+    return run_gallery(plan, dataset, pairs, metric=options.metric, level=options.level)
+
+
+def _of_folder(name: str, models_dir: str) -> Mapping:
+    from sge_la.runs.find import options_of_folder
+
+    return options_of_folder(name, models_dir)
+
+
+def _require_matplotlib() -> None:
+    from sge_la.reporting.figures import require_matplotlib
+
+    require_matplotlib()
+
+
+def _show(options) -> None:
+    from sge_la.reporting.run_figures import show_run
+
+    show_run(options)

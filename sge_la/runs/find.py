@@ -1,0 +1,87 @@
+"""Finds a trained recognition network by the name of its folder, and what that folder says of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sge_la.errors import UserError
+from sge_la.runs import records
+from sge_la.settings import names
+from sge_la.settings.options import EvaluateOptions
+from sge_la.settings.papers import DATASET, facts
+
+
+def recognition_folder(options) -> Path:
+    """The run folder of the recognition network that these options train."""
+    return names.recognition_folder(
+        options.models_dir,
+        options.dataset,
+        options.attention,
+        options.manner,
+        options.length,
+        options.t,
+        frozen=options.frozen,
+        view=options.view,
+        task=options.model,
+        encoding=options.encoding,
+        suffix=names.recognition_suffix(options),
+    )
+
+
+def named_folder(name: str, models_dir: Path | str) -> Path:
+    """The folder that `--RN_dir` names: a path, or a name in one of the two folders of networks.
+
+    Raises:
+        UserError: there is none.
+    """
+    given = Path(name)
+    places = [given] + [Path(models_dir) / root / given.name for root in names.RECOGNITION_ROOTS.values()]
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UserError(
+        f'--RN_dir {name} names no folder: looked for {", ".join(map(str, places))}; check the name, or --models_dir'
+    )
+
+
+def folder_of(options: EvaluateOptions) -> Path:
+    """The folder of the network that `--RN_dir`, or else all other flags, name."""
+    return named_folder(options.RN_dir, options.models_dir) if options.RN_dir else recognition_folder(options)
+
+
+def options_of_folder(name: str, models_dir: Path | str) -> Mapping[str, Any]:
+    """What a recognition network's folder says of its run: its config.json, else its name.
+
+    Raises:
+        UserError: there is no such folder, or its name cannot be read.
+    """
+    folder = named_folder(name, models_dir)
+    options = (records.read_config(folder) or {}).get('options')
+    if isinstance(options, Mapping):
+        # Where things lie is the business of this command, and the seed that of `as_trained`.
+        return {key: value for key, value in options.items() if key not in ('gpu', 'data_dir', 'models_dir')}
+    found = names.parse_run_name(folder.name)
+    if found.kind != 'recognition':
+        raise UserError(f'--RN_dir {name} names a gait encoder: expected the folder of a recognition network')
+    told = ('dataset', 'attention', 'manner', 'length', 'frozen', 'view', 'encoding')
+    known = {key: getattr(found, key) for key in told if getattr(found, key) is not None}
+    if found.temperature is not None:
+        known['t'] = found.temperature
+    if found.dataset == DATASET:
+        known |= names.of_casia_b_suffix(found.suffix)
+    return {**known, 'best_model': found.task or 'rev_rec', **names.options_of_suffix(found.suffix)}
+
+
+def as_trained(options: EvaluateOptions) -> EvaluateOptions:
+    """Fills in what does not show in a folder's name, from its config.json: seed and batch size."""
+    config = records.read_config(folder_of(options)) or {}
+    saved = {name: value for name, value in config.get('options', {}).items() if type(value) is int and value >= 0}
+    usual = saved.get('rn_batch_size') or saved.get('batch_size') or facts(options.dataset).rn_batch_size
+    return replace(
+        options,
+        seed=saved.get('seed', 0) if options.seed is None else options.seed,
+        batch_size=usual if options.batch_size is None else options.batch_size,
+    )
