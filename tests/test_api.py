@@ -30,6 +30,7 @@ from sge_la.model.gait_encoder import initial_params
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
 from sge_la.runs.find import as_trained
+from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags
@@ -101,7 +102,7 @@ def test_joined_frames_are_answered_in_the_order_of_training():
     with uncompiled():
         features = np.empty((6, 9 * 4 * 5), np.float32)
         fill_features(features, sources, skeletons, np.arange(6), 'sc', seed=0, test=True)
-        encoder = api.GaitEncoder(as_trained(parse_evaluate(['--manner', 'sc'])), sources)
+        encoder = api.GaitEncoder(plan_of(as_trained(parse_evaluate(['--manner', 'sc']))), sources)
         found = api.Recogniser(encoder, params, [0, 1, 2], None).scores(skeletons)
         np.testing.assert_allclose(found, logits(params, features), rtol=1e-4, atol=1e-4)
 
