@@ -45,8 +45,7 @@ _SIZES = (64, 512)
 def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'):
     """The options of a trained run, from the folder of its recognition network (a name or a path).
 
-    Raises:
-        UserError: there is no such folder, or it does not say what it holds.
+    Raises UserError: there is no such folder, or it does not say what it holds.
     """
     saved = {name: value for name, value in options_of_folder(str(run), models_dir).items() if value is not None}
     if 'model' in saved:
@@ -70,8 +69,7 @@ class GaitEncoder:
     ) -> GaitEncoder:
         """Loads the encoders that a recognition network (name or path of its folder) was trained on.
 
-        Raises:
-            UserError: a folder or checkpoint is missing or damaged.
+        Raises UserError: a folder or checkpoint is missing or damaged.
         """
         options = load_options(run, models_dir, data_dir)
         folder = plan_of(options, joints=1).encoders[0].folders['x']
@@ -93,8 +91,7 @@ class GaitEncoder:
 
         Returns float32 [N, T, 768], x, y and z side by side; [N, 1, 768] of a run with `--frozen 1` or `--c_reid 1`.
 
-        Raises:
-            UserError: the shape does not fit, or a coordinate is not finite.
+        Raises UserError: the shape does not fit, or a coordinate is not finite.
         """
         skeletons = np.asarray(skeletons, np.float32)
         if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
@@ -181,8 +178,7 @@ def _trained_on(plan: Plan, options, classes: int) -> TrainedOn:
     A run of an older version does not say: the data set at hand tells, if it is the one of the training. Without both,
     people are class numbers.
 
-    Raises:
-        UserError: the data set at hand is another one.
+    Raises UserError: the data set at hand is another one.
     """
     folder = plan.network
     if known := trained_on.read(folder, classes):

@@ -27,14 +27,11 @@ class Terminated(KeyboardInterrupt):
 def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Runs a command and turns what a user or the machine can cause into one line on stderr.
 
-    Args:
-        main: takes the arguments (None: those of the process) and returns an exit status or None for 0. Words in a
-            `KeyboardInterrupt` that it lets through are added to what is said of Ctrl-C and SIGTERM.
-        argv: arguments without the program's name.
-
-    Returns:
-        The exit status: what `main` returned, 2 for a `UserError` or what the system refused, 130 after Ctrl-C, 143
-        after SIGTERM, 141 if nobody reads the output. Other exceptions are defects and keep their traceback.
+    `main`: takes the arguments (None: those of the process) and returns an exit status or None for 0. Words in a
+    `KeyboardInterrupt` that it lets through are added to what is said of Ctrl-C and SIGTERM. `argv`: arguments without
+    the program's name. Returns the exit status: what `main` returned, 2 for a `UserError` or what the system refused,
+    130 after Ctrl-C, 143 after SIGTERM, 141 if nobody reads the output. Other exceptions are defects and keep their
+    traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log holds every line that was said, however the run ends

@@ -40,8 +40,7 @@ def export(
 
     Returns the largest difference between its answers and ours, relative to the largest answer.
 
-    Raises:
-        UserError: the run is missing or cannot be exported, the place is taken, or the answers differ.
+    Raises UserError: the run is missing or cannot be exported, the place is taken, or the answers differ.
     """
     import keras
     import numpy as np
@@ -92,8 +91,7 @@ def check_wish(output: Path, format: str) -> None:
 def answer_of(recogniser: Recogniser) -> Callable:
     """The function `skeletons [N, T, J, 3] -> {'cages': ..., 'logits': ...}` of a run, in Keras operations.
 
-    Raises:
-        UserError: an encoder sees sequences in a random order of frames, which is no function of them.
+    Raises UserError: an encoder sees sequences in a random order of frames, which is no function of them.
     """
     from keras import ops
 

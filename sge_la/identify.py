@@ -37,8 +37,7 @@ def identify(
     `frames` are [F, J, 3], metres, joints in the order of the training data, at least T of them; `run` is a loaded
     `Recogniser`, or name or path of the folder of a recognition network.
 
-    Raises:
-        UserError: the run is missing, or the recording does not fit it.
+    Raises UserError: the run is missing, or the recording does not fit it.
     """
     from sge_la.api import Recogniser
 
@@ -70,8 +69,7 @@ def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where:
 def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads a .csv, .npy or (KGBD) .txt file: float32 [F, J, 3] in the order of `skeleton`, and frame numbers or None.
 
-    Raises:
-        UserError: it is missing, damaged, or does not fit; without a skeleton only .npy can be read.
+    Raises UserError: it is missing, damaged, or does not fit; without a skeleton only .npy can be read.
     """
     from sge_la.data.raw import kgbd, own
     from sge_la.data.raw.recording import RawRecording

@@ -43,15 +43,9 @@ def quietly() -> Iterator[None]:
 def start(gpu: str, seed: int) -> str:
     """Chooses the device and seeds Keras' backend; to be called before anything is computed.
 
-    Args:
-        gpu: number of the GPU, '-1' for the CPU. A machine without a GPU computes on the CPU.
-        seed: of Keras' own generators; everything random in this package has its own generator besides.
-
-    Returns:
-        The device in words, such as 'CPU (no GPU found)'.
-
-    Raises:
-        UserError: GPUs are there, but not this one.
+    `gpu`: number of the GPU, '-1' for the CPU. A machine without a GPU computes on the CPU. `seed`: of Keras' own
+    generators; everything random in this package has its own generator besides. Returns the device in words, such as
+    'CPU (no GPU found)'. Raises UserError: GPUs are there, but not this one.
     """
     import keras
 
@@ -109,9 +103,7 @@ def available_cores() -> int:
 def environment(device: str, precision: str = 'float32') -> dict[str, str | int]:
     """Versions and machine, for config.json and benchmark records.
 
-    Args:
-        device: in words, from `start`.
-        precision: what the run asked for, `--precision`.
+    `device`: in words, from `start`; `precision`: what the run asked for, `--precision`.
     """
     import keras
     import numpy
@@ -135,9 +127,8 @@ def environment(device: str, precision: str = 'float32') -> dict[str, str | int]
 def matrix_products(device: str, precision: str = 'float32') -> str:
     """The precision of matrix products: 'float32', or on a GPU 'TF32' unless the backend is told otherwise; 'bfloat16'.
 
-    Args:
-        device: in words, from `start`.
-        precision: what the run asked for: the above is said of 'float32', anything else is what it says.
+    `device`: in words, from `start`; `precision`: what the run asked for: the above is said of 'float32', anything else
+    is what it says.
     """
     if precision != 'float32':
         return precision

@@ -16,13 +16,8 @@ _ONNX_OPSET = 13
 def save(function: Callable, shape: tuple[int | None, ...], folder: Path) -> Answers:
     """Saves a function of one float32 array, with the constants that it uses, as a SavedModel.
 
-    Args:
-        function: `skeletons -> {name: array}`.
-        shape: of its argument, which is called `skeletons`; None for an axis of any length.
-        folder: of the SavedModel; made.
-
-    Returns:
-        What was written, from and to NumPy arrays.
+    `function`: `skeletons -> {name: array}`; `shape`: of its argument, which is called `skeletons`; None for an axis of
+    any length; `folder`: of the SavedModel; made. Returns what was written, from and to NumPy arrays.
     """
     module = tf.Module()
     module.answer = _traced(function, shape)
@@ -39,8 +34,7 @@ def save(function: Callable, shape: tuple[int | None, ...], folder: Path) -> Ans
 def onnx_model(function: Callable, shape: tuple[int | None, ...]) -> tuple[bytes, Answers]:
     """The same as an ONNX model.
 
-    Returns:
-        The file's content, and what ONNX Runtime makes of it.
+    Returns the file's content, and what ONNX Runtime makes of it.
     """
     import onnxruntime
     import tf2onnx

@@ -74,14 +74,11 @@ def at_hand(array: np.ndarray) -> np.ndarray:
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch.
 
-    Args:
-        step: `(state, inputs, targets) -> (state, terms)`, all arrays.
-        pair: `(rows) -> (inputs, targets)` as NumPy arrays; `rows` is a slice or int64 `[B]`.
-        steps_a_dispatch: batches that one call of the compiled function works through. Steps that are small enough
-            for several are compiled whole: between their small products, starting the next piece takes longest.
-
-    Returns:
-        `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is called after n more steps.
+    `step`: `(state, inputs, targets) -> (state, terms)`, all arrays. `pair`: `(rows) -> (inputs, targets)` as NumPy
+    arrays; `rows` is a slice or int64 `[B]`. `steps_a_dispatch`: batches that one call of the compiled function works
+    through. Steps that are small enough for several are compiled whole: between their small products, starting the next
+    piece takes longest. Returns `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is
+    called after n more steps.
     """
     dispatch = _several(step, steps_a_dispatch > 1)
 

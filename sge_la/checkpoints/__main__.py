@@ -21,8 +21,7 @@ _ENDINGS = ('.index', '.ckpt.npz')
 def find_checkpoints(folder: Path | str) -> list[Path]:
     """The prefixes (`.../trained_model.ckpt`) of all checkpoints in and below a folder, sorted; links are not followed.
 
-    Raises:
-        UserError: it is no folder, or there is none.
+    Raises UserError: it is no folder, or there is none.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -42,8 +41,7 @@ def _is_ours(name: str) -> bool:
 def report(prefix: Path) -> list[str]:
     """Lines that tell what one checkpoint holds.
 
-    Raises:
-        UserError: it is damaged or none of ours.
+    Raises UserError: it is damaged or none of ours.
     """
     facts = checkpoint_facts(prefix.parent, prefix.name)
     try:
@@ -99,8 +97,7 @@ def _optimizer(facts: CheckpointFacts) -> str:
 def convert(prefix: Path, to_bundle: bool, overwrite: bool) -> Path:
     """Writes a checkpoint in the other form beside itself, and returns the file.
 
-    Raises:
-        UserError: the checkpoint is damaged, the other form is there already, or it cannot be written.
+    Raises UserError: the checkpoint is damaged, the other form is there already, or it cannot be written.
     """
     source, target = _source_and_target(prefix, to_bundle)
     if target.exists() and not overwrite:

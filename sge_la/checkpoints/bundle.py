@@ -54,14 +54,9 @@ def data_file(prefix: Path | str) -> Path:
 def read_entries(prefix: Path | str) -> dict[str, Entry]:
     """Reads what a bundle holds, without the values.
 
-    Args:
-        prefix: e.g. `folder/trained_model.ckpt`.
-
-    Returns:
-        The entries by variable name, sorted; every one lies within the data file and none overlaps another.
-
-    Raises:
-        UserError: a file is missing, a Git LFS pointer, damaged, cut short, or of another format.
+    `prefix`: e.g. `folder/trained_model.ckpt`. Returns the entries by variable name, sorted; every one lies within the
+    data file and none overlaps another. Raises UserError: a file is missing, a Git LFS pointer, damaged, cut short, or
+    of another format.
     """
     index, data = index_file(prefix), data_file(prefix)
     if not index.is_file():
@@ -84,15 +79,9 @@ def read_entries(prefix: Path | str) -> dict[str, Entry]:
 def read_bundle(prefix: Path | str, wanted: Callable[[str], bool] | None = None) -> dict[str, np.ndarray]:
     """Reads the variables of a TensorFlow checkpoint.
 
-    Args:
-        prefix: e.g. `folder/trained_model.ckpt`.
-        wanted: says by its name whether a variable is read; None reads all.
-
-    Returns:
-        Arrays by variable name, in the dtype of the file; their checksums have been compared.
-
-    Raises:
-        UserError: a file is missing, a Git LFS pointer, damaged, cut short, or of another format.
+    `prefix`: e.g. `folder/trained_model.ckpt`. `wanted`: says by its name whether a variable is read; None reads all.
+    Returns arrays by variable name, in the dtype of the file; their checksums have been compared. Raises UserError: a
+    file is missing, a Git LFS pointer, damaged, cut short, or of another format.
     """
     entries = read_entries(prefix)
     path = data_file(prefix)
@@ -118,14 +107,10 @@ def write_bundle(prefix: Path | str, tensors: Mapping[str, np.ndarray], *, check
     Both files are written beside and flushed before either takes its place, the data first; a stop between the two
     leaves an index whose checksums do not fit the data, which every reader notices.
 
-    Args:
-        prefix: e.g. `folder/trained_model.ckpt`; the folder exists.
-        tensors: arrays of float16, float32, float64, int32 or int64 by variable name.
-        checkpoint_state: whether to write the text file `checkpoint`, by which TensorFlow finds the latest checkpoint.
-
-    Raises:
-        UserError: the files cannot be written.
-        ValueError: nothing to write, or an array of another dtype.
+    `prefix`: e.g. `folder/trained_model.ckpt`; the folder exists. `tensors`: arrays of float16, float32, float64, int32
+    or int64 by variable name. `checkpoint_state`: whether to write the text file `checkpoint`, by which TensorFlow
+    finds the latest checkpoint. Raises UserError: the files cannot be written. Raises ValueError: nothing to write, or
+    an array of another dtype.
     """
     if not tensors:
         raise ValueError('a checkpoint needs at least one variable')

@@ -61,12 +61,8 @@ class CheckpointFacts:
 def describe(tensors: Mapping[str, np.ndarray], where: object = 'the checkpoint') -> CheckpointFacts:
     """Tells what model a checkpoint holds, from the shapes of its variables.
 
-    Args:
-        tensors: arrays by variable name.
-        where: the checkpoint's place, for messages.
-
-    Raises:
-        UserError: it is neither a gait encoder nor a recognition network, or its shapes contradict one another.
+    `tensors`: arrays by variable name; `where`: the checkpoint's place, for messages. Raises UserError: it is neither a
+    gait encoder nor a recognition network, or its shapes contradict one another.
     """
     shapes = {name: value.shape for name, value in tensors.items()}
     matrix = {name: shape for name, shape in shapes.items() if len(shape) == 2}

@@ -34,13 +34,8 @@ _UNUSED_RATE = 0.001
 def read_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM, *, slots: bool = True) -> dict[str, np.ndarray]:
     """Reads all variables of a checkpoint, from the bundle or, where there is none, from `<stem>.npz`.
 
-    Args:
-        folder: the checkpoint's folder.
-        stem: the files' common name.
-        slots: whether to read Adam's moments too, two thirds of the file.
-
-    Raises:
-        UserError: there is no checkpoint, or it is damaged.
+    `folder`: the checkpoint's folder; `stem`: the files' common name; `slots`: whether to read Adam's moments too, two
+    thirds of the file. Raises UserError: there is no checkpoint, or it is damaged.
     """
     prefix = Path(folder) / stem
     wanted = None if slots else _is_no_slot
@@ -52,8 +47,7 @@ def read_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM, *, slots: b
 def checkpoint_facts(folder: Path | str, stem: str = CHECKPOINT_STEM) -> CheckpointFacts:
     """Tells what a checkpoint holds, after all of it was read and its checksums were compared.
 
-    Raises:
-        UserError: there is no checkpoint, it is damaged, or it is none of ours.
+    Raises UserError: there is no checkpoint, it is damaged, or it is none of ours.
     """
     return describe(read_checkpoint(folder, stem), Path(folder) / stem)
 
@@ -159,15 +153,10 @@ def load_recognition(
 ) -> Restored:
     """Loads a recognition network.
 
-    Args:
-        folder: its folder.
-        inputs: D, values of a feature row; None: as in the checkpoint.
-        classes: C; None: as in the checkpoint.
-        slots: whether Adam's moments are wanted.
-        stem: the files' common name, for IAS also `A_trained_model.ckpt` and `B_trained_model.ckpt`.
-
-    Raises:
-        UserError: the checkpoint is missing, damaged, or does not fit.
+    `folder`: its folder; `inputs`: D, values of a feature row; None: as in the checkpoint; `classes`: C; None: as in
+    the checkpoint; `slots`: whether Adam's moments are wanted; `stem`: the files' common name, for IAS also
+    `A_trained_model.ckpt` and `B_trained_model.ckpt`. Raises UserError: the checkpoint is missing, damaged, or does not
+    fit.
     """
     tensors, where = read_checkpoint(folder, stem, slots=slots), Path(folder) / stem
     facts = describe(tensors, where)

@@ -48,10 +48,9 @@ class AdamSlots(NamedTuple):
 class Restored(NamedTuple):
     """A model from a checkpoint.
 
-    Attributes:
-        params: float32 arrays by variable name; those of an encoder have a leading axis for x, y and z.
-        slots: Adam's moments, or None if the checkpoint does not hold all of them.
-        step: updates that were made, or None if it cannot be told (see `steps_of`).
+    `params`: float32 arrays by variable name; those of an encoder have a leading axis for x, y and z; `slots`: Adam's
+    moments, or None if the checkpoint does not hold all of them; `step`: updates that were made, or None if it cannot
+    be told (see `steps_of`).
     """
 
     params: dict[str, np.ndarray]
@@ -64,12 +63,8 @@ def encoder_shapes(
 ) -> Shapes:
     """The variables of one axis' gait encoder, in the order of the model.
 
-    Args:
-        joints: J.
-        length: T.
-        units: U.
-        contrastive: with the contrast head (CAGE) or without (AGE).
-        attends: with the attention mechanism; only ablations are without.
+    `joints`: J; `length`: T; `units`: U; `contrastive`: with the contrast head (CAGE) or without (AGE); `attends`: with
+    the attention mechanism; only ablations are without.
     """
     gates = 4 * units
     shapes: Shapes = {
@@ -94,9 +89,7 @@ def encoder_shapes(
 def labelled_shapes(joints: int, classes: int, units: int = UNITS) -> Shapes:
     """The variables of one axis' encoder that was trained with labels, and of its softmax.
 
-    Args:
-        joints, units: as in `encoder_shapes`.
-        classes: C.
+    `joints`, `units`: as in `encoder_shapes`; `classes`: C.
     """
     encoder = [item for item in encoder_shapes(joints, 1, units).items() if item[0].startswith('rnn/')]
     return {**dict(encoder), SOFTMAX_KERNEL: (units, classes), 'softmax/bias': (classes,)}
@@ -105,10 +98,8 @@ def labelled_shapes(joints: int, classes: int, units: int = UNITS) -> Shapes:
 def recognition_shapes(inputs: int, classes: int, hidden: int = HIDDEN) -> Shapes:
     """The variables of a recognition network (`Variable` is its last bias).
 
-    Args:
-        inputs: D, values of a feature row: 768, T·768, or 2304 for rev_rec_plus.
-        classes: C.
-        hidden: width of the hidden layer.
+    `inputs`: D, values of a feature row: 768, T·768, or 2304 for rev_rec_plus; `classes`: C; `hidden`: width of the
+    hidden layer.
     """
     return {'W1': (inputs, hidden), 'b1': (hidden,), 'W': (hidden, classes), 'Variable': (classes,)}
 
@@ -125,16 +116,9 @@ def select_encoder(
 ) -> Restored:
     """Picks one axis' gait encoder out of a checkpoint's variables.
 
-    Args:
-        tensors: arrays by variable name.
-        joints, length, units, contrastive, attends: as in `encoder_shapes`.
-        where: the checkpoint's place, for messages.
-
-    Returns:
-        Parameters without a leading axis, moments and step. Other names are named in a `CheckpointWarning`.
-
-    Raises:
-        UserError: a variable is missing, of another shape, or not finite.
+    `tensors`: arrays by variable name; `joints`, `length`, `units`, `contrastive`, `attends`: as in `encoder_shapes`;
+    `where`: the checkpoint's place, for messages. Returns parameters without a leading axis, moments and step. Other
+    names are named in a `CheckpointWarning`. Raises UserError: a variable is missing, of another shape, or not finite.
     """
     shapes = encoder_shapes(joints, length, units, contrastive=contrastive, attends=attends)
     params, slots = _select(tensors, shapes, ENCODER_SLOTS, 'gait encoder', where)
@@ -215,8 +199,7 @@ def beta_powers(step: int, scope: str) -> dict[str, np.ndarray]:
 def steps_of(tensors: Mapping[str, np.ndarray], scope: str) -> int | None:
     """The number of updates that Adam's powers of beta tell.
 
-    Returns:
-        None if they are not there, are no powers, or have reached 0, which beta2's does after some 87,000 updates.
+    Returns none if they are not there, are no powers, or have reached 0, which beta2's does after some 87,000 updates.
     """
     for name, beta in (('beta1_power', BETA_1), ('beta2_power', BETA_2)):
         power = tensors.get(f'{scope}/{name}')

@@ -54,8 +54,7 @@ def write_varint(value: int) -> bytes:
 def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
     """All entries of a table, in the order of their keys.
 
-    Raises:
-        FormatError: the bytes are no table, are damaged (each block carries a checksum), or are compressed.
+    Raises FormatError: the bytes are no table, are damaged (each block carries a checksum), or are compressed.
     """
     if len(data) < _FOOTER_BYTES or struct.unpack('<Q', data[-8:])[0] != _MAGIC:
         raise FormatError('its last bytes are not those of a TensorFlow checkpoint index')
@@ -81,8 +80,7 @@ def read_table(data: bytes) -> list[tuple[bytes, bytes]]:
 def write_table(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A table of one data block, the same bytes as TensorFlow writes for fewer than 256 KiB of entries.
 
-    Args:
-        entries: at least one, sorted by key, no key twice.
+    `entries`: at least one, sorted by key, no key twice.
     """
     entries = list(entries)
     out = bytearray()

@@ -21,17 +21,10 @@ def read_split(
 
     Coordinates go straight into one array, a few megabytes at a time, so that nothing is held twice.
 
-    Args:
-        files: the names of its files.
-        length: T.
-        joints: J where it is known.
-        dtype: of the coordinates; float64 only where they are written again.
-
-    Returns:
-        The split. Sequences that no identity has are kept: pretraining in file order uses them, as in the original.
-
-    Raises:
-        UserError: a file is missing, damaged or does not fit the others; each case in one sentence.
+    `files`: the names of its files; `length`: T; `joints`: J where it is known; `dtype`: of the coordinates; float64
+    only where they are written again. Returns the split. Sequences that no identity has are kept: pretraining in file
+    order uses them, as in the original. Raises UserError: a file is missing, damaged or does not fit the others; each
+    case in one sentence.
     """
     headers = axis_headers(files, length, joints)
     count = sequence_shape(headers[0], length)[0]
@@ -46,8 +39,7 @@ def read_split(
 def axis_headers(files: SplitFiles, length: int, joints: int | None = None) -> list[Header]:
     """The headers of the source files of x, y and z, checked against each other.
 
-    Raises:
-        UserError: a file is missing or damaged, an array is not `[N*T, J]` or `[N, T, J]`, or the shapes differ.
+    Raises UserError: a file is missing or damaged, an array is not `[N*T, J]` or `[N, T, J]`, or the shapes differ.
     """
     headers: list[Header] = []
     for axis in AXES:
@@ -60,8 +52,7 @@ def axis_header(
 ) -> Header:
     """The header of one axis' source file, checked; `first` is the one that it should agree with.
 
-    Raises:
-        UserError: as `axis_headers`.
+    Raises UserError: as `axis_headers`.
     """
     header = read_header(files.source(axis))
     _check_shape(header, length, joints)
@@ -93,9 +84,8 @@ def _check_shape(header: Header, length: int, joints: int | None) -> None:
 def read_skeletons(headers: list[Header], length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
     """Reads x, y and z into one array `[N, T, J, 3]`.
 
-    Raises:
-        UserError: a coordinate is NaN, infinite or too large for the dtype (file and first such row are named), or
-            there is not enough memory.
+    Raises UserError: a coordinate is NaN, infinite or too large for the dtype (file and first such row are named), or
+    there is not enough memory.
     """
     shape = (*sequence_shape(headers[0], length), len(headers))
     with memory_for(np.dtype(dtype).itemsize * math.prod(shape), headers[0].path.parent):
@@ -130,8 +120,7 @@ def _not_finite(
 def check_targets(files: SplitFiles, skeletons: np.ndarray) -> None:
     """Checks that the target files, where they are, hold each sequence reversed in time. Nothing else reads them.
 
-    Raises:
-        UserError: one does not; the file and the first such sequence are named.
+    Raises UserError: one does not; the file and the first such sequence are named.
     """
     for axis, letter in enumerate(AXES):
         path = files.target(letter)
@@ -146,9 +135,7 @@ def check_targets(files: SplitFiles, skeletons: np.ndarray) -> None:
 def first_unlike(header: Header, source: np.ndarray) -> int | None:
     """The first sequence of a target file that is not the source's reversed in time, or None.
 
-    Args:
-        header: of the target file.
-        source: `[N, T, J]`, in whose dtype the two are compared.
+    `header`: of the target file; `source`: `[N, T, J]`, in whose dtype the two are compared.
     """
     if sequence_shape(header, source.shape[1]) != source.shape:
         return 0
@@ -163,13 +150,8 @@ def first_unlike(header: Header, source: np.ndarray) -> int | None:
 def check_ids(ids: dict[int, np.ndarray], count: int, path: Path) -> None:
     """Checks that identities share out the sequences of an array.
 
-    Args:
-        ids: label → indices, from `read_ids`.
-        count: N, the sequences that the arrays hold.
-        path: the ids' file, for the errors.
-
-    Raises:
-        UserError: an identity has no sequence, or one beyond the array; or a sequence is named twice.
+    `ids`: label → indices, from `read_ids`; `count`: N, the sequences that the arrays hold; `path`: the ids' file, for
+    the errors. Raises UserError: an identity has no sequence, or one beyond the array; or a sequence is named twice.
     """
     owner = np.full(count, -1, np.int64)
     for label, indices in ids.items():
@@ -198,8 +180,7 @@ def check_ids(ids: dict[int, np.ndarray], count: int, path: Path) -> None:
 def read_recordings(files: SplitFiles, count: int) -> np.ndarray | None:
     """The recording of each sequence, int64 `[N]`, or None where there is no such file.
 
-    Raises:
-        UserError: the file does not hold `count` whole numbers.
+    Raises UserError: the file does not hold `count` whole numbers.
     """
     if not files.recording.exists():
         return None

@@ -17,8 +17,7 @@ from sge_la.settings.papers import CVE, DATASET, DEGREES, NUM_VIEWS, cases, cond
 def load_for(options, warn: Callable[[str], None] = print_warning) -> Dataset:
     """The data set of a run, CASIA-B's or any other.
 
-    Raises:
-        UserError: files are missing or damaged.
+    Raises UserError: files are missing or damaged.
     """
     if protocol_of(options):
         return load(options, warn)
@@ -34,15 +33,10 @@ def load(options, warn: Callable[[str], None] = print_warning) -> Dataset:
 def load_raw(options, warn: Callable[[str], None] = print_warning) -> Dataset:
     """Reads what a single run needs, in metres as it lies in the files.
 
-    Args:
-        options: resolved, of one view, or of one or all pairs of conditions.
-        warn: is given a sentence for what is odd but no error.
-
-    Returns:
-        CVE: training set and 'test'. CME: training set, and a test set for each condition of probe and gallery.
-
-    Raises:
-        UserError: files are missing or damaged, a view is not there, or somebody is among the probes alone.
+    `options`: resolved, of one view, or of one or all pairs of conditions; `warn`: is given a sentence for what is odd
+    but no error. Returns CVE: training set and 'test'. CME: training set, and a test set for each condition of probe
+    and gallery. Raises UserError: files are missing or damaged, a view is not there, or somebody is among the probes
+    alone.
     """
     place = data_name(options), options.length, options.data_dir
     if options.protocol == CVE:
@@ -69,8 +63,7 @@ def _check_people(dataset: Dataset, probe: str, gallery: str) -> None:
 def check_files(options) -> None:
     """Looks for the files of a single run without opening them.
 
-    Raises:
-        UserError: some are missing.
+    Raises UserError: some are missing.
     """
     if options.protocol == CVE:
         _check_view(options)

@@ -36,18 +36,9 @@ def check(
 ) -> Report:
     """Looks through a data set; goes on after a bad file as far as it can.
 
-    Args:
-        name: e.g. 'BIWI'.
-        length: T, frames in a sequence.
-        data_dir: the folder `Datasets/`.
-        view: KS20's or CASIA-B's view, or None.
-        layout: 1, 2 or 3, or None for the first that has files.
-
-    Returns:
-        What was found.
-
-    Raises:
-        UserError: there is no such data set at all.
+    `name`: e.g. 'BIWI'; `length`: T, frames in a sequence; `data_dir`: the folder `Datasets/`; `view`: KS20's or
+    CASIA-B's view, or None; `layout`: 1, 2 or 3, or None for the first that has files. Returns what was found. Raises
+    UserError: there is no such data set at all.
     """
     files = _choose(name, length, data_dir, view, layout)
     report = Report(name, length, files.layout, files.root)

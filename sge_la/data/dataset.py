@@ -16,10 +16,9 @@ from sge_la.data.skeletons import Skeleton
 class Split:
     """The sequences of the training set or of one test set.
 
-    Attributes:
-        skeletons: float32 `[N, T, J, 3]`, metres, in file order, neither centred nor scaled.
-        ids: label → int64 indices of its sequences in the file's order; labels in rising order.
-        recordings: int64 `[N]`, the recording that each sequence is from, or None where it is not known.
+    `skeletons`: float32 `[N, T, J, 3]`, metres, in file order, neither centred nor scaled; `ids`: label → int64 indices
+    of its sequences in the file's order; labels in rising order; `recordings`: int64 `[N]`, the recording that each
+    sequence is from, or None where it is not known.
     """
 
     skeletons: np.ndarray
@@ -79,8 +78,7 @@ class Dataset:
     def class_of(self, label: int) -> int:
         """The class of a label, 0 to C − 1.
 
-        Raises:
-            KeyError: the training set does not have the label.
+        Raises KeyError: the training set does not have the label.
         """
         return self.class_index[label]
 

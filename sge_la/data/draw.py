@@ -30,16 +30,9 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
 
     Where the walker is does not show: each skeleton stands in the middle of its place.
 
-    Args:
-        sequence: `[T, J, 3]`, metres. Of more than 12 frames, 12 evenly spaced ones are drawn.
-        skeleton: bones, left and right; None draws dots only.
-        title: written above.
-
-    Returns:
-        The figure, which belongs to no window.
-
-    Raises:
-        UserError: Matplotlib is not installed, or a frame has no finite coordinate.
+    `sequence`: `[T, J, 3]`, metres. Of more than 12 frames, 12 evenly spaced ones are drawn. `skeleton`: bones, left
+    and right; None draws dots only. `title`: written above. Returns the figure, which belongs to no window. Raises
+    UserError: Matplotlib is not installed, or a frame has no finite coordinate.
     """
     new_figure = figure_class()
     if not np.isfinite(sequence).any(axis=1).all():
@@ -78,12 +71,8 @@ def legend_line(side: str) -> Line2D:
 def save_strip(path: Path | str, sequence: np.ndarray, skeleton: Skeleton | None, title: str = '') -> None:
     """Draws a sequence into a file, whole or not at all.
 
-    Args:
-        path: ends in .png, .svg or .pdf.
-        sequence, skeleton, title: as in `draw_strip`.
-
-    Raises:
-        UserError: as `draw_strip`, or the file cannot be written.
+    `path`: ends in .png, .svg or .pdf; `sequence`, `skeleton`, `title`: as in `draw_strip`. Raises UserError: as
+    `draw_strip`, or the file cannot be written.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix('.')

@@ -42,13 +42,10 @@ class FileRow:
 class Report:
     """What was found out about a data set.
 
-    Attributes:
-        name, length, layout, root: which one, and where.
-        files: one row a file, in the order in which they were read.
-        bad: what training or scoring would fail on or be misled by.
-        odd: what is worth knowing.
-        train: the training skeletons, float32 `[N, T, J, 3]`, if they could be read.
-        skeleton: names and bones of the joints where they are known.
+    `name`, `length`, `layout`, `root`: which one, and where; `files`: one row a file, in the order in which they were
+    read; `bad`: what training or scoring would fail on or be misled by; `odd`: what is worth knowing; `train`: the
+    training skeletons, float32 `[N, T, J, 3]`, if they could be read; `skeleton`: names and bones of the joints where
+    they are known.
     """
 
     name: str

@@ -34,14 +34,9 @@ def hold_out(skeletons: np.ndarray, ids: Mapping[int, np.ndarray], recordings: n
     sequences (at least one, of two or more). Then every training sequence that shares a frame with a held-out one is
     left out of both.
 
-    Args:
-        skeletons: float32 `[N, T, J, 3]`.
-        ids: identity → sequence indices.
-        recordings: the recording of each sequence `[N]`, or None where unknown.
-
-    Returns:
-        (training ids, held-out ids). An identity whose sequences all share frames keeps its first ones for training
-        and has none held out.
+    `skeletons`: float32 `[N, T, J, 3]`; `ids`: identity → sequence indices; `recordings`: the recording of each
+    sequence `[N]`, or None where unknown. Returns (training ids, held-out ids). An identity whose sequences all share
+    frames keeps its first ones for training and has none held out.
     """
     training, held = {}, {}
     for identity in sorted(ids):

@@ -46,13 +46,9 @@ def read_ids(path: Path | str) -> dict[int, np.ndarray]:
 
     In the wild these files are pickles, which could run any code; see `pickles` for how they are read here.
 
-    Returns:
-        Label → int64 indices of its sequences in the file's order; labels in rising order. Whether the indices fit the
-        arrays is not known here.
-
-    Raises:
-        UserError: the file is missing, a Git LFS pointer, empty, cut short, asks for anything but NumPy's own names, or
-            is no dictionary of lists of whole numbers from 0.
+    Returns label → int64 indices of its sequences in the file's order; labels in rising order. Whether the indices fit
+    the arrays is not known here. Raises UserError: the file is missing, a Git LFS pointer, empty, cut short, asks for
+    anything but NumPy's own names, or is no dictionary of lists of whole numbers from 0.
     """
     path = Path(path)
     header = read_any_header(path)
@@ -103,16 +99,10 @@ def _checked_ids(value: object, path: Path) -> dict[int, np.ndarray]:
 def load_object(content: bytes) -> Any:
     """Reads the pickle of a 0-d object array.
 
-    Args:
-        content: the pickle, of protocol 2 to 5.
-
-    Returns:
-        The object in the array: made of dictionaries with integer keys, lists, tuples, integers, floats, text, bytes,
-        None and, as values of the outermost dictionary, NumPy arrays of numbers. Containers can hold themselves: take
-        care with recursion.
-
-    Raises:
-        PickleError: it is damaged, larger than the limits, or asks for anything else.
+    `content`: the pickle, of protocol 2 to 5. Returns the object in the array: made of dictionaries with integer keys,
+    lists, tuples, integers, floats, text, bytes, None and, as values of the outermost dictionary, NumPy arrays of
+    numbers. Containers can hold themselves: take care with recursion. Raises PickleError: it is damaged, larger than
+    the limits, or asks for anything else.
     """
     array = _Machine(content).run()
     if not isinstance(array, Array) or isinstance(array.value, (np.ndarray, Array)) or array.value is None:

@@ -16,10 +16,8 @@ AXES = ('x', 'y', 'z')
 class SplitFiles:
     """The files of one split (training, or one test set).
 
-    Attributes:
-        folder: the folder that holds them all.
-        prefix: '' for training, 't_' for test arrays.
-        stem: what follows the axis, e.g. 'BIWI_6' or 'IAS-A_6'.
+    `folder`: the folder that holds them all; `prefix`: '' for training, 't_' for test arrays; `stem`: what follows the
+    axis, e.g. 'BIWI_6' or 'IAS-A_6'.
     """
 
     folder: Path
@@ -50,11 +48,9 @@ class SplitFiles:
 class DatasetFiles:
     """The files of one data set in one of the three released layouts.
 
-    Attributes:
-        layout: 1 (SGE-LA, flat), 2 (Locality-Awareness-SGE, a folder a length) or 3 (SPC-MGR and later).
-        root: the folder of this data set and length.
-        train: the training split.
-        tests: test splits by name; the first is the one that is scored when nothing is said.
+    `layout`: 1 (SGE-LA, flat), 2 (Locality-Awareness-SGE, a folder a length) or 3 (SPC-MGR and later); `root`: the
+    folder of this data set and length; `train`: the training split; `tests`: test splits by name; the first is the one
+    that is scored when nothing is said.
     """
 
     layout: int
@@ -78,8 +74,7 @@ DEFAULT_TEST = {'BIWI': 'Walking', 'KGBD': 'probe', 'KS20': 'probe'}
 def check_dataset_name(name: str) -> str:
     """Refuses a name that is not safe as a part of file names (such as `../x`); returns it otherwise.
 
-    Raises:
-        UserError: it has other characters than letters, digits, `_`, `-`, `.` and `+`, or more than 64.
+    Raises UserError: it has other characters than letters, digits, `_`, `-`, `.` and `+`, or more than 64.
     """
     if not re.fullmatch(r'[^\W_][\w.+-]{0,63}', name):
         raise UserError(
@@ -94,12 +89,8 @@ def dataset_files(
 ) -> DatasetFiles:
     """Names the files of a data set in a given layout; nothing is read.
 
-    Args:
-        data_dir: the folder `Datasets/`.
-        dataset: e.g. 'BIWI'.
-        length: T, frames in a sequence.
-        layout: 1, 2 or 3.
-        view: KS20's view 0 to 4, or None for the random split.
+    `data_dir`: the folder `Datasets/`; `dataset`: e.g. 'BIWI'; `length`: T, frames in a sequence; `layout`: 1, 2 or 3;
+    `view`: KS20's view 0 to 4, or None for the random split.
     """
     data_dir = Path(data_dir)
     root = data_dir if layout == 1 else data_dir / dataset / str(length)

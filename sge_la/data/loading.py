@@ -79,8 +79,7 @@ def is_open_set(name: str) -> bool:
 def check_test_identities(ids: dict[int, np.ndarray], identities: Sequence[int], path: Path) -> None:
     """Checks that the training set has every identity of a test set.
 
-    Raises:
-        UserError: it lacks one.
+    Raises UserError: it lacks one.
     """
     unknown = sorted(set(ids) - set(identities))
     if unknown:
@@ -125,8 +124,7 @@ def open_set_oddity(ids: dict[int, np.ndarray], identities: Sequence[int], path:
 def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
     """The skeleton of a data set: of the `skeleton.json` beside its training arrays, else by its name.
 
-    Raises:
-        UserError: the file is damaged or has another number of joints.
+    Raises UserError: the file is damaged or has another number of joints.
     """
     name = files.train.stem.rsplit('_', 1)[0]
     path = files.train.folder / 'skeleton.json'
@@ -163,11 +161,8 @@ def find(
 ) -> tuple[DatasetFiles, tuple[str, ...]]:
     """Finds the layout that a data set lies in; the files are only looked for, not opened.
 
-    Returns:
-        Its files, and the names of the test sets that are wanted.
-
-    Raises:
-        UserError: it is missing (all places are named), or files of it are.
+    Returns its files, and the names of the test sets that are wanted. Raises UserError: it is missing (all places are
+    named), or files of it are.
     """
     check_dataset_name(name)
     if length not in _LENGTHS:

@@ -16,11 +16,7 @@ EVERYBODY = 'all'
 def head_at_origin(skeletons: np.ndarray) -> np.ndarray:
     """Subtracts joint 0, the head, from all joints of its frame (`--norm 1`); the head is then 0 everywhere.
 
-    Args:
-        skeletons: float32 `[N, T, J, 3]`, metres.
-
-    Returns:
-        The same shape and type, metres.
+    `skeletons`: float32 `[N, T, J, 3]`, metres. Returns the same shape and type, metres.
     """
     return skeletons - skeletons[:, :, :1]
 
@@ -29,8 +25,7 @@ def head_at_origin(skeletons: np.ndarray) -> np.ndarray:
 class CellScale:
     """The range of each cell (frame of the sequence, joint, axis) over a set of sequences (`--norm 0`).
 
-    Attributes:
-        low, high: float32 `[T, J, 3]`, metres.
+    `low`, `high`: float32 `[T, J, 3]`, metres.
     """
 
     low: np.ndarray

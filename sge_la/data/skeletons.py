@@ -28,11 +28,8 @@ KGBD_TO_SDK_MIRRORED = (11, 10, 1, 0, 2, 4, 6, 8, 3, 5, 7, 9, 12, 14, 16, 18, 13
 class Skeleton:
     """A set of joints.
 
-    Attributes:
-        name: e.g. 'kinect_v1'.
-        joints: J names, in the order of the files.
-        parents: for each joint the index of the joint that it hangs on, -1 for the root.
-        pairs: (left, right) indices of the joints that come in twos.
+    `name`: e.g. 'kinect_v1'; `joints`: J names, in the order of the files; `parents`: for each joint the index of the
+    joint that it hangs on, -1 for the root; `pairs`: (left, right) indices of the joints that come in twos.
     """
 
     name: str
@@ -62,8 +59,7 @@ class Skeleton:
     def index(self, joint: str) -> int:
         """The index of a joint by name; the names of both SDKs are understood.
 
-        Raises:
-            UserError: there is no such joint.
+        Raises UserError: there is no such joint.
         """
         names = [_SAME_JOINT.get(name, name) for name in self.joints]
         name = _SAME_JOINT.get(joint, joint)
@@ -208,16 +204,9 @@ def mirrored(skeleton: Skeleton) -> Skeleton:
 def reorder(skeletons: np.ndarray, source: Skeleton, target: Skeleton) -> np.ndarray:
     """Brings joints into another skeleton's order, by their names; joints that the target lacks are left out.
 
-    Args:
-        skeletons: `[..., J, A]` in the source's order.
-        source: the skeleton that they are.
-        target: the skeleton that is wanted.
-
-    Returns:
-        A copy `[..., J of the target, A]`.
-
-    Raises:
-        UserError: the target has a joint that the source lacks, or the array has not the source's joints.
+    `skeletons`: `[..., J, A]` in the source's order; `source`: the skeleton that they are; `target`: the skeleton that
+    is wanted. Returns a copy `[..., J of the target, A]`. Raises UserError: the target has a joint that the source
+    lacks, or the array has not the source's joints.
     """
     if skeletons.ndim < 2 or skeletons.shape[-2] != len(source.joints):
         raise UserError(
@@ -240,13 +229,9 @@ def to_json(skeleton: Skeleton) -> dict[str, Any]:
 def from_json(value: Any, where: str) -> Skeleton:
     """Checks what a `skeleton.json` says.
 
-    Args:
-        value: `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`; `pairs` and
-            `name` may be missing.
-        where: the file, for the errors.
-
-    Raises:
-        UserError: something is missing, of the wrong kind, or no tree.
+    `value`: `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`; `pairs` and
+    `name` may be missing; `where`: the file, for the errors. Raises UserError: something is missing, of the wrong kind,
+    or no tree.
     """
 
     def refuse(expected: str, found: Any) -> UserError:

@@ -16,13 +16,9 @@ from sge_la.errors import UserError
 class TrainingData:
     """The training sequences of a run.
 
-    Attributes:
-        split: skeletons, ids and recordings as loaded.
-        ids: identity → sequences to train on.
-        held: identity → sequences held out to choose the epoch by (`--select val`), else empty.
-        classes: the class of each sequence `[N]`, -1 for one that belongs to nobody.
-        num_classes: C.
-        fingerprint: changes with the data.
+    `split`: skeletons, ids and recordings as loaded; `ids`: identity → sequences to train on; `held`: identity →
+    sequences held out to choose the epoch by (`--select val`), else empty; `classes`: the class of each sequence `[N]`,
+    -1 for one that belongs to nobody; `num_classes`: C; `fingerprint`: changes with the data.
     """
 
     split: Split

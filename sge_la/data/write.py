@@ -33,11 +33,10 @@ _BLOCK = 4096
 class NewSplit:
     """What is to be written for the training set or for one test set.
 
-    Attributes:
-        skeletons: `[N, T, J, 3]`, any float type, metres; an array or a memory map.
-        ids: label → indices of its sequences, in the order that the original shall meet them.
-        frame_id: int64 `[N]`, the label of each sequence (in spite of its name), or None to take it from `ids`.
-        recordings: int64 `[N]`, the recording that each sequence is from, or None.
+    `skeletons`: `[N, T, J, 3]`, any float type, metres; an array or a memory map; `ids`: label → indices of its
+    sequences, in the order that the original shall meet them; `frame_id`: int64 `[N]`, the label of each sequence (in
+    spite of its name), or None to take it from `ids`; `recordings`: int64 `[N]`, the recording that each sequence is
+    from, or None.
     """
 
     skeletons: np.ndarray
@@ -135,17 +134,11 @@ def write_split(
 ) -> None:
     """Writes the arrays of one split, each whole or not at all.
 
-    Args:
-        files: their names; the folder is made.
-        skeletons: `[N, T, J, 3]`, any float type, metres; an array or a memory map, read in blocks.
-        ids: label → indices of its sequences.
-        frame_id: int64 `[N]`, the label of each sequence, or None to take it from `ids` (−1: nobody's).
-        recordings: int64 `[N]`, the recording that each sequence is from, or None for no such file.
-        targets: whether the target files (sequences reversed in time) are written too.
-
-    Raises:
-        UserError: something cannot be written.
-        ValueError: the arrays or ids do not fit together.
+    `files`: their names; the folder is made; `skeletons`: `[N, T, J, 3]`, any float type, metres; an array or a memory
+    map, read in blocks; `ids`: label → indices of its sequences; `frame_id`: int64 `[N]`, the label of each sequence,
+    or None to take it from `ids` (−1: nobody's); `recordings`: int64 `[N]`, the recording that each sequence is from,
+    or None for no such file; `targets`: whether the target files (sequences reversed in time) are written too. Raises
+    UserError: something cannot be written. Raises ValueError: the arrays or ids do not fit together.
     """
     split = NewSplit(skeletons, ids, frame_id, recordings)
     labels = _labels(split)
@@ -165,12 +158,7 @@ def write_ids(path: Path | str, ids: Mapping[int, Sequence[int] | np.ndarray]) -
 
     The pickle names `numpy.core.multiarray`, which every NumPy understands, and plain Python integers.
 
-    Args:
-        path: the file.
-        ids: label → indices of its sequences.
-
-    Raises:
-        UserError: it cannot be written.
+    `path`: the file; `ids`: label → indices of its sequences. Raises UserError: it cannot be written.
     """
     plain = {int(label): [int(index) for index in indices] for label, indices in ids.items()}
     array = np.empty((), object)

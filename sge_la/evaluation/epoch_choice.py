@@ -19,8 +19,7 @@ NOTHING_HELD = 'no training recording was held out to choose by: --select val do
 class EpochScores:
     """The scores of the best epochs so far, by test set and rule.
 
-    Attributes:
-        found: test set → 'test' or 'val' → scores with `epoch`, and `held`, the accuracy on held-out sequences.
+    `found`: test set → 'test' or 'val' → scores with `epoch`, and `held`, the accuracy on held-out sequences.
     """
 
     def __init__(self) -> None:
@@ -29,12 +28,8 @@ class EpochScores:
     def offer(self, name: str, epoch: int, accuracy: float, held: float | None, scores: Callable[[], dict]) -> None:
         """Looks at a finished epoch; later epochs win ties.
 
-        Args:
-            name: of a test set.
-            epoch: its number.
-            accuracy: Rank-1 on the test set.
-            held: accuracy on held-out sequences, None where there are none.
-            scores: gives what is kept of the epoch.
+        `name`: of a test set; `epoch`: its number; `accuracy`: Rank-1 on the test set; `held`: accuracy on held-out
+        sequences, None where there are none; `scores`: gives what is kept of the epoch.
         """
         best = self.found.setdefault(name, {})
         won = [] if accuracy < best.get('test', {}).get('rank1', -1) else ['test']
@@ -83,11 +78,8 @@ def lines(found: Mapping) -> Iterator[str]:
 class Best:
     """The best epoch so far, for one checkpoint.
 
-    Attributes:
-        stem: the checkpoint's file name.
-        score: of that epoch; -1 before the first.
-        epoch: its number.
-        params: its weights.
+    `stem`: the checkpoint's file name; `score`: of that epoch; -1 before the first; `epoch`: its number; `params`: its
+    weights.
     """
 
     stem: str
@@ -107,9 +99,7 @@ class EpochChoice:
     `B_` when that test set gains, and a joint one when one of them and their sum gain. 'val': best on held-out
     training sequences. 'last': the last epoch.
 
-    Attributes:
-        joint, single: the checkpoints.
-        scores: of the epochs that either rule would choose.
+    `joint`, `single`: the checkpoints; `scores`: of the epochs that either rule would choose.
     """
 
     def __init__(self, select: str, names: list[str]):

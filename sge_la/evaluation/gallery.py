@@ -59,8 +59,7 @@ def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | Non
 
     Two test sets match each other (`probe` and `gallery` only this way round); a single one matches the training set.
 
-    Raises:
-        UserError: a set that is not there was asked for.
+    Raises UserError: a set that is not there was asked for.
     """
     known = (*names, TRAIN)
     for asked in filter(None, (probe, gallery)):
@@ -101,8 +100,7 @@ def make_side(
 ) -> Side:
     """Encodes all sequences of a set that belong to an identity; `level` 'recording' takes means of each recording.
 
-    Raises:
-        UserError: 'recording', but the recordings are not known.
+    Raises UserError: 'recording', but the recordings are not known.
     """
     rows = cages.all_rows(split.ids)
     if level == 'recording' and split.recordings is None:
@@ -130,8 +128,7 @@ class Matched:
 def match_sides(probe: Side, gallery: Side, *, metric: str = 'euclidean') -> Matched:
     """Matches probes with a gallery, leaving out what the sensor saw in the same recording.
 
-    Raises:
-        UserError: no probe has a right entry in the gallery.
+    Raises UserError: no probe has a right entry in the gallery.
     """
     settings, excluded = {}, 'same recordings cannot be left out, because recordings are unknown'
     if probe.recordings is not None and gallery.recordings is not None:
@@ -189,14 +186,8 @@ def lines(probe: Side, gallery: Side, matched: Matched) -> Iterator[str]:
 def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], *, metric: str, level: str) -> dict:
     """A whole run of `evaluate.py --protocol gallery`: encodes, matches, prints, and keeps the scores.
 
-    Args:
-        plan: of the run.
-        dataset: with the sets that are matched.
-        pairs: of (probe, gallery), see `set_pairs`.
-        metric, level: as the flags.
-
-    Returns:
-        What was printed, by pair of sets.
+    `plan`: of the run; `dataset`: with the sets that are matched; `pairs`: of (probe, gallery), see `set_pairs`;
+    `metric`, `level`: as the flags. Returns what was printed, by pair of sets.
     """
     environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
     sources = feature_sources(plan)

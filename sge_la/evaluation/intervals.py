@@ -139,13 +139,8 @@ def recording_votes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One vote for each recording: the mean of its sequences' scores, as a sequence's are the mean of its frames'.
 
-    Args:
-        scores: float [S, C].
-        labels: integers [S].
-        recordings: integers [S].
-
-    Returns:
-        `(scores, labels, recordings)`, [K, C], int64 [K] and int64 [K]; see `matching.pool_recordings`.
+    `scores`: float [S, C]; `labels`: integers [S]; `recordings`: integers [S]. Returns `(scores, labels, recordings)`,
+    [K, C], int64 [K] and int64 [K]; see `matching.pool_recordings`.
     """
     return pool_recordings(scores, labels, recordings)
 

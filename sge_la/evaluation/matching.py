@@ -63,8 +63,7 @@ def match(
     `probe` is float [P, D], `gallery` float [G, D]; `metric` 'euclidean' or 'cosine' (1 − cosine; a vector of zeros is
     at distance 1 from all); `block_bytes` bounds the memory for distances, about.
 
-    Raises:
-        UserError: nothing to match, no probe has a right gallery entry, or a feature is not finite.
+    Raises UserError: nothing to match, no probe has a right gallery entry, or a feature is not finite.
     """
     probe_labels, gallery_labels = _checked_labels(probe, gallery, probe_labels, gallery_labels)
     exclusions = [
@@ -149,8 +148,7 @@ def distance_blocks(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields `(first probe, float64 [b, G] distances)` for consecutive blocks of b probes; the caller may overwrite.
 
-    Raises:
-        UserError: no probe, no gallery entry, or a feature is not finite.
+    Raises UserError: no probe, no gallery entry, or a feature is not finite.
     """
     if metric not in METRICS:
         raise ValueError(f'metric must be one of {METRICS}, received {metric!r}')

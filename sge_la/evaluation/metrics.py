@@ -70,16 +70,11 @@ def sequence_scores(
     labels skipped. A window's score is the mean of its raw logits in their own precision (float32), which reproduces
     the original's numbers.
 
-    Args:
-        logits, labels: float [R, C], and integers [R] from 0 to C − 1.
-        length: T, rows in a sequence; with `sc` each row is a sequence.
-        manner: 'ap' (a row is a frame) or 'sc'.
-        batch_size: rows in a scoring batch, 128 in the original (1280 in its CASIA-B script).
-        drop_incomplete: False keeps the rows beyond the last whole batch.
-        fill_batch: copies of row 0 fill up fewer rows than a batch, and are scored (the original's CASIA-B script).
-
-    Raises:
-        UserError: no whole sequence, or no sequence with a single label, is left.
+    `logits`, `labels`: float [R, C], and integers [R] from 0 to C − 1; `length`: T, rows in a sequence; with `sc` each
+    row is a sequence; `manner`: 'ap' (a row is a frame) or 'sc'; `batch_size`: rows in a scoring batch, 128 in the
+    original (1280 in its CASIA-B script); `drop_incomplete`: False keeps the rows beyond the last whole batch;
+    `fill_batch`: copies of row 0 fill up fewer rows than a batch, and are scored (the original's CASIA-B script).
+    Raises UserError: no whole sequence, or no sequence with a single label, is left.
     """
     logits, labels = _checked(logits, labels)
     if manner not in ('ap', 'sc'):
@@ -191,8 +186,7 @@ def is_collapsed(scores: np.ndarray) -> bool:
 def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int | None = None) -> Evaluation:
     """Every metric of one test set, of scores [S, C] and labels [S]; `rank_divisor` as in `rank_n`.
 
-    Raises:
-        UserError: no sequence, or a score that is not finite.
+    Raises UserError: no sequence, or a score that is not finite.
     """
     scores, labels = _checked(scores, labels)
     if len(labels) == 0:

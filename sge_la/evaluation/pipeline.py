@@ -26,13 +26,8 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
 
     Test features are looked for in this order: `val_X.npy` beside the network, else the data set through the encoders.
 
-    Args:
-        plan: of the run, with its seed and batch size (`sge_la.runs.find.as_trained`).
-        dataset: of the run, or None.
-        absence: why there is no data set, else ''.
-
-    Returns:
-        What was printed, by test set.
+    `plan`: of the run, with its seed and batch size (`sge_la.runs.find.as_trained`); `dataset`: of the run, or None;
+    `absence`: why there is no data set, else ''. Returns what was printed, by test set.
     """
     at_hand, places = AtHand.of(plan, dataset, absence), find_networks(plan)
     environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
@@ -60,8 +55,7 @@ def _keep(folder: Path, results: dict) -> None:
 def find_networks(plan: Plan) -> list[tuple[str, str, Path]]:
     """The networks to score: (test set, stem of its feature files, folder).
 
-    Raises:
-        UserError: none is there, or its run is unfinished.
+    Raises UserError: none is there, or its run is unfinished.
     """
     joint = plan.dataset != 'IAS'
     stems = dict(zip(('A', 'B'), TEST_STEMS, strict=True))

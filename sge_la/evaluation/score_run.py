@@ -37,16 +37,11 @@ def checkpoint_stem(folder: Path, name: str) -> str:
 def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known: dict) -> dict:
     """Scores one test set with the checkpoint that belongs to it, and prints the lines.
 
-    Args:
-        folder: of the recognition network.
-        plan: of the run.
-        test: the test set.
-        sources: gives the encoders, for sequences that are not among the features; None where there are none.
-        known: what results.json says of this test set: the last epoch's scores, the chosen epoch; {} without one.
-
-    Returns:
-        `selected`, `all_sequences` (with 95 % intervals) and, where known, `recording_vote`, `last` and `epochs` (by
-        the rule that would choose them, see `sge_la.evaluation.epoch_choice`): Rank-1, nAUC, Rank-n, sequences.
+    `folder`: of the recognition network; `plan`: of the run; `test`: the test set; `sources`: gives the encoders, for
+    sequences that are not among the features; None where there are none; `known`: what results.json says of this test
+    set: the last epoch's scores, the chosen epoch; {} without one. Returns `selected`, `all_sequences` (with 95 %
+    intervals) and, where known, `recording_vote`, `last` and `epochs` (by the rule that would choose them, see
+    `sge_la.evaluation.epoch_choice`): Rank-1, nAUC, Rank-n, sequences.
     """
     compiled = compiled_recogniser(plan.precision)
     shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)

@@ -33,12 +33,8 @@ LOGIT_ROWS = 4096
 def logits(params: dict, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
     """The recognition network's answers: of arrays in blocks of bounded memory, of what lies on a device at once.
 
-    Args:
-        features: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it.
-        compiled: from `compiled_recogniser`; None computes in float32.
-
-    Returns:
-        float32 `[R, C]`.
+    `features`: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it; `compiled`: from
+    `compiled_recogniser`; None computes in float32. Returns float32 `[R, C]`.
     """
     compiled = compiled or compiled_recogniser()
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
@@ -141,9 +137,7 @@ def collapse_warning(evaluation: metrics.Evaluation) -> str | None:
 class Groups:
     """What belongs together among scored sequences.
 
-    Attributes:
-        recordings: the recording of each, int64 `[S]`, or None where unknown.
-        people: the class of each, int64 `[S]`.
+    `recordings`: the recording of each, int64 `[S]`, or None where unknown; `people`: the class of each, int64 `[S]`.
     """
 
     recordings: np.ndarray | None
@@ -158,15 +152,9 @@ def score_everything(
     Sequences that the features lack are encoded now, provided that the encoders and sequences at hand are those that
     the features were made with.
 
-    Args:
-        plan: of the run.
-        test: the test set.
-        params: the recognition network's.
-        sources: gives the encoders; None where there are none.
-        compiled: from `sge_la.evaluation.scores.compiled_recogniser`.
-
-    Returns:
-        Metrics and scores, what belongs together among them, and a note on what was scored.
+    `plan`: of the run; `test`: the test set; `params`: the recognition network's; `sources`: gives the encoders; None
+    where there are none; `compiled`: from `sge_la.evaluation.scores.compiled_recogniser`. Returns metrics and scores,
+    what belongs together among them, and a note on what was scored.
     """
     if test.split is None:
         return _whole_windows(plan, test, params, compiled, 'the data set is not')
@@ -220,11 +208,7 @@ def _whole_windows(plan: Plan, test: ProbeSet, params, compiled, why: str) -> tu
 def labelled_scores(params: Mapping[str, np.ndarray], skeletons: np.ndarray) -> np.ndarray:
     """The answers of the network with its own softmax, before it, in blocks of bounded memory.
 
-    Args:
-        skeletons: float32 `[N, T, J, 3]`.
-
-    Returns:
-        float32 `[N, C]`.
+    `skeletons`: float32 `[N, T, J, 3]`. Returns float32 `[N, C]`.
     """
     compiled, block = _compiled_logits(), min(_SCORED_AT_ONCE, len(skeletons))
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}

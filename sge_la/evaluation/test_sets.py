@@ -25,10 +25,8 @@ Sources = Callable[[], list[FeatureSource]] | None
 class AtHand:
     """What a run can encode test sequences with.
 
-    Attributes:
-        dataset: or None.
-        sources: gives the encoders; None where they are not trained.
-        absence: why there is no data set, else ''.
+    `dataset`: or None; `sources`: gives the encoders; None where they are not trained; `absence`: why there is no data
+    set, else ''.
     """
 
     dataset: Dataset | None
@@ -46,11 +44,8 @@ class AtHand:
 class ProbeSet:
     """One test set as a run folder and the data set have it.
 
-    Attributes:
-        name: e.g. 'Walking', or 'A' of IAS.
-        features: rows as the original scores them.
-        split: the sequences, if the data set is at hand.
-        classes: the class of each of the data set's sequences `[N]`, if it is at hand.
+    `name`: e.g. 'Walking', or 'A' of IAS; `features`: rows as the original scores them; `split`: the sequences, if the
+    data set is at hand; `classes`: the class of each of the data set's sequences `[N]`, if it is at hand.
     """
 
     name: str
@@ -74,14 +69,9 @@ def are_trained(jobs: Sequence[EncoderJob]) -> bool:
 def probe_features(folder: Path, stem: str, name: str, plan: Plan, at_hand: AtHand) -> Features:
     """The features of a test set.
 
-    Args:
-        folder: of the recognition network.
-        stem: of the feature files, such as 'val'.
-        name: of the test set.
-        at_hand: what serves where the files are missing or Git LFS pointers.
-
-    Raises:
-        UserError: a file is damaged; or there is none, and data set or encoders are missing too.
+    `folder`: of the recognition network; `stem`: of the feature files, such as 'val'; `name`: of the test set;
+    `at_hand`: what serves where the files are missing or Git LFS pointers. Raises UserError: a file is damaged; or
+    there is none, and data set or encoders are missing too.
     """
     path, why = folder / f'{stem}_X.npy', 'is not there'
     if path.exists():

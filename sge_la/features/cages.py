@@ -28,12 +28,8 @@ def original_rows(ids: Mapping[int, np.ndarray], *, pad: bool) -> np.ndarray:
     For each identity in sorted order: fewer than 128 sequences are padded with copies of the first index up to 128
     (`pad`; the original removes the copies from test features again); of more, only whole batches of 128 count.
 
-    Args:
-        ids: identity → sequence indices in file order.
-        pad: keep the copies: True for training, False for test features.
-
-    Returns:
-        int64 indices of sequences, with repeats where padded.
+    `ids`: identity → sequence indices in file order; `pad`: keep the copies: True for training, False for test
+    features. Returns int64 indices of sequences, with repeats where padded.
     """
     parts = []
     for identity in sorted(ids):
@@ -68,11 +64,9 @@ def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') 
 def features_of(config: EncoderConfig, manner: str, kind: str = 'context') -> Callable:
     """The function `(params, inputs [B, T, J, 3]) -> features [B, rows, values]` of an encoder.
 
-    Args:
-        config: the encoder's.
-        manner: 'ap': a row a frame, `[x | y | z]`; 'sc': one row, all frames of x, then of y, then of z.
-        kind: 'context' (AGEs or CAGEs), 'contrast' (the head's vectors, one row a sequence) or 'states' (the
-            encoder's own states, for the ablation).
+    `config`: the encoder's; `manner`: 'ap': a row a frame, `[x | y | z]`; 'sc': one row, all frames of x, then of y,
+    then of z; `kind`: 'context' (AGEs or CAGEs), 'contrast' (the head's vectors, one row a sequence) or 'states' (the
+    encoder's own states, for the ablation).
     """
     rows, values = feature_shape(config, manner, kind)
 
@@ -108,14 +102,10 @@ def write_features(
 ) -> None:
     """Encodes sequences into an array, which may be a memory map; each sequence is encoded once.
 
-    Args:
-        function: from `encoder_function`.
-        params: the encoder's, arrays `[3, ...]`.
-        pretext: gives the inputs of sequences.
-        rows: `[M]`, the sequence of each entry, repeats allowed.
-        out: `[M · rows a sequence, ...]`, whose other axes have as many elements as a row has values.
-        positions: where each row of the features goes in `out`, `[M · rows a sequence]`; None keeps the order.
-        progress: what the bar says; None shows none.
+    `function`: from `encoder_function`; `params`: the encoder's, arrays `[3, ...]`; `pretext`: gives the inputs of
+    sequences; `rows`: `[M]`, the sequence of each entry, repeats allowed; `out`: `[M · rows a sequence, ...]`, whose
+    other axes have as many elements as a row has values; `positions`: where each row of the features goes in `out`, `[M
+    · rows a sequence]`; None keeps the order; `progress`: what the bar says; None shows none.
     """
     unique, inverse = np.unique(rows, return_inverse=True)
     entries = np.argsort(inverse, kind='stable')  # entries grouped by the sequence that they repeat

@@ -39,8 +39,7 @@ FEATURE_RECORD = 'features.json'
 def feature_sources(plan: Plan) -> list[FeatureSource]:
     """The trained encoders as sources of feature columns.
 
-    Raises:
-        UserError: as `load_job`.
+    Raises UserError: as `load_job`.
     """
     if plan.recipe:
         return [load_source(job) for job in plan.encoders]
@@ -144,13 +143,8 @@ def _are_sound(folder: Path, stems: list[str]) -> bool:
 def read_features(folder: Path, stem: str, columns: tuple[int, int] | None = None) -> Features:
     """Reads a pair of feature files; features stay a memory map.
 
-    Args:
-        folder: of the recognition network.
-        stem: 'train', 'val', ...
-        columns: of one encoder alone, see `Plan.columns_of`; None for all.
-
-    Raises:
-        UserError: a file is missing or damaged, or the two do not fit.
+    `folder`: of the recognition network; `stem`: 'train', 'val', ...; `columns`: of one encoder alone, see
+    `Plan.columns_of`; None for all. Raises UserError: a file is missing or damaged, or the two do not fit.
     """
     X = read_npy(folder / f'{stem}_X.npy', mmap=True)
     labels = read_npy(folder / f'{stem}_y.npy', mmap=True)
@@ -162,8 +156,7 @@ def read_features(folder: Path, stem: str, columns: tuple[int, int] | None = Non
 class OwnColumns:
     """The columns of one encoder among joined features; rows are copied when they are asked for, and not before.
 
-    Attributes:
-        blocks: `[R, 3, values]`, a view of the joined ones.
+    `blocks`: `[R, 3, values]`, a view of the joined ones.
     """
 
     blocks: np.ndarray

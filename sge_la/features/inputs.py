@@ -24,11 +24,9 @@ _LEAST_DEVIATION = 1e-3
 class Inputs:
     """From skeletons to the inputs of the encoders.
 
-    Attributes:
-        joints: J of the skeletons.
-        centred: the mean place of all joints and frames of a sequence is taken from x and z; y, the height, stays.
-        bones: pairs of joints (outer, inner) whose distance is a further input, the same for x, y and z.
-        mean, deviation: float32 `[J + bones, 3]`, taken off and divided by.
+    `joints`: J of the skeletons; `centred`: the mean place of all joints and frames of a sequence is taken from x and
+    z; y, the height, stays; `bones`: pairs of joints (outer, inner) whose distance is a further input, the same for x,
+    y and z; `mean`, `deviation`: float32 `[J + bones, 3]`, taken off and divided by.
     """
 
     joints: int
@@ -48,11 +46,8 @@ class Inputs:
     ) -> Inputs:
         """Measures mean and standard deviation of the training sequences.
 
-        Args:
-            skeletons: float32 `[N, T, J, 3]`, metres.
-            rows: the training sequences.
-            skeleton: its bones are measured; None: no bone lengths.
-            centred, standardised: pieces that are in.
+        `skeletons`: float32 `[N, T, J, 3]`, metres; `rows`: the training sequences; `skeleton`: its bones are measured;
+        None: no bone lengths; `centred`, `standardised`: pieces that are in.
         """
         joints = skeletons.shape[2]
         bones = () if skeleton is None else tuple(zip(*(part.tolist() for part in skeleton.bones), strict=True))
@@ -110,8 +105,7 @@ class Inputs:
     def save(self, folder: Path) -> None:
         """Writes inputs.json into an encoder's folder.
 
-        Raises:
-            UserError: it cannot be written.
+        Raises UserError: it cannot be written.
         """
         arrays = {'mean': self.mean.tolist(), 'deviation': self.deviation.tolist()}
         write_json(folder / FILE, {'joints': self.joints, 'centred': self.centred, 'bones': self.bones, **arrays})
@@ -120,8 +114,7 @@ class Inputs:
     def load(cls, folder: Path) -> Inputs:
         """Reads inputs.json back.
 
-        Raises:
-            UserError: it is missing or damaged.
+        Raises UserError: it is missing or damaged.
         """
         content = read_json(folder / FILE)
         try:

@@ -25,13 +25,9 @@ from sge_la.runs.plan import EncoderJob
 class FeatureSource:
     """One encoder that gives 3U columns of the features (`rev_rec_plus` joins three).
 
-    Attributes:
-        config: the encoder's.
-        params: its parameters, arrays `[3, ...]`.
-        task: 'sorting' permutes the inputs, all others leave them.
-        kind: 'context', 'contrast' or 'states', see `cages.encoder_function`.
-        permute_test: whether test inputs are permuted too.
-        shared_order: permute x, y and z alike.
+    `config`: the encoder's; `params`: its parameters, arrays `[3, ...]`; `task`: 'sorting' permutes the inputs, all
+    others leave them; `kind`: 'context', 'contrast' or 'states', see `cages.encoder_function`; `permute_test`: whether
+    test inputs are permuted too; `shared_order`: permute x, y and z alike.
     """
 
     config: EncoderConfig
@@ -138,8 +134,7 @@ def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
 class ModernSource(FeatureSource):
     """Encoders with the inputs that they were trained on.
 
-    Attributes:
-        made: from skeletons to inputs.
+    `made`: from skeletons to inputs.
     """
 
     made: Inputs | None = None
@@ -165,8 +160,7 @@ class ModernSource(FeatureSource):
 def load_source(job: EncoderJob) -> ModernSource:
     """The trained encoders of a run.
 
-    Raises:
-        UserError: a file is missing or damaged, or they do not fit each other.
+    Raises UserError: a file is missing or damaged, or they do not fit each other.
     """
     made = Inputs.load(job.folders['x'])
     config = replace(job.config, joints=made.width)
@@ -176,8 +170,7 @@ def load_source(job: EncoderJob) -> ModernSource:
 def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
     """The trained parameters of an encoder.
 
-    Raises:
-        UserError: a checkpoint is missing, unfinished, or does not fit joints, length or kind.
+    Raises UserError: a checkpoint is missing, unfinished, or does not fit joints, length or kind.
     """
     for folder in job.folders.values():
         states.refuse_unfinished(folder)
@@ -196,8 +189,7 @@ def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
 def load_labelled(folders: Mapping[str, Path], joints: int, units: int) -> dict[str, np.ndarray]:
     """The trained encoder without its softmax, arrays `[3, ...]`.
 
-    Raises:
-        UserError: a checkpoint is missing, damaged, or does not fit.
+    Raises UserError: a checkpoint is missing, damaged, or does not fit.
     """
     parts = []
     expected = labelled_lstm.shapes(joints, units, 1)

@@ -34,13 +34,8 @@ _FIELD = re.compile(r"""['"](\w+)['"] *: *(?:'([^']*)'|"([^"]*)"|(True|False)|\(
 class Header:
     """What a `.npy` file says about its array, checked against the file's size.
 
-    Attributes:
-        path: the file.
-        shape: of the array.
-        dtype: of the numbers, or `object`.
-        fortran_order: whether the first index runs fastest.
-        offset: where the array's bytes begin.
-        size: of the whole file in bytes.
+    `path`: the file; `shape`: of the array; `dtype`: of the numbers, or `object`; `fortran_order`: whether the first
+    index runs fastest; `offset`: where the array's bytes begin; `size`: of the whole file in bytes.
     """
 
     path: Path
@@ -54,9 +49,8 @@ class Header:
 def read_header(path: Path | str) -> Header:
     """Reads the header of a `.npy` file of numbers and checks that the file holds exactly what it promises.
 
-    Raises:
-        UserError: the file is missing, a Git LFS pointer, empty, no `.npy`, cut short or too long, or holds anything
-            but integers or floats of 1 to 8 bytes.
+    Raises UserError: the file is missing, a Git LFS pointer, empty, no `.npy`, cut short or too long, or holds anything
+    but integers or floats of 1 to 8 bytes.
     """
     header = read_any_header(Path(path))
     if header.dtype.hasobject:
@@ -75,15 +69,9 @@ def read_header(path: Path | str) -> Header:
 def read_npy(path: Path | str, *, mmap: bool = False) -> np.ndarray:
     """Reads an array of numbers.
 
-    Args:
-        path: the file.
-        mmap: map the file (read only, in the file's byte order) instead of reading it.
-
-    Returns:
-        The array, in the file's order of axes and kind of numbers, and in the machine's byte order.
-
-    Raises:
-        UserError: as `read_header`, or the array is larger than the memory.
+    `path`: the file; `mmap`: map the file (read only, in the file's byte order) instead of reading it. Returns the
+    array, in the file's order of axes and kind of numbers, and in the machine's byte order. Raises UserError: as
+    `read_header`, or the array is larger than the memory.
     """
     header = read_header(path)
     order = 'F' if header.fortran_order else 'C'
@@ -111,16 +99,9 @@ def sequence_shape(header: Header, length: int) -> tuple[int, int, int] | None:
 def read_blocks(header: Header, length: int) -> Iterator[tuple[tuple[slice, slice, slice], np.ndarray]]:
     """Reads the sequences in an array `[N*T, J]` or `[N, T, J]` piece by piece, in bounded memory.
 
-    Args:
-        header: of the file, from `read_header`; `sequence_shape` must know it.
-        length: T.
-
-    Yields:
-        (index, piece), so that `array[index] = piece` puts an array `[N, T, J]` together. C order comes as whole
-        sequences, Fortran order as columns.
-
-    Raises:
-        UserError: the file cannot be read, or has been cut since its header was read.
+    `header`: of the file, from `read_header`; `sequence_shape` must know it; `length`: T. Yields (index, piece), so
+    that `array[index] = piece` puts an array `[N, T, J]` together. C order comes as whole sequences, Fortran order as
+    columns. Raises UserError: the file cannot be read, or has been cut since its header was read.
     """
     num, frames, joints = sequence_shape(header, length)
     everything = slice(0, num), slice(0, frames), slice(0, joints)
@@ -142,8 +123,7 @@ def read_blocks(header: Header, length: int) -> Iterator[tuple[tuple[slice, slic
 def memory_for(size: int, path: Path | str) -> Iterator[None]:
     """A context in which an array of `size` bytes is made; refuses more than the machine has.
 
-    Raises:
-        UserError: the machine has not so much memory, or it cannot be had now.
+    Raises UserError: the machine has not so much memory, or it cannot be had now.
     """
     problem = UserError(
         f'{path} needs {size / 2**30:.1f} GB of memory, more than can be had here; use a machine with more'

@@ -38,9 +38,7 @@ LFS_START = b'version https://git-lfs'
 def os_errors(path: Path | str, action: str) -> Iterator[None]:
     """Turns every `OSError` of its body into a `UserError` of one sentence.
 
-    Args:
-        path: the file or folder that the sentence names.
-        action: what was tried, e.g. 'write' or 'read'.
+    `path`: the file or folder that the sentence names; `action`: what was tried, e.g. 'write' or 'read'.
     """
     try:
         yield
@@ -52,8 +50,7 @@ def os_errors(path: Path | str, action: str) -> Iterator[None]:
 def regular_size(path: Path | str) -> int:
     """The size of a file in bytes.
 
-    Raises:
-        UserError: it is missing, or it is a folder, a pipe or a device (which could block, or never end).
+    Raises UserError: it is missing, or it is a folder, a pipe or a device (which could block, or never end).
     """
     with os_errors(path, 'read'):
         status = os.stat(path)
@@ -66,8 +63,7 @@ def regular_size(path: Path | str) -> int:
 def refuse_way_out(path: Path | str, folder: Path | str) -> None:
     """Refuses a path that leads out of a folder, by `..` or by a link: others may have made the folder.
 
-    Raises:
-        UserError: it does, or cannot be followed.
+    Raises UserError: it does, or cannot be followed.
     """
     with os_errors(path, 'read'):
         target, inside = Path(path).resolve(), Path(folder).resolve()
@@ -78,8 +74,7 @@ def refuse_way_out(path: Path | str, folder: Path | str) -> None:
 def make_folder(path: Path | str) -> Path:
     """Makes a folder and those above it; one that exists is good.
 
-    Raises:
-        UserError: it cannot be made.
+    Raises UserError: it cannot be made.
     """
     with os_errors(path, 'make the folder'):
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -100,12 +95,9 @@ def sync_folder(path: Path | str) -> None:
 def replacing(path: Path | str) -> Iterator[BinaryIO]:
     """Opens a file beside `path` for writing, and puts it in `path`'s place if the body comes to its end.
 
-    Yields:
-        A binary file that can be written, sought and read back.
-
-    Raises:
-        UserError: it cannot be written (no room, read-only, no permission, the folder has vanished). The body should
-            do nothing but write, since every `OSError` in it is told as one of this file.
+    Yields a binary file that can be written, sought and read back. Raises UserError: it cannot be written (no room,
+    read-only, no permission, the folder has vanished). The body should do nothing but write, since every `OSError` in
+    it is told as one of this file.
     """
     with os_errors(path, 'write'), beside(Path(path)) as file:
         yield file

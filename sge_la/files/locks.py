@@ -31,9 +31,7 @@ _MAX_BYTES = 4096
 class RunLock:
     """The claim on a folder; a context manager, or call `release`.
 
-    Attributes:
-        path: the lock file.
-        note: a sentence if the lock of a run that has ended was taken over, else ''.
+    `path`: the lock file; `note`: a sentence if the lock of a run that has ended was taken over, else ''.
     """
 
     def __init__(self, path: Path, descriptor: int, note: str) -> None:
@@ -61,14 +59,9 @@ class RunLock:
 def claim(folder: Path | str) -> RunLock:
     """Takes a folder for this run, and clears away what a killed run left half-written there.
 
-    Args:
-        folder: the run's folder; made if it is not there.
-
-    Returns:
-        The lock, to be released at the end; it ends with the process anyway.
-
-    Raises:
-        UserError: another run holds the folder (names its process and host), or it cannot be written.
+    `folder`: the run's folder; made if it is not there. Returns the lock, to be released at the end; it ends with the
+    process anyway. Raises UserError: another run holds the folder (names its process and host), or it cannot be
+    written.
     """
     path = make_folder(folder) / LOCK_NAME
     while True:

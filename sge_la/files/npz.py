@@ -36,14 +36,9 @@ _HEADER = re.compile(
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> None:
     """Writes arrays as an uncompressed `.npz`, whole or not at all.
 
-    Args:
-        path: the file.
-        arrays: numbers or booleans by name; names may hold slashes.
-        meta: what JSON can hold, and NumPy's numbers; kept as the member `meta.json`.
-
-    Raises:
-        UserError: it cannot be written.
-        ValueError: an array holds anything else, or meta holds NaN or infinity.
+    `path`: the file; `arrays`: numbers or booleans by name; names may hold slashes; `meta`: what JSON can hold, and
+    NumPy's numbers; kept as the member `meta.json`. Raises UserError: it cannot be written. Raises ValueError: an array
+    holds anything else, or meta holds NaN or infinity.
     """
     with replacing(path) as file, zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, array in arrays.items():
@@ -69,15 +64,9 @@ def read_npz(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads what `write_npz` or `numpy.savez` wrote.
 
-    Args:
-        path: the file.
-        wanted: says by its name whether an array is read; None reads all.
-
-    Returns:
-        The arrays by name, and meta ({} if there is none).
-
-    Raises:
-        UserError: it is missing, a Git LFS pointer, damaged, compressed, or holds anything but plain arrays.
+    `path`: the file; `wanted`: says by its name whether an array is read; None reads all. Returns the arrays by name,
+    and meta ({} if there is none). Raises UserError: it is missing, a Git LFS pointer, damaged, compressed, or holds
+    anything but plain arrays.
     """
     path = Path(path)
     size = regular_size(path)

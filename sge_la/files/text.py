@@ -20,8 +20,7 @@ JSON_LIMIT = 16 * 2**20
 def write_text(path: Path | str, text: str) -> None:
     """Writes UTF-8 text, whole or not at all.
 
-    Raises:
-        UserError: it cannot be written.
+    Raises UserError: it cannot be written.
     """
     with replacing(path) as file:
         file.write(text.encode('utf-8'))
@@ -30,14 +29,9 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Writes JSON, whole or not at all.
 
-    Args:
-        path: the file.
-        value: dictionaries, lists, tuples, text, numbers, NumPy scalars and arrays, paths. NaN and infinity, which
-            JSON does not know, become null.
-
-    Raises:
-        UserError: it cannot be written.
-        TypeError: JSON has no such kind of value.
+    `path`: the file. `value`: dictionaries, lists, tuples, text, numbers, NumPy scalars and arrays, paths. NaN and
+    infinity, which JSON does not know, become null. Raises UserError: it cannot be written. Raises TypeError: JSON has
+    no such kind of value.
     """
     write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n')
 
@@ -59,12 +53,8 @@ def _plain(value: Any) -> Any:
 def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
     """Reads a JSON file (UTF-8, with or without a byte-order mark).
 
-    Args:
-        path: the file.
-        limit: the largest size in bytes that is read.
-
-    Raises:
-        UserError: it is missing, larger than the limit, or not JSON.
+    `path`: the file; `limit`: the largest size in bytes that is read. Raises UserError: it is missing, larger than the
+    limit, or not JSON.
     """
     if regular_size(path) > limit:
         raise UserError(f'{path} should be a JSON file of at most {limit} bytes and is larger; check which file it is')

@@ -34,13 +34,8 @@ class NpyWriter:
     Use it as a context manager. The file appears under its name when the body comes to its end; an exception removes
     what was written.
 
-    Args:
-        path: the file.
-        row_shape: the shape of one row, e.g. `(20,)`; the array will be `[rows, 20]`.
-        dtype: what is stored.
-
-    Raises:
-        UserError: it cannot be written.
+    `path`: the file. `row_shape`: the shape of one row, e.g. `(20,)`; the array will be `[rows, 20]`. `dtype`: what is
+    stored. Raises UserError: it cannot be written.
     """
 
     def __init__(self, path: Path | str, row_shape: tuple[int, ...], dtype: np.dtype | type = np.float64) -> None:
@@ -60,9 +55,7 @@ class NpyWriter:
     def append(self, rows: np.ndarray) -> None:
         """Adds rows `[n, *row_shape]` at the end, converted to the file's dtype.
 
-        Raises:
-            UserError: they cannot be written.
-            ValueError: they have another shape.
+        Raises UserError: they cannot be written. Raises ValueError: they have another shape.
         """
         rows = np.ascontiguousarray(rows, self.dtype)
         if rows.shape[1:] != self.row_shape:
@@ -85,9 +78,7 @@ class NpyWriter:
 def save_npy(path: Path | str, array: np.ndarray) -> None:
     """Writes an array as `.npy`, whole or not at all; objects are refused.
 
-    Raises:
-        UserError: it cannot be written.
-        ValueError: the array holds Python objects.
+    Raises UserError: it cannot be written. Raises ValueError: the array holds Python objects.
     """
     array = np.asarray(array)
     with replacing(path) as file:
@@ -101,11 +92,8 @@ def new_npy(path: Path | str, shape: tuple[int, ...], dtype: np.dtype | type) ->
     Room for all of it is taken first where the system can do that, because a full disk under a memory map kills the
     process without a word.
 
-    Yields:
-        A writable map of `shape`, zeros at first (an ordinary array if it has no elements).
-
-    Raises:
-        UserError: it cannot be written.
+    Yields a writable map of `shape`, zeros at first (an ordinary array if it has no elements). Raises UserError: it
+    cannot be written.
     """
     path, shape, dtype = Path(path), tuple(shape), np.dtype(dtype)
     with beside(path) as file:

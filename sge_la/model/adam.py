@@ -24,16 +24,10 @@ def zero_moments(params: dict) -> dict:
 def adam_step(params: dict, first: dict, second: dict, grads: dict, step, rate: float, *, l2: float = 0.0, clip=None):
     """One update of every parameter.
 
-    Args:
-        params, first, second: parameters and Adam's two moments, by name.
-        grads: gradients by name, without the L2 term.
-        step: the number of this update, from 1, a float scalar.
-        rate: learning rate.
-        l2: weight of `½ θ²`, whose gradient `l2 · θ` is added before clipping.
-        clip: each element of the gradient is clipped to ± this.
-
-    Returns:
-        New (params, first, second).
+    `params`, `first`, `second`: parameters and Adam's two moments, by name; `grads`: gradients by name, without the L2
+    term; `step`: the number of this update, from 1, a float scalar; `rate`: learning rate; `l2`: weight of `½ θ²`,
+    whose gradient `l2 · θ` is added before clipping; `clip`: each element of the gradient is clipped to ± this. Returns
+    new (params, first, second).
     """
     step = ops.cast(step, 'float32')
     scaled = rate * ops.sqrt(1 - ops.power(BETA_2, step)) / (1 - ops.power(BETA_1, step))
@@ -51,12 +45,8 @@ def adam_step(params: dict, first: dict, second: dict, grads: dict, step, rate: 
 def learning_rate(step: int, total: int, peak: float, warm_up: int, *, schedule: bool = True) -> float:
     """The rate of an update: a line up to `peak`, then half a cosine down to 0 behind the last update.
 
-    Args:
-        step: number of the update, from 1.
-        total: updates of the whole training.
-        peak: the highest rate.
-        warm_up: updates until it is reached; at most a tenth of all.
-        schedule: False: `peak` all the time.
+    `step`: number of the update, from 1; `total`: updates of the whole training; `peak`: the highest rate; `warm_up`:
+    updates until it is reached; at most a tenth of all; `schedule`: False: `peak` all the time.
     """
     if not schedule:
         return peak
@@ -76,15 +66,10 @@ def clipped(grads: dict, longest: float) -> dict:
 def adamw_step(params: dict, first: dict, second: dict, grads: dict, step, rate, decay: float, decayed: frozenset):
     """One update of every parameter (Loshchilov and Hutter's AdamW; epsilon outside the root).
 
-    Args:
-        params, first, second, grads: parameters, Adam's two moments and gradients, by name.
-        step: number of this update, from 1, a float scalar.
-        rate: of this update, a float scalar.
-        decay: share of `rate · θ` that is taken off beside Adam's step.
-        decayed: names of the parameters that decay: kernels, not biases.
-
-    Returns:
-        New (params, first, second).
+    `params`, `first`, `second`, `grads`: parameters, Adam's two moments and gradients, by name; `step`: number of this
+    update, from 1, a float scalar; `rate`: of this update, a float scalar; `decay`: share of `rate · θ` that is taken
+    off beside Adam's step; `decayed`: names of the parameters that decay: kernels, not biases. Returns new (params,
+    first, second).
     """
     step = ops.cast(step, 'float32')
     shrunk_1, shrunk_2 = 1 - ops.power(BETA_1, step), 1 - ops.power(BETA_2, step)

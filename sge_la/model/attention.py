@@ -14,12 +14,8 @@ def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
     `M[t, j] = exp(-(j - p_t)^2 / (2 (T / 2)^2))`, counted from 0, with the peak p_t = T - 1 - t: the input frame that
     the reversed target repeats at step t.
 
-    Args:
-        length: T.
-        reverse: False puts the peak on the main diagonal, for targets in the input's own order.
-
-    Returns:
-        float32 `[T decoded, T input]`, 1 at the peak.
+    `length`: T; `reverse`: False puts the peak on the main diagonal, for targets in the input's own order. Returns
+    float32 `[T decoded, T input]`, 1 at the peak.
     """
     frame = np.arange(length)
     peak = frame[::-1] if reverse else frame
@@ -31,15 +27,10 @@ def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
 def attend(query, keys, values, mask):
     """Attention weights and context vector of one decoder step (paper: a_t and c_t).
 
-    Args:
-        query: the decoder's state h `[A, B, U]`.
-        keys: encoder states times the memory kernel `[A, T, B, U]`.
-        values: raw encoder states `[A, T, B, U]`.
-        mask: `[1 or A, T]`: the softmax's numerators are multiplied by it (MBAS, our reading of its name); ones for
-            plain attention.
-
-    Returns:
-        (context vector `[A, B, U]`, alignment `[A, T, B]`, summing to 1 over T).
+    `query`: the decoder's state h `[A, B, U]`; `keys`: encoder states times the memory kernel `[A, T, B, U]`; `values`:
+    raw encoder states `[A, T, B, U]`; `mask`: `[1 or A, T]`: the softmax's numerators are multiplied by it (MBAS, our
+    reading of its name); ones for plain attention. Returns (context vector `[A, B, U]`, alignment `[A, T, B]`, summing
+    to 1 over T).
     """
     scores = ops.sum(keys * ops.expand_dims(query, 1), axis=-1)
     weights = ops.exp(scores - ops.max(scores, axis=1, keepdims=True)) * ops.expand_dims(mask, -1)
@@ -53,14 +44,8 @@ def attend_gradient(alignment, keys, values, d_context, d_alignment):
 
     Masked weights have the softmax's own gradient, since the mask only adds a constant to each score.
 
-    Args:
-        alignment: `[A, T, B]`.
-        keys, values: `[A, T, B, U]`.
-        d_context: `[A, B, U]`.
-        d_alignment: `[A, T, B]`, what the weights' own losses ask for.
-
-    Returns:
-        (d_scores `[A, T, B]`, d_query `[A, B, U]`).
+    `alignment`: `[A, T, B]`; `keys`, `values`: `[A, T, B, U]`; `d_context`: `[A, B, U]`; `d_alignment`: `[A, T, B]`,
+    what the weights' own losses ask for. Returns (d_scores `[A, T, B]`, d_query `[A, B, U]`).
     """
     d_weights = d_alignment + ops.sum(ops.expand_dims(d_context, 1) * values, axis=-1)
     d_scores = alignment * (d_weights - ops.sum(alignment * d_weights, axis=1, keepdims=True))

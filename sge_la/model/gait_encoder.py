@@ -25,8 +25,7 @@ def initial_params(config: EncoderConfig, seed: int, axes: int = 3) -> dict[str,
     one the same op seed. Memory and attention kernels: Glorot uniform; output kernel: truncated normal, sd 0.1; the
     contrast head: normal, sd 1; biases 0.
 
-    Returns:
-        float32 arrays `[A, ...]` by the original's variable names.
+    Returns float32 arrays `[A, ...]` by the original's variable names.
     """
     params = {}
     for position, (name, shape) in enumerate(config.map_shapes().items()):
@@ -63,14 +62,11 @@ def axis_major(skeletons):
 class Encoded(NamedTuple):
     """What the encoder makes of a batch, and what its gradient needs.
 
-    Attributes:
-        layers: tapes of the encoder's two layers; the second's `states` are the encoder's states h `[A, T, B, U]`.
-        decoder: tapes of the decoder's two layers.
-        last: the encoder's last (c, h) of both layers, which the decoder starts from.
-        keys: `[A, T, B, U]`, or None without attention.
-        contexts: context vectors c_t `[A, T, B, U]`: the AGEs or CAGEs; None without attention.
-        alignments: attention weights `[A, T decoded, T input, B]`; None without attention.
-        attention: attention vectors `[A, T, B, U]`; without attention the decoder's states.
+    `layers`: tapes of the encoder's two layers; the second's `states` are the encoder's states h `[A, T, B, U]`;
+    `decoder`: tapes of the decoder's two layers; `last`: the encoder's last (c, h) of both layers, which the decoder
+    starts from; `keys`: `[A, T, B, U]`, or None without attention; `contexts`: context vectors c_t `[A, T, B, U]`: the
+    AGEs or CAGEs; None without attention; `alignments`: attention weights `[A, T decoded, T input, B]`; None without
+    attention; `attention`: attention vectors `[A, T, B, U]`; without attention the decoder's states.
     """
 
     layers: tuple[LayerTape, LayerTape]
@@ -96,8 +92,7 @@ def linear_map(params: dict, name: str):
 def encode(config: EncoderConfig, params: dict, inputs) -> Encoded:
     """Encoder, decoder and the attention between them, without any loss (paper: h, a_t and c_t).
 
-    Args:
-        inputs: `[A, T, B, J]`, metres.
+    `inputs`: `[A, T, B, J]`, metres.
     """
     first, last_0 = lstm_layer(inputs, *linear_map(params, 'encoder_0'))
     second, last_1 = lstm_layer(first.states, *linear_map(params, 'encoder_1'))

@@ -35,11 +35,8 @@ from sge_la.model.products import as_configured, matmul
 def losses(config: EncoderConfig, params: dict, inputs, targets) -> dict:
     """The terms of the cost on one batch, without L2.
 
-    Args:
-        inputs, targets: `[A, T, B, J]`; rows in file order, since neighbours are contrasted.
-
-    Returns:
-        `reconstruction`, `locality`, `contrastive`, each `[A]`, 0 where the model lacks the term.
+    `inputs`, `targets`: `[A, T, B, J]`; rows in file order, since neighbours are contrasted. Returns `reconstruction`,
+    `locality`, `contrastive`, each `[A]`, 0 where the model lacks the term.
     """
     return _forward(config, params, inputs, targets)[0]
 
@@ -66,11 +63,7 @@ def _forward(config: EncoderConfig, params: dict, inputs, targets):
 def losses_and_gradients(config: EncoderConfig, params: dict, inputs, targets) -> tuple[dict, dict]:
     """The terms of the cost, and the gradient of their sum (without L2) with respect to every parameter.
 
-    Args:
-        inputs, targets: `[A, T, B, J]`.
-
-    Returns:
-        (terms as from `losses`, gradients `[A, ...]` by variable name).
+    `inputs`, `targets`: `[A, T, B, J]`. Returns (terms as from `losses`, gradients `[A, ...]` by variable name).
     """
     terms, encoded, head, d_outputs, d_alignments, d_vectors = _forward(config, params, inputs, targets)
     grads: dict = {}
@@ -115,13 +108,9 @@ def _unflattened(d_flattened, like):
 def _decoder_gradient(config, params, encoded: Encoded, d_attention, d_contexts, d_alignments, grads: dict):
     """Goes back through the attention decoder.
 
-    Args:
-        d_attention: gradient of the attention vectors from the outputs `[A, T, B, U]`.
-        d_contexts: of the context vectors from the contrast head.
-        d_alignments: of the attention weights from the locality loss `[A, T, T, B]`.
-
-    Returns:
-        Gradients of the encoder's states `[A, T, B, U]` and of its last ((c, h), (c, h)).
+    `d_attention`: gradient of the attention vectors from the outputs `[A, T, B, U]`; `d_contexts`: of the context
+    vectors from the contrast head; `d_alignments`: of the attention weights from the locality loss `[A, T, T, B]`.
+    Returns gradients of the encoder's states `[A, T, B, U]` and of its last ((c, h), (c, h)).
     """
     units, keys, states = config.units, encoded.keys, encoded.states
     attention_kernel = transposed(linear_map(params, 'attention')[0])

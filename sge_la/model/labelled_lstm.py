@@ -34,8 +34,7 @@ def initial_params(
 ) -> dict[str, np.ndarray]:
     """Starting values: LSTM kernels uniform ±0.1, alike in all axes, as the gait encoder's; the softmax Glorot uniform.
 
-    Returns:
-        float32 arrays `[A, ...]`.
+    Returns float32 arrays `[A, ...]`.
     """
     params = {}
     for position, (name, shape) in enumerate(shapes(joints, units, classes, layers).items()):
@@ -52,11 +51,8 @@ def initial_params(
 def encoder_layers(params: dict, inputs) -> tuple[LayerTape, ...]:
     """The encoder alone.
 
-    Args:
-        inputs: `[A, T, B, J]`, metres.
-
-    Returns:
-        The tapes of its layers; the last one's `states` are the encoder's states h `[A, T, B, U]`.
+    `inputs`: `[A, T, B, J]`, metres. Returns the tapes of its layers; the last one's `states` are the encoder's states
+    h `[A, T, B, U]`.
     """
     tapes, frames = [], inputs
     for name in _layers(params):
@@ -73,8 +69,7 @@ def _layers(params: dict) -> list[str]:
 def logits(params: dict, inputs):
     """The answers of the softmax before it: `[B, C]`.
 
-    Args:
-        inputs: `[A, T, B, J]`, metres.
+    `inputs`: `[A, T, B, J]`, metres.
     """
     return _logits(params, _means(encoder_layers(params, inputs)))
 
@@ -91,12 +86,8 @@ def _logits(params: dict, means):
 def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
     """Mean softmax cross-entropy of a batch, and its gradient, written out.
 
-    Args:
-        inputs: `[A, T, B, J]`.
-        labels: class indices `[B]`.
-
-    Returns:
-        ((loss, logits `[B, C]`), gradients `[A, ...]` by variable name).
+    `inputs`: `[A, T, B, J]`; `labels`: class indices `[B]`. Returns ((loss, logits `[B, C]`), gradients `[A, ...]` by
+    variable name).
     """
     tapes = encoder_layers(params, inputs)
     means, states = _means(tapes), tapes[-1].states

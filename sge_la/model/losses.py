@@ -15,11 +15,7 @@ def reconstruction_loss(outputs, targets):
 
     Its gradient with respect to the outputs is `outputs - targets`.
 
-    Args:
-        outputs, targets: `[A, T, B, J]`, metres.
-
-    Returns:
-        `[A]`.
+    `outputs`, `targets`: `[A, T, B, J]`, metres. Returns `[A]`.
     """
     return 0.5 * ops.sum(ops.square(outputs - targets), axis=(1, 2, 3))
 
@@ -28,12 +24,8 @@ def reconstruction_loss(outputs, targets):
 def locality_loss(alignments, mask):
     """Pulls attention towards neighbouring frames (paper: L_A, between a and the masked a).
 
-    Args:
-        alignments: `[A, T decoded, T input, B]`.
-        mask: locality mask `[T decoded, T input]`.
-
-    Returns:
-        Half the sum of (a - a·mask)^2 `[A]`, and its gradient with respect to the alignments.
+    `alignments`: `[A, T decoded, T input, B]`; `mask`: locality mask `[T decoded, T input]`. Returns half the sum of (a
+    - a·mask)^2 `[A]`, and its gradient with respect to the alignments.
     """
     away = ops.square(1.0 - mask)[None, :, :, None]
     return 0.5 * ops.sum(away * ops.square(alignments), axis=(1, 2, 3)), away * alignments
@@ -46,12 +38,8 @@ def consecutive_contrastive_loss(vectors, temperature: float):
     negatives are all other rows. As in the original, `v_1 .. v_(B-2)` stand there twice, so that each has an exact copy
     among its negatives, and neighbours across people count as positives too.
 
-    Args:
-        vectors: `[A, B, U]` in file order.
-        temperature: t > 0.
-
-    Returns:
-        The mean over the rows `[A]`, and its gradient with respect to the vectors.
+    `vectors`: `[A, B, U]` in file order; `temperature`: t > 0. Returns the mean over the rows `[A]`, and its gradient
+    with respect to the vectors.
     """
     rows, directions, lengths = _contrasted_rows(vectors)
     loss, d_similarity = _nt_xent(ops.matmul(rows, ops.swapaxes(rows, 1, 2)), temperature)
@@ -96,11 +84,7 @@ def _contrast_gradient(d_rows, directions, lengths):
 def l2_loss(params: dict, weight: float):
     """`weight · Σ ½ θ²` over every variable, biases included, as in the original; its gradient is `weight · θ`.
 
-    Args:
-        params: arrays `[A, ...]`.
-
-    Returns:
-        `[A]`. The original adds the same for two dead copies of variables.
+    `params`: arrays `[A, ...]`. Returns `[A]`. The original adds the same for two dead copies of variables.
     """
     total = 0.0
     for value in params.values():
@@ -111,12 +95,7 @@ def l2_loss(params: dict, weight: float):
 def cross_entropy(logits, labels):
     """Mean softmax cross-entropy.
 
-    Args:
-        logits: `[B, C]`.
-        labels: class index `[B]`.
-
-    Returns:
-        A scalar.
+    `logits`: `[B, C]`; `labels`: class index `[B]`. Returns a scalar.
     """
     correct = ops.take_along_axis(logits, ops.expand_dims(ops.cast(labels, 'int32'), -1), axis=-1)[:, 0]
     return ops.mean(ops.logsumexp(logits, axis=-1) - correct)
@@ -128,12 +107,8 @@ def paired_contrastive_loss(vectors, temperature: float):
     Other than the original's `consecutive_contrastive_loss`, no row stands there twice, and the two rows of a pair are
     neighbours in one recording, so that nobody is tied to somebody else.
 
-    Args:
-        vectors: `[A, B, U]`; rows 2k and 2k + 1 are a pair.
-        temperature: t > 0.
-
-    Returns:
-        The mean over the rows `[A]`, and its gradient with respect to the vectors.
+    `vectors`: `[A, B, U]`; rows 2k and 2k + 1 are a pair; `temperature`: t > 0. Returns the mean over the rows `[A]`,
+    and its gradient with respect to the vectors.
     """
     count = vectors.shape[1]
     lengths = ops.sqrt(ops.maximum(ops.sum(ops.square(vectors), axis=-1, keepdims=True), _FLOOR))
@@ -155,13 +130,8 @@ def paired_contrastive_loss(vectors, temperature: float):
 def smoothed_cross_entropy(logits, labels, smoothing: float):
     """Mean cross-entropy against labels of which a share is spread evenly over all classes.
 
-    Args:
-        logits: `[B, C]`.
-        labels: class indices `[B]`.
-        smoothing: the share.
-
-    Returns:
-        The loss, and its gradient `[B, C]` with respect to the logits.
+    `logits`: `[B, C]`; `labels`: class indices `[B]`; `smoothing`: the share. Returns the loss, and its gradient `[B,
+    C]` with respect to the logits.
     """
     batch, classes = logits.shape
     wanted = ops.one_hot(ops.cast(labels, 'int32'), classes, dtype=logits.dtype)

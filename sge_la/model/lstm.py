@@ -26,15 +26,11 @@ def recur(step: Callable, frames: tuple, keep: tuple[int, ...], *, reverse: bool
     Sequences are held by time here: as a tuple of T arrays `[A, ...]` where the loop is unrolled, since stacking what
     is taken apart again costs as much as computing it; as one array `[T, A, ...]` where it is a scan.
 
-    Args:
-        step: one step. The carry is a tuple of arrays, all that is handed from step to step; it is None at the first
-            frame, which nothing precedes, so that no product with zeros is computed.
-        frames: sequences by time (`by_time`); a frame is a tuple of their arrays of one time.
-        keep: which parts of the carry are wanted after every step.
-        reverse: from the last frame to the first; what is kept stays in the frames' order.
-
-    Returns:
-        The last carry, and the wanted parts after each step, by time.
+    `step`: one step. The carry is a tuple of arrays, all that is handed from step to step; it is None at the first
+    frame, which nothing precedes, so that no product with zeros is computed. `frames`: sequences by time (`by_time`); a
+    frame is a tuple of their arrays of one time. `keep`: which parts of the carry are wanted after every step.
+    `reverse`: from the last frame to the first; what is kept stays in the frames' order. Returns the last carry, and
+    the wanted parts after each step, by time.
     """
     if isinstance(frames[0], tuple):
         steps, carry = [], None
@@ -105,11 +101,9 @@ def backward_kernel(kernel):
 def kernel_gradient(operands, dz, shape: tuple[int, ...]):
     """The gradient of a kernel, as one product over all time steps.
 
-    Args:
-        operands: what the kernel was multiplied with, `[A, ..., K]`.
-        dz: the gradient of the products, `[A, ..., ≥ M]`.
-        shape: of the kernel, `(A, ≥ K, M)`. Its first rows were multiplied with zeros if it has more than K, so that
-            their gradient is zero.
+    `operands`: what the kernel was multiplied with, `[A, ..., K]`. `dz`: the gradient of the products, `[A, ..., ≥ M]`.
+    `shape`: of the kernel, `(A, ≥ K, M)`. Its first rows were multiplied with zeros if it has more than K, so that
+    their gradient is zero.
     """
     operands = ops.reshape(operands, (shape[0], -1, operands.shape[-1]))
     product = matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (shape[0], -1, dz.shape[-1])))
@@ -135,14 +129,9 @@ def bias_gradient(dz, columns: int):
 def lstm_cell(cell, *parts):
     """One LSTM step after its products.
 
-    Args:
-        cell: the cell's previous state c `[A, B, U]`.
-        parts: products and bias, whose sum are the pre-activations, gates i, j, f, o side by side: the first 4U
-            columns of each `[A, B, ≥ 4U]`.
-
-    Returns:
-        The new c and h, and the activated gates i, j, f, o, each `[A, B, U]`: six arrays of one shape are one pass over
-        memory on a GPU.
+    `cell`: the cell's previous state c `[A, B, U]`; `parts`: products and bias, whose sum are the pre-activations,
+    gates i, j, f, o side by side: the first 4U columns of each `[A, B, ≥ 4U]`. Returns the new c and h, and the
+    activated gates i, j, f, o, each `[A, B, U]`: six arrays of one shape are one pass over memory on a GPU.
     """
     units = cell.shape[-1]
 
@@ -162,16 +151,11 @@ def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
 
     Gradients of a joined operand come as they are: slicing them here costs nothing.
 
-    Args:
-        taped: of this step, see `taped_cells`.
-        d_cell: gradient of the new c.
-        d_states: what adds up to the gradient of the new h: the first U columns of each `[A, B, ≥ U]`.
-        width: columns of the first result, at least 4U; those behind the gates are zero, see `spread`.
-        later: U columns of `[A, B, ≥ start + U]` are added as well, if given: what comes from the next step.
-        start: the first of them.
-
-    Returns:
-        Gradients of the pre-activations `[A, B, width]` and of the previous c `[A, B, U]`.
+    `taped`: of this step, see `taped_cells`; `d_cell`: gradient of the new c; `d_states`: what adds up to the gradient
+    of the new h: the first U columns of each `[A, B, ≥ U]`; `width`: columns of the first result, at least 4U; those
+    behind the gates are zero, see `spread`; `later`: U columns of `[A, B, ≥ start + U]` are added as well, if given:
+    what comes from the next step; `start`: the first of them. Returns gradients of the pre-activations `[A, B, width]`
+    and of the previous c `[A, B, U]`.
     """
     i, j, f, o, cell_before, cell = taped
     units = cell.shape[-1]
@@ -192,11 +176,8 @@ def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
 class LayerTape(NamedTuple):
     """What a layer's gradient needs.
 
-    Attributes:
-        operands: what the kernel was multiplied with `[A, T, B, K + U]`.
-        gates: activated gates i, j, f, o, each by time as `recur` has them, `[A, B, U]` a step.
-        cells: c, by time likewise.
-        states: h `[A, T, B, U]`.
+    `operands`: what the kernel was multiplied with `[A, T, B, K + U]`; `gates`: activated gates i, j, f, o, each by
+    time as `recur` has them, `[A, B, U]` a step; `cells`: c, by time likewise; `states`: h `[A, T, B, U]`.
     """
 
     operands: object
@@ -208,8 +189,7 @@ class LayerTape(NamedTuple):
 def taped_cells(tape: LayerTape, start) -> tuple:
     """What `lstm_cell_gradient` takes of each step, by time: i, j, f, o, c before and c after it.
 
-    Args:
-        start: c before the first step `[A, B, U]`.
+    `start`: c before the first step `[A, B, U]`.
     """
     return (*tape.gates, delayed(start, tape.cells), tape.cells)
 
@@ -217,13 +197,8 @@ def taped_cells(tape: LayerTape, start) -> tuple:
 def lstm_layer(frames, kernel, bias):
     """One LSTM layer over a sequence, started from zero.
 
-    Args:
-        frames: inputs `[A, T, B, K]`.
-        kernel: `[A, K + U, 4U]`.
-        bias: `[A, 4U]`.
-
-    Returns:
-        The layer's tape, whose `states` are its outputs, and the last (c, h).
+    `frames`: inputs `[A, T, B, K]`; `kernel`: `[A, K + U, 4U]`; `bias`: `[A, 4U]`. Returns the layer's tape, whose
+    `states` are its outputs, and the last (c, h).
     """
     width, bias = frames.shape[-1], bias[:, None]
     inputs, kernel = project(frames, spread(kernel[:, :width])), spread(kernel[:, width:])
@@ -244,16 +219,10 @@ def lstm_layer(frames, kernel, bias):
 def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bool = False):
     """The gradient of `lstm_layer`.
 
-    Args:
-        tape: from the forward pass.
-        kernel: `[A, K + U, 4U]`.
-        d_states: gradient of all states `[A, T, B, U]`.
-        d_last: gradients of the last c and h, besides what `d_states` has.
-        lowest: the gradient of the frames is not wanted.
-
-    Returns:
-        dz `[A, T, B, ≥ 4U]`, from which those of kernel and bias follow, and the gradient of the frames
-        `[A, T, B, ≥ K]` (zeros behind the K columns, see `spread`) or None.
+    `tape`: from the forward pass; `kernel`: `[A, K + U, 4U]`; `d_states`: gradient of all states `[A, T, B, U]`;
+    `d_last`: gradients of the last c and h, besides what `d_states` has; `lowest`: the gradient of the frames is not
+    wanted. Returns dz `[A, T, B, ≥ 4U]`, from which those of kernel and bias follow, and the gradient of the frames
+    `[A, T, B, ≥ K]` (zeros behind the K columns, see `spread`) or None.
     """
     width = tape.operands.shape[-1] - tape.states.shape[-1]
     input_kernel, kernel = kernel[:, :width], backward_kernel(kernel[:, width:])

@@ -12,14 +12,8 @@ Rows = np.ndarray | slice
 def permutations(seed: int, count: int, length: int, *, axes: int = 1) -> np.ndarray:
     """Random orders of the frames of each sequence, for `sorting`.
 
-    Args:
-        seed: same seed, same orders.
-        count: N.
-        length: T.
-        axes: 1 permutes x, y and z alike; 3 draws them apart, as the original does.
-
-    Returns:
-        int64 `[N, T, axes]`.
+    `seed`: same seed, same orders; `count`: N; `length`: T; `axes`: 1 permutes x, y and z alike; 3 draws them apart, as
+    the original does. Returns int64 `[N, T, axes]`.
     """
     ordered = np.broadcast_to(np.arange(length)[None, :, None], (count, length, axes))
     return np.random.default_rng([seed, count, length]).permuted(ordered, axis=1)
@@ -29,12 +23,10 @@ def permutations(seed: int, count: int, length: int, *, axes: int = 1) -> np.nda
 class Pretext:
     """Inputs and targets of one pretext task over one array of sequences.
 
-    Attributes:
-        task: 'rev_rec' (target: the frames in reverse), 'prediction' (target: the next sequence in the file, across
-            people; the last one's is itself) or 'sorting' (input: frames permuted, target: in order), or 'rec'
-            (target: the input itself; for the ablation without reversal).
-        skeletons: float32 `[N, T, J, 3]`, kept as it is: pairs are made batch by batch.
-        orders: frame orders `[N, T, 1 or 3]` for 'sorting', else None.
+    `task`: 'rev_rec' (target: the frames in reverse), 'prediction' (target: the next sequence in the file, across
+    people; the last one's is itself) or 'sorting' (input: frames permuted, target: in order), or 'rec' (target: the
+    input itself; for the ablation without reversal); `skeletons`: float32 `[N, T, J, 3]`, kept as it is: pairs are made
+    batch by batch; `orders`: frame orders `[N, T, 1 or 3]` for 'sorting', else None.
     """
 
     task: str
@@ -61,11 +53,8 @@ class Pretext:
 def pretext(task: str, skeletons: np.ndarray, *, seed: int = 0, shared_order: bool = True) -> Pretext:
     """Sets up a pretext task.
 
-    Args:
-        task: 'rev_rec', 'prediction', 'sorting' or 'rec'.
-        skeletons: float32 `[N, T, J, 3]`.
-        seed: of the permutations of 'sorting'.
-        shared_order: one permutation for x, y and z (ours), or one each (the original).
+    `task`: 'rev_rec', 'prediction', 'sorting' or 'rec'; `skeletons`: float32 `[N, T, J, 3]`; `seed`: of the
+    permutations of 'sorting'; `shared_order`: one permutation for x, y and z (ours), or one each (the original).
     """
     orders = None
     if task == 'sorting':

@@ -26,8 +26,7 @@ def precision(name: str) -> Iterator[None]:
     To be entered inside a function that is compiled, since it is traced later than it is made; and the function must be
     another one for each precision, since what was traced once is kept.
 
-    Raises:
-        ValueError: there is no such precision.
+    Raises ValueError: there is no such precision.
     """
     if name not in (FLOAT32, BFLOAT16):
         raise ValueError(f'expected {FLOAT32} or {BFLOAT16}, found {name!r}')
@@ -52,11 +51,7 @@ def as_configured(function: Callable) -> Callable:
 def matmul(left, right):
     """`left @ right`, float32: as Keras has it, or with both rounded to bfloat16 (8 bits of precision).
 
-    Args:
-        left: float32 `[..., N, K]`.
-        right: float32 `[..., K, M]`.
-
-    Returns:
-        float32 `[..., N, M]`; see `bfloat16_product` for what is rounded besides.
+    `left`: float32 `[..., N, K]`; `right`: float32 `[..., K, M]`. Returns float32 `[..., N, M]`; see `bfloat16_product`
+    for what is rounded besides.
     """
     return ops.matmul(left, right) if _PRECISION.get() == FLOAT32 else bfloat16_product(left, right)

@@ -14,12 +14,8 @@ HIDDEN = 256
 def initial_params(inputs: int, classes: int, seed: int, hidden: int = HIDDEN) -> dict[str, np.ndarray]:
     """Starting values as the original draws them: kernels normal with sd 1, biases 0.
 
-    Args:
-        inputs: D, values of a feature row.
-        classes: C.
-
-    Returns:
-        float32 `W1 [D, hidden]`, `b1 [hidden]`, `W [hidden, C]`, `Variable [C]`.
+    `inputs`: D, values of a feature row; `classes`: C. Returns float32 `W1 [D, hidden]`, `b1 [hidden]`, `W [hidden,
+    C]`, `Variable [C]`.
     """
     rng = np.random.default_rng([seed, inputs, classes])
     return {
@@ -39,12 +35,7 @@ def recognise(params: dict, features):
 def loss_and_gradients(params: dict, features, labels):
     """Mean cross-entropy, logits, and the gradients, written out: two layers need no automatic differentiation.
 
-    Args:
-        features: `[B, D]`.
-        labels: class indices `[B]`.
-
-    Returns:
-        ((loss, logits `[B, C]`), gradients by variable name).
+    `features`: `[B, D]`; `labels`: class indices `[B]`. Returns ((loss, logits `[B, C]`), gradients by variable name).
     """
     z = matmul(features, params['W1']) + params['b1']
     hidden = ops.relu(z)

@@ -73,13 +73,8 @@ def _word(value: int):
 def forward(params: dict, rows, masks=None):
     """Logits of sequences, and what the gradient needs.
 
-    Args:
-        params: of `head_params`.
-        rows: `[B, R, D]`.
-        masks: dropout masks of rows and hidden layer, or None.
-
-    Returns:
-        (logits `[B, C]`, rows as dropped, hidden layer before and after its mask).
+    `params`: of `head_params`; `rows`: `[B, R, D]`; `masks`: dropout masks of rows and hidden layer, or None. Returns
+    (logits `[B, C]`, rows as dropped, hidden layer before and after its mask).
     """
     dropped = rows if masks is None else rows * masks[0]
     hidden = ops.relu(matmul(dropped, params['W1']) + params['b1'])
@@ -91,11 +86,8 @@ def forward(params: dict, rows, masks=None):
 def backward(params: dict, taped, masks, d_logits):
     """Gradients of the head's parameters, with their prefix, and of the rows `[B, R, D]`.
 
-    Args:
-        params: of `head_params`.
-        taped: what `forward` gave behind the logits.
-        masks: those of `forward`.
-        d_logits: `[B, C]`.
+    `params`: of `head_params`; `taped`: what `forward` gave behind the logits; `masks`: those of `forward`; `d_logits`:
+    `[B, C]`.
     """
     dropped, hidden, kept_hidden = taped
     batch, each, width = dropped.shape

@@ -88,8 +88,7 @@ DESCRIPTORS: dict[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
 def descriptor(skeletons: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
     """Describes each sequence [N, T, J, 3] (metres) by a vector: float32 [N, D]; `name` is a key of `DESCRIPTORS`.
 
-    Raises:
-        UserError: unknown name, or a joint that the skeleton lacks.
+    Raises UserError: unknown name, or a joint that the skeleton lacks.
     """
     if name not in DESCRIPTORS:
         raise UserError(f"there is no descriptor '{name}'; choose one of {', '.join(DESCRIPTORS)}")

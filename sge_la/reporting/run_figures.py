@@ -56,8 +56,7 @@ def draw_run(options) -> dict[Path, list[Path]]:
 
     Returns the PNG files of each network's folder (IAS can have two); SVG files of the same names lie beside them.
 
-    Raises:
-        UserError: Matplotlib is missing, or a file cannot be written.
+    Raises UserError: Matplotlib is missing, or a file cannot be written.
     """
     options = as_evaluated(options)
     plan, at_hand = _at_hand(options)

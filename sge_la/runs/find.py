@@ -34,8 +34,7 @@ def recognition_folder(options) -> Path:
 def named_folder(name: str, models_dir: Path | str) -> Path:
     """The folder that `--RN_dir` names: a path, or a name in one of the two folders of networks.
 
-    Raises:
-        UserError: there is none.
+    Raises UserError: there is none.
     """
     given = Path(name)
     places = [given] + [Path(models_dir) / root / given.name for root in names.RECOGNITION_ROOTS.values()]
@@ -55,8 +54,7 @@ def folder_of(options: EvaluateOptions) -> Path:
 def options_of_folder(name: str, models_dir: Path | str) -> Mapping[str, Any]:
     """What a recognition network's folder says of its run: its config.json, else its name.
 
-    Raises:
-        UserError: there is no such folder, or its name cannot be read.
+    Raises UserError: there is no such folder, or its name cannot be read.
     """
     folder = named_folder(name, models_dir)
     options = (records.read_config(folder) or {}).get('options')

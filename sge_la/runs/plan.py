@@ -133,10 +133,8 @@ class Plan:
 def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = None) -> Plan:
     """Resolves a run.
 
-    Args:
-        options: of train.py or evaluate.py, resolved.
-        dataset: of the run, if it is at hand.
-        joints: J of the encoders where no data set is at hand.
+    `options`: of train.py or evaluate.py, resolved; `dataset`: of the run, if it is at hand; `joints`: J of the
+    encoders where no data set is at hand.
     """
     joints = dataset.joints if dataset else joints
     row = ablation_row(options.ablation) if options.ablation else None

@@ -32,8 +32,7 @@ def write_config(folder: Path | str, config: Mapping[str, Any]) -> None:
 def read_config(folder: Path | str) -> dict[str, Any] | None:
     """Reads `config.json`; None if there is none.
 
-    Raises:
-        UserError: it is not a JSON object, or one of its parts should be one and is not.
+    Raises UserError: it is not a JSON object, or one of its parts should be one and is not.
     """
     path = Path(folder) / CONFIG
     config = _read_object(path)
@@ -51,8 +50,7 @@ def write_results(folder: Path | str, results: Mapping[str, Any]) -> None:
 def read_results(folder: Path | str) -> dict[str, Any] | None:
     """Reads `results.json`; None if there is none.
 
-    Raises:
-        UserError: it is not a JSON object, or `test_sets` holds anything but scores by test set and by kind.
+    Raises UserError: it is not a JSON object, or `test_sets` holds anything but scores by test set and by kind.
     """
     path = Path(folder) / RESULTS
     results = _read_object(path)
@@ -66,13 +64,8 @@ def read_results(folder: Path | str) -> dict[str, Any] | None:
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterable[str]) -> list[str]:
     """Compares two configurations.
 
-    Args:
-        there: the one that a folder holds.
-        asked: the one of this run.
-        keys: the options that change a result.
-
-    Returns:
-        'length: 6 there, 8 asked' for each option that differs; one that is missing counts as null.
+    `there`: the one that a folder holds; `asked`: the one of this run; `keys`: the options that change a result.
+    Returns 'length: 6 there, 8 asked' for each option that differs; one that is missing counts as null.
     """
     pairs = [(key, _as_json(there.get(key)), _as_json(asked.get(key))) for key in keys]
     return [f'{json.dumps(key)[1:-1]}: {json.dumps(a)} there, {json.dumps(b)} asked' for key, a, b in pairs if a != b]
@@ -91,8 +84,7 @@ def write_history(folder: Path | str, rows: Sequence[Mapping[str, Any]], name: s
 def append_history(folder: Path | str, row: Mapping[str, Any], name: str = HISTORY) -> None:
     """Adds a row to a history, rewriting it whole: a few hundred rows at most.
 
-    Raises:
-        UserError: what is there is no history, or it cannot be written.
+    Raises UserError: what is there is no history, or it cannot be written.
     """
     write_history(folder, [*read_history(folder, name), row], name)
 
@@ -100,11 +92,8 @@ def append_history(folder: Path | str, row: Mapping[str, Any], name: str = HISTO
 def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]]:
     """Reads a history; [] if there is none.
 
-    Returns:
-        A dict a row: numbers as int or float, empty cells left out, anything else as text.
-
-    Raises:
-        UserError: the file is no such table.
+    Returns a dict a row: numbers as int or float, empty cells left out, anything else as text. Raises UserError: the
+    file is no such table.
     """
     path = Path(folder) / name
     if not path.exists():
@@ -129,8 +118,7 @@ def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]
 def read_epochs(folder: Path | str) -> list[dict[str, Any]]:
     """Reads the history of a training, as `read_history` does, and checks that row n is of epoch n.
 
-    Raises:
-        UserError: it is not, or a number is too large to be drawn.
+    Raises UserError: it is not, or a number is too large to be drawn.
     """
     rows = read_history(folder)
     for number, row in enumerate(rows, 1):
@@ -166,8 +154,7 @@ def _number(cell: str) -> int | float | str:
 def not_scores(test_sets: Any) -> str:
     """Names the first part of `test_sets` that is not as this program writes it; '' if there is none.
 
-    Args:
-        test_sets: test set → kind ('selected', 'all_sequences', 'last', ...) → scores.
+    `test_sets`: test set → kind ('selected', 'all_sequences', 'last', ...) → scores.
     """
     if not isinstance(test_sets, dict):
         return 'test_sets'

@@ -21,10 +21,8 @@ _STATES = ('resume.new.npz', 'resume.npz', 'resume.previous.npz')
 class RunState(NamedTuple):
     """What an unfinished training goes on from.
 
-    Attributes:
-        parts: arrays by part (`params`, `first`, `second`, ...) and name.
-        meta: what JSON can hold: epoch, step, ...
-        warning: a sentence if the newest file was damaged and the one before it was taken, else ''.
+    `parts`: arrays by part (`params`, `first`, `second`, ...) and name; `meta`: what JSON can hold: epoch, step, ...;
+    `warning`: a sentence if the newest file was damaged and the one before it was taken, else ''.
     """
 
     parts: dict[str, dict[str, np.ndarray]]
@@ -40,13 +38,9 @@ def save_state(
     At every moment one complete state is on the disk: the new one is written and flushed under a name of its own, then
     the names move on. Each file carries checksums.
 
-    Args:
-        folder: the run's folder.
-        parts: arrays by part and name, e.g. `{'params': {...}, 'first': {...}}`; a part's name holds no slash.
-        meta: what JSON can hold, e.g. the epoch.
-
-    Raises:
-        UserError: it cannot be written; the states that were there stay.
+    `folder`: the run's folder. `parts`: arrays by part and name, e.g. `{'params': {...}, 'first': {...}}`; a part's
+    name holds no slash. `meta`: what JSON can hold, e.g. the epoch. Raises UserError: it cannot be written; the states
+    that were there stay.
     """
     new, newest, previous = (Path(folder) / name for name in _STATES)
     write_npz(new, {f'{part}/{name}': a for part, arrays in parts.items() for name, a in arrays.items()}, meta or {})
@@ -60,15 +54,8 @@ def save_state(
 def load_state(folder: Path | str, unsound: Callable[[RunState], str] | None = None) -> RunState | None:
     """Reads the newest state that is sound. Which is the newest, names tell and not dates, so clocks may jump.
 
-    Args:
-        folder: the run's folder.
-        unsound: says what is wrong with a state that was read well, or ''.
-
-    Returns:
-        The state, or None if there is none at all.
-
-    Raises:
-        UserError: there are states and none is sound.
+    `folder`: the run's folder; `unsound`: says what is wrong with a state that was read well, or ''. Returns the state,
+    or None if there is none at all. Raises UserError: there are states and none is sound.
     """
     damaged = []
     for path in (Path(folder) / name for name in _STATES):

@@ -28,11 +28,8 @@ _PARTS = {'params', 'first', 'second'}
 class TrainingState:
     """Everything that training goes on from.
 
-    Attributes:
-        params, first, second: parameters and Adam's moments, by variable name.
-        step: updates so far.
-        epoch: finished epochs.
-        history: one dict an epoch.
+    `params`, `first`, `second`: parameters and Adam's moments, by variable name; `step`: updates so far; `epoch`:
+    finished epochs; `history`: one dict an epoch.
     """
 
     params: dict
@@ -63,9 +60,7 @@ def fresh_state(params: dict[str, np.ndarray]) -> TrainingState:
 class NotFinite(UserError):
     """A loss or a weight became NaN or infinite.
 
-    Attributes:
-        epoch, step: where, counted from 1.
-        axis: 'x', 'y' or 'z', or '' for the recognition network.
+    `epoch`, `step`: where, counted from 1; `axis`: 'x', 'y' or 'z', or '' for the recognition network.
     """
 
     def __init__(self, epoch: int, step: int, axis: str, what: str):
@@ -80,17 +75,11 @@ class NotFinite(UserError):
 def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool) -> str:
     """Looks at what a folder holds and writes this run's config.json into it.
 
-    Args:
-        folder: the run folder, claimed by the caller.
-        record: everything that the result depends on; compared with what is there.
-        more: what else config.json is to say (versions, device, all options).
-        overwrite: replace a run that was made with other options, and start anew.
-
-    Returns:
-        FRESH; UNFINISHED: the same run, stopped before its end; FINISHED: the same run, complete.
-
-    Raises:
-        UserError: the folder holds a run that was made with other options, or by another program.
+    `folder`: the run folder, claimed by the caller; `record`: everything that the result depends on; compared with what
+    is there; `more`: what else config.json is to say (versions, device, all options); `overwrite`: replace a run that
+    was made with other options, and start anew. Returns FRESH; UNFINISHED: the same run, stopped before its end;
+    FINISHED: the same run, complete. Raises UserError: the folder holds a run that was made with other options, or by
+    another program.
     """
     config = (None if overwrite else records.read_config(folder)) or {}
     found = config.get('record')
@@ -130,8 +119,7 @@ def refuse_new_run(folder: Path) -> None:
 def refuse_unfinished(folder: Path) -> None:
     """Refuses a folder whose run has not come to its end: its files may be of two runs.
 
-    Raises:
-        UserError: its config.json says so.
+    Raises UserError: its config.json says so.
     """
     if (records.read_config(folder) or {}).get('finished') is False:
         raise UserError(
@@ -214,13 +202,9 @@ def resume(
 ) -> tuple[TrainingState, RunState] | None:
     """The state to go on from, and all that was kept with it; None if there is none.
 
-    Args:
-        folder: the run folder.
-        like: a fresh state of this run; one whose arrays have other names or shapes counts as damaged.
-        epochs: of the run in all.
-
-    Raises:
-        UserError: states are there, but none is sound; or they have more epochs than asked.
+    `folder`: the run folder; `like`: a fresh state of this run; one whose arrays have other names or shapes counts as
+    damaged; `epochs`: of the run in all. Raises UserError: states are there, but none is sound; or they have more
+    epochs than asked.
     """
     kept = state_files.load_state(folder, lambda state: _unsound(state, like))
     if kept is None:
@@ -255,9 +239,7 @@ def _unsound(state: RunState, like: TrainingState | None) -> str:
 def naming_last_state(folder: Path, flag: str) -> Iterator[None]:
     """Adds to `NotFinite` what was kept before: the last epoch whose losses and weights were finite.
 
-    Args:
-        folder: the run folder.
-        flag: of the number of epochs, by which a run can be ended there.
+    `folder`: the run folder; `flag`: of the number of epochs, by which a run can be ended there.
     """
     try:
         yield
@@ -276,8 +258,7 @@ def naming_last_state(folder: Path, flag: str) -> Iterator[None]:
 def saying_how_to_go_on(overwrite: bool) -> Iterator[None]:
     """Adds to Ctrl-C and SIGTERM that the run can be gone on with.
 
-    Args:
-        overwrite: the command had --overwrite, which would start anew.
+    `overwrite`: the command had --overwrite, which would start anew.
     """
     try:
         yield

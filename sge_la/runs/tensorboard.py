@@ -27,14 +27,10 @@ _VERSION = 'brain.Event:2'
 class EventLog:
     """The event file of one training; a context manager.
 
-    Args:
-        folder: the run's; the file lies in its folder `tensorboard`.
-        history: the epochs that are finished, one dict each, which are written at once.
-        axis: 'x', 'y' or 'z': leaves out columns of the other axes, and the axis in the scalars' names, so that
-            TensorBoard shows the three in one chart; '' writes all columns as they are called.
-
-    Raises:
-        UserError: a file cannot be written.
+    `folder`: the run's; the file lies in its folder `tensorboard`; `history`: the epochs that are finished, one dict
+    each, which are written at once; `axis`: 'x', 'y' or 'z': leaves out columns of the other axes, and the axis in the
+    scalars' names, so that TensorBoard shows the three in one chart; '' writes all columns as they are called. Raises
+    UserError: a file cannot be written.
     """
 
     def __init__(self, folder: Path, history: Iterable[Mapping], axis: str = '') -> None:
@@ -80,13 +76,8 @@ def epoch_logs(
 ) -> Iterator[Callable[[Mapping], None]]:
     """Opens the event files of a training if they are wanted.
 
-    Args:
-        wanted: without it nothing is done.
-        folders: of the run, by axis; `{'': folder}` for one that has no axes.
-        history: the epochs that are finished.
-
-    Yields:
-        `add(line)`, to be called after every epoch with its columns.
+    `wanted`: without it nothing is done; `folders`: of the run, by axis; `{'': folder}` for one that has no axes;
+    `history`: the epochs that are finished. Yields `add(line)`, to be called after every epoch with its columns.
     """
     with contextlib.ExitStack() as stack:
         logs = [stack.enter_context(EventLog(folder, history, axis)) for axis, folder in folders.items() if wanted]

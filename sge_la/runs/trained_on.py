@@ -38,8 +38,7 @@ def keep(folder: Path, dataset: Dataset) -> None:
 def read(folder: Path, classes: int) -> TrainedOn | None:
     """Reads the file of a network's folder; None if there is none.
 
-    Raises:
-        UserError: it is damaged, or names another number of people than the network has classes.
+    Raises UserError: it is damaged, or names another number of people than the network has classes.
     """
     path = folder / FILE
     if not path.exists():

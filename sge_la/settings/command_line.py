@@ -34,8 +34,7 @@ def _parse(options: type, prog: str, description: str, argv: Sequence[str] | Non
 def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:
     """Flags of train.py → checked and resolved options.
 
-    Raises:
-        UserError: a value that is unknown or impossible, or a combination that means nothing.
+    Raises UserError: a value that is unknown or impossible, or a combination that means nothing.
     """
     options, typed = _parse(TrainOptions, 'train.py', 'Train gait encoders and a recognition network.', argv)
     if options.tensorboard and find_spec('tensorboard') is None:
@@ -51,12 +50,9 @@ def parse_evaluate(
 ) -> EvaluateOptions:
     """Flags of evaluate.py → checked and resolved options.
 
-    Args:
-        argv: arguments without the program's name.
-        of_folder: `(--RN_dir, --models_dir) -> options` of the run in that folder, which count as if they were typed.
-
-    Raises:
-        UserError: as `parse_train`, or a typed flag contradicts the folder's run.
+    `argv`: arguments without the program's name; `of_folder`: `(--RN_dir, --models_dir) -> options` of the run in that
+    folder, which count as if they were typed. Raises UserError: as `parse_train`, or a typed flag contradicts the
+    folder's run.
     """
     description = 'Score a trained recognition network.'
     return resolve(*_parse(EvaluateOptions, 'evaluate.py', description, argv, of_folder))

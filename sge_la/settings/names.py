@@ -214,11 +214,8 @@ class RunName:
 def parse_run_name(name: str) -> RunName:
     """Reads the name of a run's folder, in any variant that the original, its authors' releases or we write.
 
-    Args:
-        name: without the folders above it, e.g. `BIWI_LA_RN_ap_6_0.1_0pre_rev_rec` or `BIWI_LA_x`.
-
-    Raises:
-        UserError: it is no such name.
+    `name`: without the folders above it, e.g. `BIWI_LA_RN_ap_6_0.1_0pre_rev_rec` or `BIWI_LA_x`. Raises UserError: it
+    is no such name.
     """
     match = _NAME.fullmatch(name) if len(name) < 256 else None
     found = match.groupdict() if match else {}

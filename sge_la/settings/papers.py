@@ -33,14 +33,12 @@ CONDITION_MATCHING = 'CASIA_B_match'
 class DatasetFacts:
     """What paper and original code fix for one data set.
 
-    Attributes:
-        identities: C in the original's code; None for data sets that the paper does not have.
-        joints: J.
-        temperature: t that the original uses, whatever `--t` says (`ignores_t`) or when nothing is said.
-        epochs, rn_epochs: of gait encoder and recognition network in the T-PAMI code (CAGE).
-        age_rn_epochs: of the recognition network in the IJCAI code (AGE), whose encoders all train 400 epochs.
-        short_rn_epochs: of the recognition network on sequences of fewer than 20 frames, where that differs.
-        rn_batch_size, rn_rate: rows in a batch of the recognition network, and its learning rate.
+    `identities`: C in the original's code; None for data sets that the paper does not have; `joints`: J; `temperature`:
+    t that the original uses, whatever `--t` says (`ignores_t`) or when nothing is said; `epochs`, `rn_epochs`: of gait
+    encoder and recognition network in the T-PAMI code (CAGE); `age_rn_epochs`: of the recognition network in the IJCAI
+    code (AGE), whose encoders all train 400 epochs; `short_rn_epochs`: of the recognition network on sequences of fewer
+    than 20 frames, where that differs; `rn_batch_size`, `rn_rate`: rows in a batch of the recognition network, and its
+    learning rate.
     """
 
     identities: int | None = None
@@ -128,9 +126,7 @@ def fills_batch(options) -> bool:
 class AblationRow:
     """One row: GE gait encoder, GD decoder, Rev reversed targets, BAS/MBAS/LAS attention, AGEs as features.
 
-    Attributes:
-        name: the parts that it has, joined by '-'.
-        rank1, nauc: the paper's, on BIWI.
+    `name`: the parts that it has, joined by '-'; `rank1`, `nauc`: the paper's, on BIWI.
     """
 
     name: str
@@ -192,8 +188,7 @@ ROWS = {
 def ablation_row(name: str) -> AblationRow:
     """The row of that name.
 
-    Raises:
-        UserError: there is none.
+    Raises UserError: there is none.
     """
     if name not in ROWS:
         raise UserError(f'there is no row {name!r} in the ablation: expected one of {", ".join(ROWS)}')

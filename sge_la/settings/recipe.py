@@ -26,8 +26,7 @@ PIECES = {
 def piece(text: str) -> str:
     """Reads pieces from `--without`, such as 'sizes' or 'sizes+decay', into one spelling.
 
-    Raises:
-        argparse.ArgumentTypeError: there is no such piece.
+    Raises argparse.ArgumentTypeError: there is no such piece.
     """
     names = sorted(set(text.split('+')))
     unknown = [name for name in names if name not in PIECES]

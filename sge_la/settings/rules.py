@@ -32,12 +32,8 @@ from sge_la.settings.recipe import EPOCHS, MODERN
 def resolve(options, typed: frozenset[str] = frozenset()):
     """Fills in what was left alone and refuses combinations that mean nothing.
 
-    Args:
-        options: TrainOptions or EvaluateOptions.
-        typed: names of the flags that the user typed.
-
-    Returns:
-        Options without None where a value is needed.
+    `options`: TrainOptions or EvaluateOptions; `typed`: names of the flags that the user typed. Returns options without
+    None where a value is needed.
     """
     options = settle(options, typed, facts(options.dataset).rn_rate)
     options = resolve_casia_b(options, typed)
@@ -173,12 +169,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
 def resolve_casia_b(options: Options, typed: Collection[str] = ()) -> Options:
     """Fills in what the protocol decides and refuses what it does not know; other data sets pass through.
 
-    Args:
-        options: of train.py or evaluate.py, as parsed.
-        typed: names of the flags that the user typed.
-
-    Raises:
-        UserError: a combination that means nothing.
+    `options`: of train.py or evaluate.py, as parsed; `typed`: names of the flags that the user typed. Raises UserError:
+    a combination that means nothing.
     """
     if options.dataset != DATASET:
         _refuse_any(
@@ -249,16 +241,9 @@ def _refuse_any(*rules: tuple[object, str]) -> None:
 def settle(options, typed: frozenset[str], rn_rate: float):
     """Fills in epochs and the choice of the epoch, and refuses combinations that mean nothing.
 
-    Args:
-        options: TrainOptions or EvaluateOptions, as parsed.
-        typed: names of the flags that the user typed.
-        rn_rate: the learning rate of the recognition network when nothing is said.
-
-    Returns:
-        The options; unchanged with `--recipe original`.
-
-    Raises:
-        UserError: as said.
+    `options`: TrainOptions or EvaluateOptions, as parsed; `typed`: names of the flags that the user typed; `rn_rate`:
+    the learning rate of the recognition network when nothing is said. Returns the options; unchanged with `--recipe
+    original`. Raises UserError: as said.
     """
     if options.recipe != MODERN:
         if options.without:

@@ -33,9 +33,8 @@ TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')
 def encoder_step(config: EncoderConfig) -> Callable:
     """One update of the encoders of x, y and z: Adam on all terms of the cost.
 
-    Returns:
-        `(state, inputs [B, T, J, 3], targets) -> (state, terms [4, 3])`; the state is (parameters, Adam's two moments,
-        number of updates), the terms are `TERMS` by axis, before the update.
+    Returns `(state, inputs [B, T, J, 3], targets) -> (state, terms [4, 3])`; the state is (parameters, Adam's two
+    moments, number of updates), the terms are `TERMS` by axis, before the update.
     """
 
     def step(state, inputs, targets):

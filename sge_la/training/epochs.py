@@ -81,8 +81,7 @@ def _by_axis(terms: np.ndarray, losses: int) -> np.ndarray:
 def whole_batches(rows: np.ndarray, batch_size: int, what: str = 'sequences', flag: str = '--batch_size') -> np.ndarray:
     """Whole batches in the given order, int64 `[steps, batch_size]`; the remainder is dropped, as in the original.
 
-    Raises:
-        UserError: there is not one.
+    Raises UserError: there is not one.
     """
     steps = len(rows) // batch_size
     if steps == 0:

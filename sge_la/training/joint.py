@@ -43,17 +43,9 @@ def initial_params(config: EncoderConfig, manner: str, classes: int, seed: int, 
 def paired_batches(rows: np.ndarray, recordings: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
     """The batches of an epoch: pairs of neighbours in one recording, in random order; each sequence at most once.
 
-    Args:
-        rows: sequences to train on, in file order.
-        recordings: the recording (or person, where recordings are unknown) of each sequence of the file.
-        batch_size: B, even.
-        rng: draws which neighbours pair, and the order.
-
-    Returns:
-        int64 `[steps, B]`; columns 2k and 2k + 1 are a pair.
-
-    Raises:
-        UserError: there is not one batch.
+    `rows`: sequences to train on, in file order; `recordings`: the recording (or person, where recordings are unknown)
+    of each sequence of the file; `batch_size`: B, even; `rng`: draws which neighbours pair, and the order. Returns
+    int64 `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there is not one batch.
     """
     order = rows[np.argsort(recordings[rows], kind='stable')]
     firsts = []

@@ -33,10 +33,8 @@ _SEQUENCES_AT_ONCE = 2048
 class Kept:
     """The weights that a run will end with.
 
-    Attributes:
-        score: on the held-out sequences; -1 before the first epoch.
-        epoch: whose weights they are.
-        params: of encoders and recognition network.
+    `score`: on the held-out sequences; -1 before the first epoch; `epoch`: whose weights they are; `params`: of
+    encoders and recognition network.
     """
 
     score: float = -1.0
@@ -47,14 +45,9 @@ class Kept:
 def train_modern(plan: Plan, dataset: Dataset, data: TrainingData, environment: dict) -> None:
     """Trains encoders and recognition network together, unless the folders hold the finished result.
 
-    Args:
-        plan: of the run.
-        dataset: with the test sets, which nothing here looks at before the end of the training.
-        data: the training sequences, and those held out for `--select val`.
-        environment: versions and machine, for config.json.
-
-    Raises:
-        UserError: the folders hold another run, there is too little to train on, or losses became NaN.
+    `plan`: of the run; `dataset`: with the test sets, which nothing here looks at before the end of the training;
+    `data`: the training sequences, and those held out for `--select val`; `environment`: versions and machine, for
+    config.json. Raises UserError: the folders hold another run, there is too little to train on, or losses became NaN.
     """
     folder, job = plan.network, plan.encoders[0]
     tests = {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()}
@@ -153,10 +146,8 @@ def sequence_logits(
 ) -> np.ndarray:
     """Answers on sequences, float32 `[len(rows), C]`, in bounded memory.
 
-    Args:
-        params: of encoders and recognition network, NumPy arrays.
-        skeletons: float32 `[N, T, J, 3]`.
-        rows: the sequences.
+    `params`: of encoders and recognition network, NumPy arrays; `skeletons`: float32 `[N, T, J, 3]`; `rows`: the
+    sequences.
     """
     source = ModernSource(config, encoder_part(params), made=made)
     each, width = cages.feature_shape(config, manner)

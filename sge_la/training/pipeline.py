@@ -39,8 +39,7 @@ METRICS = {'rank1': 'Rank-1 Accuracy', 'nauc': 'nAUC'}
 def run_training(plan: Plan, dataset: Dataset) -> dict:
     """Trains what the plan asks for and prints the scores.
 
-    Returns:
-        The scores by test set, as results.json has them.
+    Returns the scores by test set, as results.json has them.
     """
     environment, data = train_encoders(plan, dataset)
     folder = plan.network
@@ -68,8 +67,7 @@ def run_training(plan: Plan, dataset: Dataset) -> dict:
 def train_encoders(plan: Plan, dataset: Dataset) -> tuple[dict, TrainingData]:
     """Starts a run of train.py: says what it does, and trains the encoders if it is to.
 
-    Returns:
-        The environment for config.json, and the training sequences.
+    Returns the environment for config.json, and the training sequences.
     """
     environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
     say(banner(plan.heading, environment))
@@ -133,9 +131,7 @@ def _first_results(plan: Plan, names: list[str], state: TrainingState, choice: E
 def run_repeats(plans: Mapping[int, Plan], path: Path, dataset: Dataset) -> None:
     """Trains with several seeds, each in folders of its own, and prints mean ± deviation.
 
-    Args:
-        plans: by seed.
-        path: the file that keeps the summary, beside the run folders.
+    `plans`: by seed; `path`: the file that keeps the summary, beside the run folders.
     """
     seeds, found = list(plans), {}
     for number, (seed, plan) in enumerate(plans.items(), 1):

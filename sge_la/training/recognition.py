@@ -121,16 +121,9 @@ def train_recognition(
 ) -> tuple[TrainingState, EpochChoice]:
     """Trains the recognition network on the feature files of a run folder and saves the chosen checkpoints.
 
-    Args:
-        plan: of the run.
-        stage: of this network; its home is the run folder or, of a single task, a folder in it.
-        names: of the test sets.
-        classes: C.
-        num_held: sequences that were held out for `--select val`.
-        task: of rev_rec_plus, to train on its columns alone; '' for all.
-
-    Returns:
-        The last state and the chosen epochs.
+    `plan`: of the run; `stage`: of this network; its home is the run folder or, of a single task, a folder in it;
+    `names`: of the test sets; `classes`: C; `num_held`: sequences that were held out for `--select val`; `task`: of
+    rev_rec_plus, to train on its columns alone; '' for all. Returns the last state and the chosen epochs.
     """
     columns = plan.columns_of(task)
     train = read_features(plan.network, 'train', columns)

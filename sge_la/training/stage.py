@@ -23,13 +23,10 @@ say = tqdm.write  # prints above a bar
 class Stage:
     """What a stage of training hands to its runner.
 
-    Attributes:
-        home: the folder of the state that an unfinished run goes on from.
-        folders: all that the stage trains into; the one with `home` is finished last.
-        logs: the folders of event files, by axis or ''.
-        record: everything that the result depends on.
-        epochs: in all; `flag` sets them.
-        trained_already: what is said if the folders hold the finished result.
+    `home`: the folder of the state that an unfinished run goes on from; `folders`: all that the stage trains into; the
+    one with `home` is finished last; `logs`: the folders of event files, by axis or ''; `record`: everything that the
+    result depends on; `epochs`: in all; `flag` sets them; `trained_already`: what is said if the folders hold the
+    finished result.
     """
 
     home: Path
@@ -43,8 +40,7 @@ class Stage:
     def run(self, plan: Plan, environment: Mapping[str, Any], train: Callable[[], None]) -> None:
         """Calls `train` unless the folders, claimed by the caller, hold the finished result.
 
-        Raises:
-            UserError: a folder holds another run.
+        Raises UserError: a folder holds another run.
         """
         more = {'options': plan.options, 'environment': environment}
         found = [states.begin(folder, self.record, more, overwrite=plan.overwrite) for folder in self.folders]
@@ -77,10 +73,8 @@ class Stage:
     ) -> TrainingState:
         """Trains to the end and keeps every state; an epoch is said when its state is on the disk.
 
-        Args:
-            state: the one that the training begins with.
-            epochs: the training.
-            look: state → the epoch's line, and what else is kept with the state: `()`, or arrays by part and a meta.
+        `state`: the one that the training begins with; `epochs`: the training; `look`: state → the epoch's line, and
+        what else is kept with the state: `()`, or arrays by part and a meta.
         """
         logs = epoch_logs(plan.tensorboard, self.logs, state.history)
         with states.naming_last_state(self.home, self.flag), states.saving(self.home) as save, logs as log:

@@ -115,11 +115,8 @@ def _offset(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command.
 
-    Args:
-        argv: arguments without the program's name; None: those of the process.
-
-    Raises:
-        UserError: something that the user can put right; nothing is half-written.
+    `argv`: arguments without the program's name; None: those of the process. Raises UserError: something that the user
+    can put right; nothing is half-written.
     """
     options = parser().parse_args(argv)
     # Not before: the help text must not wait for NumPy.

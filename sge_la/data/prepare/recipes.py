@@ -24,11 +24,8 @@ _COMMON = frozenset({'raw'})
 class Target:
     """One data set under `Datasets/` that comes out of the raw data.
 
-    Attributes:
-        split: chooses what to train and test on, for each folder that is to be written.
-        lengths: T if the user names none.
-        folder: its name under `Datasets/`; None for that of the data set.
-        protocol: what `--protocol` calls it.
+    `split`: chooses what to train and test on, for each folder that is to be written; `lengths`: T if the user names
+    none; `folder`: its name under `Datasets/`; None for that of the data set; `protocol`: what `--protocol` calls it.
     """
 
     split: Callable[[Sequence[RawRecording], Settings], list[Tree]]
@@ -41,13 +38,10 @@ class Target:
 class Recipe:
     """How a data set is prepared.
 
-    Attributes:
-        find: lists the recordings.
-        targets: what is written.
-        flags: options that mean something here, of those that not every data set knows.
-        layouts: the layouts that it can be written in.
-        clip: frames left out at the start and at the end, for each part of the raw data ('' for all others).
-        dense: whether training sequences overlap (`Cutting.dense`).
+    `find`: lists the recordings; `targets`: what is written; `flags`: options that mean something here, of those that
+    not every data set knows; `layouts`: the layouts that it can be written in; `clip`: frames left out at the start and
+    at the end, for each part of the raw data ('' for all others); `dense`: whether training sequences overlap
+    (`Cutting.dense`).
     """
 
     find: Callable[[Settings], RawData]
@@ -71,8 +65,7 @@ class Recipe:
 def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
     """The recipe of a data set, and the settings with its defaults filled in.
 
-    Raises:
-        UserError: the data set is unknown, or something was chosen that does not apply to it.
+    Raises UserError: the data set is unknown, or something was chosen that does not apply to it.
     """
     recipe = RECIPES.get(settings.name)
     if recipe is None:
@@ -114,8 +107,7 @@ def _people(settings: Settings) -> int | None:
 def raw_folder(settings: Settings) -> Path:
     """The folder of the raw recordings.
 
-    Raises:
-        UserError: none was named, or it is no folder.
+    Raises UserError: none was named, or it is no folder.
     """
     if settings.raw is None:
         raise UserError(f'--raw is missing: give the folder of the raw recordings of {settings.name}')

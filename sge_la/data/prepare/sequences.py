@@ -16,10 +16,9 @@ import numpy as np
 class Cutting:
     """How recordings are cut.
 
-    Attributes:
-        length: T, frames in a sequence, at least 1.
-        step: frames from the start of a sequence to the start of the next; `length` for no overlap.
-        offsets: each recording is cut once for each of these numbers of frames, which are left out at its start.
+    `length`: T, frames in a sequence, at least 1; `step`: frames from the start of a sequence to the start of the next;
+    `length` for no overlap; `offsets`: each recording is cut once for each of these numbers of frames, which are left
+    out at its start.
     """
 
     length: int
@@ -48,10 +47,8 @@ class Cutting:
 class Sequences:
     """What cutting gives; `N` sequences in the order offset, recording, time.
 
-    Attributes:
-        skeletons: float32 `[N, T, J, 3]`.
-        recordings: int64 `[N]`, index of the recording that each is from.
-        starts: int64 `[N]`, index of its first frame in that recording.
+    `skeletons`: float32 `[N, T, J, 3]`; `recordings`: int64 `[N]`, index of the recording that each is from; `starts`:
+    int64 `[N]`, index of its first frame in that recording.
     """
 
     skeletons: np.ndarray
@@ -62,12 +59,8 @@ class Sequences:
 def runs(num_frames: int, numbers: np.ndarray | None = None) -> list[tuple[int, int]]:
     """Splits a recording where its frame numbers jump.
 
-    Args:
-        num_frames: F.
-        numbers: int64 `[F]`, increasing, or None for a recording without jumps.
-
-    Returns:
-        (first, behind the last) index of each piece, in order; none for an empty recording.
+    `num_frames`: F; `numbers`: int64 `[F]`, increasing, or None for a recording without jumps. Returns (first, behind
+    the last) index of each piece, in order; none for an empty recording.
     """
     if num_frames == 0:
         return []
@@ -79,13 +72,8 @@ def runs(num_frames: int, numbers: np.ndarray | None = None) -> list[tuple[int, 
 def starts(pieces: Iterable[tuple[int, int]], cutting: Cutting, offset: int) -> np.ndarray:
     """The first frames of the sequences of one recording for one offset.
 
-    Args:
-        pieces: as `runs` gives them; each is cut for itself.
-        cutting: length and step.
-        offset: frames left out at the start of each piece.
-
-    Returns:
-        int64 indices, in order.
+    `pieces`: as `runs` gives them; each is cut for itself; `cutting`: length and step; `offset`: frames left out at the
+    start of each piece. Returns int64 indices, in order.
     """
     cuts = [np.arange(first + offset, behind - cutting.length + 1, cutting.step) for first, behind in pieces]
     return np.concatenate([np.empty(0, np.int64), *cuts]).astype(np.int64)
@@ -96,13 +84,9 @@ def cut(
 ) -> Sequences:
     """Cuts recordings.
 
-    Args:
-        frames: float32 `[F, J, 3]` for each recording, in the order that the sequences shall have; at least one.
-        cutting: length, step and offsets.
-        numbers: for each recording its frame numbers or None; None for none at all.
-
-    Returns:
-        The sequences; a recording shorter than `length` gives none.
+    `frames`: float32 `[F, J, 3]` for each recording, in the order that the sequences shall have; at least one;
+    `cutting`: length, step and offsets; `numbers`: for each recording its frame numbers or None; None for none at all.
+    Returns the sequences; a recording shorter than `length` gives none.
     """
     numbers = [None] * len(frames) if numbers is None else numbers
     pieces = [runs(len(recording), own) for recording, own in zip(frames, numbers, strict=True)]

@@ -24,11 +24,8 @@ _NUM_KS20_VIEWS, _NUM_CASIA_B_VIEWS = 5, 11
 class Tree:
     """One folder of arrays that is to be written.
 
-    Attributes:
-        train: indices of the recordings to train on.
-        tests: for each test set its recordings.
-        view: the number of its `view_` folder, or None.
-        open_set: whether people are tested on who are not trained on.
+    `train`: indices of the recordings to train on; `tests`: for each test set its recordings; `view`: the number of its
+    `view_` folder, or None; `open_set`: whether people are tested on who are not trained on.
     """
 
     train: list[int]
@@ -42,8 +39,7 @@ def repeats(recordings: Sequence[Recording]) -> dict[int, int]:
 
     Left in, one copy could be trained on and the other tested on (KGBD's Person064/5 repeats 064/4).
 
-    Returns:
-        Index of the copy → index of the first of its kind. Recordings without frames are no copies.
+    Returns index of the copy → index of the first of its kind. Recordings without frames are no copies.
     """
     first, copies = {}, {}
     for index, recording in enumerate(recordings):
@@ -70,19 +66,13 @@ def hold_out(
     A person keeps at least one recording for training: one with two recordings gives one, one with a single
     recording none.
 
-    Args:
-        recordings: those to choose from; those of a person in the order that 'last' goes by.
-        rule: 'last', 'random', or the names of the recordings to hold out.
-        seed: for 'random'. A person's choice does not depend on who else is there.
-        count: how many recordings a person gives, if there are enough (ignored for a list of names).
-        others_train: identities that have further recordings to train on, and may give all of these.
-
-    Returns:
-        `count` sets of indices: the first has the first choice of each person, and so on. For 'last' the first
-        choice is the last recording. One set for a list of names.
-
-    Raises:
-        UserError: a name is unknown, or a person has nothing left to train on.
+    `recordings`: those to choose from; those of a person in the order that 'last' goes by. `rule`: 'last', 'random', or
+    the names of the recordings to hold out. `seed`: for 'random'. A person's choice does not depend on who else is
+    there. `count`: how many recordings a person gives, if there are enough (ignored for a list of names).
+    `others_train`: identities that have further recordings to train on, and may give all of these. Returns `count` sets
+    of indices: the first has the first choice of each person, and so on. For 'last' the first choice is the last
+    recording. One set for a list of names. Raises UserError: a name is unknown, or a person has nothing left to train
+    on.
     """
     people = defaultdict(list)
     for index, raw in enumerate(recordings):

@@ -35,18 +35,10 @@ def prepare(
 ) -> Iterator[str]:
     """Prepares a data set.
 
-    Args:
-        settings: what the user has chosen.
-        lengths: T, one or several; None: the data set's default.
-        data_dir: the folder `Datasets/`.
-        overwrite: whether arrays that something else has written are replaced. Those of an earlier `prepare` are
-            replaced anyway, since they can be made again.
-
-    Yields:
-        Lines of the summary, each when its work is done.
-
-    Raises:
-        UserError: the raw data are bad, no sequence comes out, or something cannot be written.
+    `settings`: what the user has chosen. `lengths`: T, one or several; None: the data set's default. `data_dir`: the
+    folder `Datasets/`. `overwrite`: whether arrays that something else has written are replaced. Those of an earlier
+    `prepare` are replaced anyway, since they can be made again. Yields lines of the summary, each when its work is
+    done. Raises UserError: the raw data are bad, no sequence comes out, or something cannot be written.
     """
     check_dataset_name(settings.name)
     recipe, settings = recipe_for(settings)

@@ -29,14 +29,9 @@ _SPLIT = re.compile(r'[\s,;]+')
 def find(folder: Path) -> RawData:
     """Lists the walks in a folder and those below it; a person's label is the number in the file names.
 
-    Args:
-        folder: where the walks lie.
-
-    Returns:
-        Walks sorted by person, condition (nm, bg, cl), number and view; the views of a walk share its name.
-
-    Raises:
-        UserError: there is none, one occurs twice, or a name has an unknown condition or view.
+    `folder`: where the walks lie. Returns walks sorted by person, condition (nm, bg, cl), number and view; the views of
+    a walk share its name. Raises UserError: there is none, one occurs twice, or a name has an unknown condition or
+    view.
     """
     found, notes = {}, []
     with os_errors(folder, 'read'):
@@ -71,8 +66,7 @@ def find(folder: Path) -> RawData:
 def read(raw: RawRecording) -> Recording:
     """Reads one walk.
 
-    Raises:
-        UserError: a line has not 42 numbers; file and line are named.
+    Raises UserError: a line has not 42 numbers; file and line are named.
     """
     return Recording(raw, parse(read_text(raw.path), str(raw.path)))
 
@@ -80,15 +74,9 @@ def read(raw: RawRecording) -> Recording:
 def parse(text: str, where: str) -> np.ndarray:
     """Turns the text of a walk into an array.
 
-    Args:
-        text: a line a frame, numbers separated by spaces, tabs, commas or semicolons.
-        where: the file, for the errors.
-
-    Returns:
-        float32 `[F, 14, 3]`, F > 0.
-
-    Raises:
-        UserError: the file is empty, a line has not 42 fields, or one of them is no number.
+    `text`: a line a frame, numbers separated by spaces, tabs, commas or semicolons; `where`: the file, for the errors.
+    Returns float32 `[F, 14, 3]`, F > 0. Raises UserError: the file is empty, a line has not 42 fields, or one of them
+    is no number.
     """
     width = 3 * len(SKELETON.joints)
     rows = []

@@ -51,14 +51,9 @@ _MAX_DEPTH = 3
 def find(folder: Path) -> RawData:
     """Lists the recordings; nothing is read.
 
-    Args:
-        folder: the folder of the `PersonNNN` folders, or one at most two levels above it.
-
-    Returns:
-        Recordings sorted by person, then by number (not by text: 10 comes after 9).
-
-    Raises:
-        UserError: no recording is found, a person has none, or a person occurs twice.
+    `folder`: the folder of the `PersonNNN` folders, or one at most two levels above it. Returns recordings sorted by
+    person, then by number (not by text: 10 comes after 9). Raises UserError: no recording is found, a person has none,
+    or a person occurs twice.
     """
     recordings, notes, seen = [], [], {}
     for person_folder in _person_folders(folder):
@@ -109,8 +104,7 @@ def _person_folders(folder: Path) -> list[Path]:
 def read(raw: RawRecording) -> Recording:
     """Reads one recording.
 
-    Raises:
-        UserError: it is no KGBD recording; file and line are named.
+    Raises UserError: it is no KGBD recording; file and line are named.
     """
     return Recording(raw, parse(read_text(raw.path), str(raw.path)))
 
@@ -118,15 +112,8 @@ def read(raw: RawRecording) -> Recording:
 def parse(text: str, where: str) -> np.ndarray:
     """Turns the text of a recording into an array.
 
-    Args:
-        text: the lines, separated by newlines.
-        where: the file, for the errors.
-
-    Returns:
-        float32 `[F, 20, 3]`, metres, F > 0.
-
-    Raises:
-        UserError: a line is missing, too much, out of order or no `Joint;x;y;z`.
+    `text`: the lines, separated by newlines; `where`: the file, for the errors. Returns float32 `[F, 20, 3]`, metres, F
+    > 0. Raises UserError: a line is missing, too much, out of order or no `Joint;x;y;z`.
     """
     frames = _parse_regular(text)
     return _parse_lines(text, where) if frames is None else frames

@@ -37,12 +37,8 @@ _BYTES_PER_FRAME = 2000
 def find_biwi(folder: Path, people: int = 50) -> RawData:
     """Lists the recordings of BIWI; a person's label is the number that the folder is named by.
 
-    Args:
-        folder: the folder with `Training` and `Testing`, or the one above it.
-        people: 50 for everyone, 28 for those who have test recordings.
-
-    Raises:
-        UserError: a folder is missing, or is not named by a number.
+    `folder`: the folder with `Training` and `Testing`, or the one above it; `people`: 50 for everyone, 28 for those who
+    have test recordings. Raises UserError: a folder is missing, or is not named by a number.
     """
     recordings = _find(folder, BIWI_PARTS, 'BIWI')
     for raw in recordings:
@@ -61,11 +57,8 @@ def find_ias(folder: Path) -> RawData:
     The published preprocessing numbers people in the order in which the file system lists them, part by part. Here
     they are numbered from 0 in the order of their names.
 
-    Args:
-        folder: the folder with `Training`, `TestingA` and `TestingB`, or the one above it.
-
-    Raises:
-        UserError: a folder is missing.
+    `folder`: the folder with `Training`, `TestingA` and `TestingB`, or the one above it. Raises UserError: a folder is
+    missing.
     """
     recordings = _find(folder, IAS_PARTS, 'IAS')
     people = sorted({raw.person for raw in recordings}, key=natural)
@@ -117,16 +110,10 @@ def _find_part(root: Path, place: Path, part: str) -> list[RawRecording]:
 def read(raw: RawRecording, first_rows_only: bool) -> Recording:
     """Reads the frames of one folder.
 
-    Args:
-        raw: the recording.
-        first_rows_only: whether lines after the first 20 are ignored (BIWI) or an error (IAS).
-
-    Returns:
-        The frames in which every joint was tracked or inferred. Frame numbers are None, unless the folder holds several
-        takes, told by what stands before the number in the file names: no sequence crosses from one to the next.
-
-    Raises:
-        UserError: a file is no frame; file and line are named.
+    `raw`: the recording; `first_rows_only`: whether lines after the first 20 are ignored (BIWI) or an error (IAS).
+    Returns the frames in which every joint was tracked or inferred. Frame numbers are None, unless the folder holds
+    several takes, told by what stands before the number in the file names: no sequence crosses from one to the next.
+    Raises UserError: a file is no frame; file and line are named.
     """
     keys = [_frame_key(name) for name in raw.files]
     frames, kept = [], []
@@ -171,16 +158,9 @@ def _missing(raw: RawRecording, keys: list[tuple[str, int, str]]) -> tuple[str, 
 def parse(text: str, where: str, first_rows_only: bool) -> np.ndarray | None:
     """Turns the text of one frame into an array.
 
-    Args:
-        text: the lines, separated by newlines.
-        where: the file, for the errors.
-        first_rows_only: whether lines after the first 20 are ignored or an error.
-
-    Returns:
-        float32 `[20, 3]`, metres, or None if a joint was not tracked.
-
-    Raises:
-        UserError: a line is missing, too short or no numbers, or two people are in the frame.
+    `text`: the lines, separated by newlines; `where`: the file, for the errors; `first_rows_only`: whether lines after
+    the first 20 are ignored or an error. Returns float32 `[20, 3]`, metres, or None if a joint was not tracked. Raises
+    UserError: a line is missing, too short or no numbers, or two people are in the frame.
     """
     num_joints = len(SKELETON.joints)
     rows = [(number, line.split(',')) for number, line in enumerate(text.split('\n'), 1) if line.strip()]

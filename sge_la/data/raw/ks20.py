@@ -35,11 +35,8 @@ def find(folder: Path) -> RawData:
     They are put together by their names. (The published script files the last person of a take under the next take,
     loses the last person of all, and sorts times as text.)
 
-    Args:
-        folder: the folder of the five views, or the one above it.
-
-    Raises:
-        UserError: a view is missing, a file belongs to an unknown person, or there is only the `.mat` file.
+    `folder`: the folder of the five views, or the one above it. Raises UserError: a view is missing, a file belongs to
+    an unknown person, or there is only the `.mat` file.
     """
     root = next((place for place in (folder, folder / 'KS20') if any((place / view).is_dir() for view in VIEWS)), None)
     if root is None:
@@ -80,8 +77,7 @@ def find(folder: Path) -> RawData:
 def read(raw: RawRecording) -> Recording:
     """Reads the frames of one recording.
 
-    Raises:
-        UserError: a file is no frame; file and line are named.
+    Raises UserError: a file is no frame; file and line are named.
     """
     frames = [parse(read_text(raw.path / name), str(raw.path / name)) for name in raw.files]
     return Recording(raw, np.stack(frames))
@@ -90,15 +86,8 @@ def read(raw: RawRecording) -> Recording:
 def parse(text: str, where: str) -> np.ndarray:
     """Turns the text of one frame into an array.
 
-    Args:
-        text: the lines, separated by newlines; those after the first 25 are ignored.
-        where: the file, for the errors.
-
-    Returns:
-        float32 `[25, 3]`, metres.
-
-    Raises:
-        UserError: a line is missing, too short or no numbers.
+    `text`: the lines, separated by newlines; those after the first 25 are ignored; `where`: the file, for the errors.
+    Returns float32 `[25, 3]`, metres. Raises UserError: a line is missing, too short or no numbers.
     """
     num_joints = len(SKELETON.joints)
     rows = [(number, line.split(',')) for number, line in enumerate(text.split('\n'), 1) if line.strip()][:num_joints]

@@ -38,11 +38,8 @@ _LARGEST_FRAME_NUMBER = 2**53
 def find(folder: Path) -> RawData:
     """Lists the recordings that `recordings.csv` names.
 
-    Returns:
-        Recordings sorted by person, then by their name or number; persons are numbered from 0 in sorted order.
-
-    Raises:
-        UserError: the table or the skeleton is bad, a file is missing, or one is named twice.
+    Returns recordings sorted by person, then by their name or number; persons are numbered from 0 in sorted order.
+    Raises UserError: the table or the skeleton is bad, a file is missing, or one is named twice.
     """
     path = folder / SKELETON_FILE
     if not path.exists():
@@ -124,8 +121,7 @@ def _inside(folder: Path, file: str, where: str) -> Path:
 def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
     """Reads one recording.
 
-    Raises:
-        UserError: it does not fit the skeleton, or holds no finite numbers; file and line, or frame, are named.
+    Raises UserError: it does not fit the skeleton, or holds no finite numbers; file and line, or frame, are named.
     """
     if raw.path.suffix == '.npy':
         return _read_npy(raw, skeleton)
@@ -136,16 +132,9 @@ def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
 def parse(text: str, where: str, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray | None]:
     """Turns the text of a `.csv` recording into arrays.
 
-    Args:
-        text: the lines, separated by newlines.
-        where: the file, for the errors.
-        skeleton: the joints that are wanted, in the order of the result.
-
-    Returns:
-        float32 `[F, J, 3]`, metres, and int64 `[F]` frame numbers or None.
-
-    Raises:
-        UserError: the header or a line does not fit, or something is no number.
+    `text`: the lines, separated by newlines; `where`: the file, for the errors; `skeleton`: the joints that are wanted,
+    in the order of the result. Returns float32 `[F, J, 3]`, metres, and int64 `[F]` frame numbers or None. Raises
+    UserError: the header or a line does not fit, or something is no number.
     """
     lines = [(number, line) for number, line in enumerate(text.split('\n'), 1) if line.strip()]
     if not lines:

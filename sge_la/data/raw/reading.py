@@ -24,12 +24,8 @@ _WORTH_PROCESSES = 24 * 2**20
 def refuse_links_out(recordings: Iterable[RawRecording], folder: Path | str) -> None:
     """Refuses recordings that are links to something outside their folder, which others may have packed.
 
-    Args:
-        recordings: what was found there.
-        folder: the folder of the raw data; may be a link itself.
-
-    Raises:
-        UserError: names the first.
+    `recordings`: what was found there; `folder`: the folder of the raw data; may be a link itself. Raises UserError:
+    names the first.
     """
     for raw in recordings:
         refuse_way_out(raw.path, folder)
@@ -43,16 +39,9 @@ def read_all(
 ) -> list[Recording]:
     """Reads recordings, showing a bar with the time left on a terminal.
 
-    Args:
-        read: reads one; a function that other processes can import.
-        recordings: what is to be read.
-        processes: how many read at the same time; None: one a core if there is much to read, else this one alone.
-
-    Returns:
-        What was read, in the order given.
-
-    Raises:
-        UserError: one of them is bad, the first in the order given.
+    `read`: reads one; a function that other processes can import; `recordings`: what is to be read; `processes`: how
+    many read at the same time; None: one a core if there is much to read, else this one alone. Returns what was read,
+    in the order given. Raises UserError: one of them is bad, the first in the order given.
     """
     from tqdm import tqdm
 

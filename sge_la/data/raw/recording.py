@@ -44,12 +44,9 @@ class RawRecording:
 class Recording:
     """A recording that was read.
 
-    Attributes:
-        raw: what was found.
-        frames: float32 `[F, J, 3]`, metres.
-        numbers: int64 `[F]`, increasing frame numbers that no sequence may jump, or None where the frames
-            follow each other whatever was dropped between them.
-        notes: sentences about what is odd but usable, for the summary.
+    `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres; `numbers`: int64 `[F]`, increasing frame numbers that
+    no sequence may jump, or None where the frames follow each other whatever was dropped between them; `notes`:
+    sentences about what is odd but usable, for the summary.
     """
 
     raw: RawRecording
@@ -62,11 +59,9 @@ class Recording:
 class RawData:
     """The recordings of a raw data set, and how to read one.
 
-    Attributes:
-        skeleton: the joints, in the files' order.
-        recordings: sorted by person, then in the data set's own order; what is written follows it.
-        read: reads one recording; picklable, because it runs in several processes.
-        notes: sentences about files that were not used, for the summary.
+    `skeleton`: the joints, in the files' order; `recordings`: sorted by person, then in the data set's own order; what
+    is written follows it; `read`: reads one recording; picklable, because it runs in several processes; `notes`:
+    sentences about files that were not used, for the summary.
     """
 
     skeleton: Skeleton

@@ -22,8 +22,7 @@ _UTF16_STARTS = (b'\xff\xfe', b'\xfe\xff')
 def read_text(path: Path) -> str:
     """Reads a text file: UTF-8, with or without a byte-order mark; all line ends become a newline.
 
-    Raises:
-        UserError: it is missing, no file, too large, a Git LFS pointer, or not UTF-8 text.
+    Raises UserError: it is missing, no file, too large, a Git LFS pointer, or not UTF-8 text.
     """
     if regular_size(path) > TEXT_LIMIT:
         raise UserError(f'{path} should be text of at most {TEXT_LIMIT} bytes and is larger; check which file it is')
@@ -45,8 +44,7 @@ def read_text(path: Path) -> str:
 def coordinates(fields: list[str]) -> np.ndarray | None:
     """Reads many numbers at once.
 
-    Returns:
-        float32 `[len(fields)]`, or None if one of them is no usable coordinate; `coordinate` then tells which.
+    Returns float32 `[len(fields)]`, or None if one of them is no usable coordinate; `coordinate` then tells which.
     """
     # Python's own notation with underscores is not one of these files'.
     if '_' in ''.join(fields):
@@ -64,12 +62,8 @@ def coordinates(fields: list[str]) -> np.ndarray | None:
 def coordinate(field: str, where: str) -> float:
     """Reads one number.
 
-    Args:
-        field: the text.
-        where: file and line, for the error.
-
-    Raises:
-        UserError: it is no finite number, or none that can be a coordinate in metres.
+    `field`: the text; `where`: file and line, for the error. Raises UserError: it is no finite number, or none that can
+    be a coordinate in metres.
     """
     try:
         value = float('none' if '_' in field else field)

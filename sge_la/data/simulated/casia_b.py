@@ -32,12 +32,8 @@ _KINECT_NAMES = {'Neck': 'ShoulderCenter'}
 def walks(people: int, seed: int) -> RawData:
     """Plans the walks; each is simulated, written as text and read as text when its turn comes.
 
-    Args:
-        people: how many walkers; labels 1 to people, as in CASIA-B.
-        seed: of everything. The same seed gives the same bits; a walker is the same whoever else walks.
-
-    Returns:
-        What a reader of raw recordings gives: 110 walks a person.
+    `people`: how many walkers; labels 1 to people, as in CASIA-B. `seed`: of everything. The same seed gives the same
+    bits; a walker is the same whoever else walks. Returns what a reader of raw recordings gives: 110 walks a person.
     """
     plan = []
     for person in range(1, people + 1):

@@ -33,13 +33,9 @@ _HABIT_SPREAD, _LENGTH_SPREAD = 0.2, 0.015
 def walkers(people: int, recordings: int, seed: int) -> RawData:
     """Plans recordings of walkers who pass a camera that stands still; each is simulated when it is read.
 
-    Args:
-        people: how many walkers; labels 0 to people − 1.
-        recordings: walks of each.
-        seed: of everything. The same seed gives the same bits; a walker is the same whoever else walks.
-
-    Returns:
-        What a reader of raw recordings gives, with the 20 joints of `kinect_v1`.
+    `people`: how many walkers; labels 0 to people − 1. `recordings`: walks of each. `seed`: of everything. The same
+    seed gives the same bits; a walker is the same whoever else walks. Returns what a reader of raw recordings gives,
+    with the 20 joints of `kinect_v1`.
     """
     plan = [
         RawRecording(f'walker{person:02d}/{number}', Path(), f'walker{person:02d}', person)
@@ -65,8 +61,7 @@ def _walk(raw: RawRecording, seed: int) -> Recording:
 def _oval(walker: Walker, rng: np.random.Generator, num_frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A way along a stadium-shaped round: two straight passes in front of the camera and two turns.
 
-    Returns:
-        Phase of the stride `[F]`, heading `[F]`, position on the ground `[F, 2]`.
+    Returns phase of the stride `[F]`, heading `[F]`, position on the ground `[F, 2]`.
     """
     # The round is marked on the floor; who follows it keeps to it within a hand's breadth.
     straight, radius = 2.0 + rng.uniform(-0.1, 0.1), 0.50 + rng.uniform(-0.04, 0.04)
@@ -91,13 +86,8 @@ def _oval(walker: Walker, rng: np.random.Generator, num_frames: int) -> tuple[np
 def observe(body: np.ndarray, heading: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """What the sensor makes of a body.
 
-    Args:
-        body: float64 `[F, 20, 3]`, the ground at y = 0.
-        heading: `[F]`, direction of walking.
-        rng: the source of all choices.
-
-    Returns:
-        float32 `[F, 20, 3]`, the camera at the origin, and bool `[F, 20]`: whether the joint was tracked.
+    `body`: float64 `[F, 20, 3]`, the ground at y = 0; `heading`: `[F]`, direction of walking; `rng`: the source of all
+    choices. Returns float32 `[F, 20, 3]`, the camera at the origin, and bool `[F, 20]`: whether the joint was tracked.
     """
     seen = body - np.array([0.0, _CAMERA_HEIGHT, 0.0])
     scale = np.array(

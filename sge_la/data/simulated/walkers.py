@@ -122,9 +122,8 @@ _OTHERS = {
 def draw_walker(rng: np.random.Generator, proportion_spread: float = 0.06) -> Walker:
     """Draws a person.
 
-    Args:
-        rng: the source of all choices.
-        proportion_spread: relative standard deviation of each segment's length at equal stature.
+    `rng`: the source of all choices; `proportion_spread`: relative standard deviation of each segment's length at equal
+    stature.
     """
     stature = _normal(rng, 1.70, 0.09)
     segments = {name: fraction * stature * _normal(rng, 1.0, proportion_spread) for name, fraction in SEGMENTS.items()}
@@ -136,12 +135,9 @@ def draw_walker(rng: np.random.Generator, proportion_spread: float = 0.06) -> Wa
 def on_another_day(walker: Walker, rng: np.random.Generator, habit_spread: float, length_spread: float) -> Walker:
     """The same person in another recording.
 
-    Args:
-        walker: the person.
-        rng: the source of all choices.
-        habit_spread: how far each habit moves, in standard deviations between people.
-        length_spread: relative standard deviation of the segments' lengths, since a sensor that fits a body model
-            anew in each recording does not find the same lengths (clothes, distance, direction).
+    `walker`: the person; `rng`: the source of all choices; `habit_spread`: how far each habit moves, in standard
+    deviations between people; `length_spread`: relative standard deviation of the segments' lengths, since a sensor
+    that fits a body model anew in each recording does not find the same lengths (clothes, distance, direction).
     """
     changes = {
         name: getattr(walker, name) + np.deg2rad(_normal(rng, 0.0, spread * habit_spread))
@@ -163,15 +159,10 @@ def joints(
 ) -> np.ndarray:
     """Where the joints are.
 
-    Args:
-        walker: the person.
-        phase: `[F]`, strides since the left heel touched the ground; whole numbers are heel strikes.
-        heading: `[F]`, direction of walking: 0 away from the camera, π towards it, π/2 to the camera's left.
-        position: `[F, 2]`, x and z of the body's middle on the ground.
-        bag: whether a bag hangs on the right shoulder and the hand holds it.
-
-    Returns:
-        float64 `[F, 20, 3]`, metres, the ground at y = 0, in the order of `kinect_v1`.
+    `walker`: the person; `phase`: `[F]`, strides since the left heel touched the ground; whole numbers are heel
+    strikes; `heading`: `[F]`, direction of walking: 0 away from the camera, π towards it, π/2 to the camera's left;
+    `position`: `[F, 2]`, x and z of the body's middle on the ground; `bag`: whether a bag hangs on the right shoulder
+    and the hand holds it. Returns float64 `[F, 20, 3]`, metres, the ground at y = 0, in the order of `kinect_v1`.
     """
     turn = 2 * np.pi * phase
     length = walker.segments
