@@ -8,12 +8,15 @@ the dictionary of identities (`data.ids`).
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
-import re
+import tokenize
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -26,8 +29,6 @@ _MAGIC = b'\x93NUMPY'
 _LFS = b'version https://git-lfs'
 _MAX_HEADER = 10_000
 _BLOCK_BYTES = 4 * 2**20
-_BLANKS = str.maketrans('\t\r\n', '   ')
-_FIELD = re.compile(r"""['"](\w+)['"] *: *(?:'([^']*)'|"([^"]*)"|(True|False)|\(([ \d,L]*)\)) *(?:,|$) *""")
 
 
 @dataclass(frozen=True)
@@ -156,56 +157,43 @@ def read_any_header(path: Path) -> Header:
     if not start.startswith(_MAGIC):
         raise UserError(f'{path} should be a .npy file, but it starts with {start[:8]!r}; get or make the file again')
     damaged = UserError(f'{path} has no header that can be read as a .npy file; get or make the file again')
-    if len(start) < 12 or start[6:8] not in (b'\x01\x00', b'\x02\x00', b'\x03\x00'):
-        raise damaged
-    width = 2 if start[6] == 1 else 4
-    offset = 8 + width + int.from_bytes(start[8 : 8 + width], 'little')
-    if offset > min(len(start), 8 + width + _MAX_HEADER):
-        raise damaged
-    fields = _parse_fields(start[8 + width : offset])
-    if fields is None:
-        raise damaged
-    return Header(path, fields[2], _dtype(fields[0], path), fields[1], offset, size)
+    file = io.BytesIO(start)
+    try:
+        dtype, fortran_order, shape = parse_header(file)
+    except ValueError as error:
+        raise damaged from error
+    if not (dtype.hasobject or is_plain(dtype)):
+        raise UserError(f'{path} should hold integers or floats of 1 to 8 bytes, found the type {dtype}; convert it')
+    return Header(path, shape, dtype, fortran_order, file.tell(), size)
 
 
-def _parse_fields(text: bytes) -> tuple[str, bool, tuple[int, ...]] | None:
-    """(descr, fortran_order, shape) of a header such as `{'descr': '<f8', 'fortran_order': False, 'shape': (3, 20), }`.
+def parse_header(file: BinaryIO) -> tuple[np.dtype, bool, tuple[int, ...]]:
+    """Dtype, Fortran order and shape, from the beginning of a `.npy` file on; the file is then at its first number.
 
-    Only this is understood: a general parser of Python literals can be made to use up the stack.
+    Raises ValueError: it cannot be read.
     """
-    if not text.isascii():
-        return None
-    literal = text.decode('ascii').translate(_BLANKS).strip(' ')
-    if not (literal.isprintable() and literal.startswith('{') and literal.endswith('}')):
-        return None
-    literal = literal[1:-1].strip(' ')
-    found: dict[str, str] = {}
-    position = 0
-    while position < len(literal):
-        match = _FIELD.match(literal, position)
-        if match is None or match[1] in found:
-            return None
-        found[match[1]] = next(group for group in match.groups()[1:] if group is not None)
-        position = match.end()
-    if set(found) != {'descr', 'fortran_order', 'shape'} or found['fortran_order'] not in ('True', 'False'):
-        return None
-    # Python 2 wrote `20L`.
-    sizes = [size.strip(' ').removesuffix('L') for size in found['shape'].split(',')]
-    if sizes[-1] == '':
-        sizes.pop()
-    if len(sizes) > 32 or not all(re.fullmatch(r'0|[1-9]\d{0,17}', size) for size in sizes):
-        return None
-    return found['descr'], found['fortran_order'] == 'True', tuple(map(int, sizes))
+    try:
+        version = np.lib.format.read_magic(file)
+        # Version 3 differs from 2 in the encoding of field names alone.
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # Python 2 wrote `20L`
+            shape, fortran_order, dtype = read(file, max_header_size=_MAX_HEADER)
+    except (SyntaxError, MemoryError, RecursionError, OverflowError, TypeError, tokenize.TokenError) as error:
+        raise ValueError(f'no header of a .npy file: {error}') from error
+    if (
+        version > (3, 0)
+        or dtype.fields
+        or len(shape) > 32
+        or not all(type(size) is int and 0 <= size < 10**18 for size in shape)
+    ):
+        raise ValueError('no header of a .npy file')
+    return dtype, fortran_order, shape
 
 
-def _dtype(descr: str, path: Path) -> np.dtype:
-    if re.fullmatch(r'[|<>=]?O\d?', descr):
-        return np.dtype(object)
-    if not re.fullmatch(r'[|<>=]?([iu][1248]|f[248]|b1)', descr):
-        raise UserError(
-            f'{path} should hold integers or floats of 1 to 8 bytes, found the type {descr[:40]!r}; convert it'
-        )
-    return np.dtype(descr)
+def is_plain(dtype: np.dtype) -> bool:
+    """Whether an array holds integers, floats or booleans of 1 to 8 bytes."""
+    return dtype.kind in 'iufb' and dtype.itemsize <= 8 and dtype.subdtype is None
 
 
 def _stream(header: Header, count: int) -> Iterator[np.ndarray]:

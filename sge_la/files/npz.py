@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -19,18 +18,13 @@ from typing import Any
 import numpy as np
 
 from sge_la.errors import UserError
-from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK
+from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK, is_plain, parse_header
 from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
 
 MAX_MEMBERS = 10_000
 _META = 'meta.json'
 _MAX_META_BYTES = 1 << 20
 _KINDS = 'fiub'  # floats, integers, booleans
-# A pattern and not NumPy's reader, which evaluates the header as Python.
-_HEADER = re.compile(
-    rb"\{'descr': '(?P<descr>[<>][iuf][248]|\|[iub]1)', 'fortran_order': (?P<fortran>True|False), "
-    rb"'shape': \((?P<shape>(?:\d{1,19}, ?)*(?:\d{1,19})?)\),? ?\} *\n"
-)
 
 
 def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any] | None = None) -> None:
@@ -129,18 +123,15 @@ def _read_meta(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, A
 
 def _read_array(stream, member: zipfile.ZipInfo) -> np.ndarray:
     """Reads one array whose size in the header agrees with the member's."""
-    name = member.filename
-    content = stream.read()  # all of it, because the checksum is compared at the end
-    start = 10 + int.from_bytes(content[8:10], 'little')
-    header = _HEADER.fullmatch(content[10:start]) if content.startswith(b'\x93NUMPY\x01\x00') else None
-    if not header:
-        raise ValueError(f'{name!r} is no plain array of numbers in version 1.0 of the .npy format')
-    dtype = np.dtype(header['descr'].decode())
-    shape = tuple(int(dim) for dim in header['shape'].split(b',') if dim.strip())
-    size, room = math.prod(shape) * dtype.itemsize, len(content) - start
+    name, content = member.filename, io.BytesIO(stream.read())  # all of it: the checksum is compared at the end
+    try:
+        dtype, fortran_order, shape = parse_header(content)
+    except ValueError as error:
+        raise ValueError(f'{name!r} is no plain array of numbers') from error
+    if not is_plain(dtype):
+        raise ValueError(f'{name!r} is no plain array of numbers but of {dtype}')
+    size, room = math.prod(shape) * dtype.itemsize, member.file_size - content.tell()
     if size != room or len(shape) > MAX_RANK or max(shape, default=0) > MAX_DATA_BYTES:
         raise ValueError(f'{name!r} of shape {shape} takes {size} bytes and has {room}')
-    array = np.frombuffer(content, dtype, offset=start).reshape(
-        shape, order='F' if header['fortran'] == b'True' else 'C'
-    )
-    return array.astype(dtype.newbyteorder('='), order='C')
+    array = np.frombuffer(content.getbuffer(), dtype, offset=content.tell())
+    return array.reshape(shape, order='F' if fortran_order else 'C').astype(dtype.newbyteorder('='), order='C')

@@ -166,7 +166,7 @@ def test_huge_shapes_are_refused_without_memory(tmp_path, shape):
 def test_strange_headers_are_user_errors(tmp_path, text, version):
     path = tmp_path / 'a.npy'
     path.write_bytes(with_header(text, bytes(80), version))
-    with pytest.raises(UserError, match='no header'):
+    with pytest.raises(UserError, match=r'no header|is damaged'):
         read_npy(path)
 
 
