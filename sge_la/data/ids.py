@@ -1,8 +1,9 @@
 """Reads the pickle inside `ids_*.npy` without running it.
 
 A pickle is a program: Python's own unpickler calls what it names, and some of its instructions take as much memory as
-they ask for. This reader knows the few instructions that a dictionary of integers needs, builds integers, text, lists
-and dictionaries, never calls anything that the file names, and stops after a fixed number of instructions.
+they ask for. `pickletools` takes the instructions apart; this machine knows the few that a dictionary of integers
+needs, builds integers, text, lists and dictionaries, never calls anything that the file names, and stops when it has
+made more than a multiple of the file's size.
 
 The names that NumPy puts into such a file are `numpy.dtype`, `numpy.ndarray`, `_reconstruct`, `scalar` and, in old
 protocols, `_codecs.encode`. Each stands for a rule in `pickled_numpy`; every other name is refused.
@@ -10,7 +11,8 @@ protocols, `_codecs.encode`. Each stands for a rule in `pickled_numpy`; every ot
 
 from __future__ import annotations
 
-import struct
+import pickletools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,27 +26,17 @@ from sge_la.files.atomic import os_errors
 
 _MAX_IDS_BYTES = 64 * 2**20
 _MAX_LABEL = 2**31 - 1
-# Each instruction takes about 100 bytes at most, so that memory stays below half a gigabyte.
-MAX_INSTRUCTIONS = 5_000_000
-_MAX_NAME = 256
-# Instructions that would fetch, make or call something in another way: refused whatever they name.
-_DANGEROUS = {
-    b'o': 'OBJ',
-    b'P': 'PERSID',
-    b'Q': 'BINPERSID',
-    b'\x81': 'NEWOBJ',
-    b'\x92': 'NEWOBJ_EX',
-    b'\x82': 'EXT1',
-    b'\x83': 'EXT2',
-    b'\x84': 'EXT4',
-}
+# Bytes that may be made of a pickle: so many times its size, and so many besides.
+MADE_TIMES, MADE_BESIDES = 10, 48 * 2**20
+# What Python takes for an object and a place in a container, about.
+_OBJECT, _PLACE = 56, 8
 _MARK = object()
 
 
 def read_ids(path: Path | str) -> dict[int, np.ndarray]:
     """Reads `ids_*.npy`: which sequences belong to which identity.
 
-    In the wild these files are pickles, which could run any code; see `pickles` for how they are read here.
+    In the wild these files are pickles, which could run any code; see the module for how they are read here.
 
     Returns label → int64 indices of its sequences in the file's order; labels in rising order. Whether the indices fit
     the arrays is not known here. Raises UserError: the file is missing, a Git LFS pointer, empty, cut short, asks for
@@ -79,6 +71,9 @@ def _checked_ids(value: object, path: Path) -> dict[int, np.ndarray]:
         raise refuse(f'found a {type(value).__name__}')
     if not value:
         raise refuse('found an empty one')
+    # A list can be shared by labels: read naively, it would be copied for each.
+    if sum(len(indices) for indices in value.values() if hasattr(indices, '__len__')) > path.stat().st_size:
+        raise refuse('but it names more sequences than it has bytes')
     ids = {}
     for label in sorted(value):
         if not 0 <= label <= _MAX_LABEL:
@@ -117,54 +112,59 @@ class _Machine:
 
     def __init__(self, content: bytes) -> None:
         self.content = content
-        self.position = 0
+        self.left = MADE_TIMES * len(content) + MADE_BESIDES
         self.frame_end: int | None = None
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
+        if self.content[:1] != b'\x80':
+            raise PickleError('does not start as a pickle of protocol 2 to 5')
         try:
-            return self._run()
-        except (IndexError, KeyError, struct.error, UnicodeDecodeError, UnicodeEncodeError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # of damaged names
+                return self._run()
+        except (IndexError, KeyError, ValueError, UnicodeError) as error:
             raise PickleError('is damaged or cut short') from error
 
     def _run(self) -> Any:
-        if self.content[:1] != b'\x80':
-            raise PickleError('does not start as a pickle of protocol 2 to 5')
-        for _ in range(MAX_INSTRUCTIONS):
-            code = self._take(1)
-            if code == b'.':
-                if len(self.stack) != 1 or self.position != len(self.content):
+        for code, argument, position in pickletools.genops(self.content):
+            self._keep_frame(code.name, argument, position)
+            if code.name == 'STOP':
+                if len(self.stack) != 1 or position != len(self.content) - 1:
                     raise PickleError('is damaged')
-                if self.frame_end is not None:
-                    self._end_frame()
                 return self.stack[0]
-            instruction = _INSTRUCTIONS.get(code)
-            if instruction is None:
-                raise PickleError(
-                    f'has the instruction {_DANGEROUS.get(code, code)}, which a list of numbers needs not'
-                )
-            instruction(self)
-            if self.frame_end is not None and self.position >= self.frame_end:
-                self._end_frame()
-        raise PickleError(f'has more than {MAX_INSTRUCTIONS} instructions')
+            self._do(code.name, argument)
+        raise PickleError('is damaged or cut short')
 
-    def _take(self, count: int) -> bytes:
-        start, self.position = self.position, self.position + count
-        if self.position > len(self.content):
-            raise PickleError('is damaged or cut short')
-        return self.content[start : self.position]
+    def _keep_frame(self, name: str, argument: Any, position: int) -> None:
+        """Refuses a frame that ends within an instruction, and another protocol than those of NumPy."""
+        if self.frame_end is not None and position >= self.frame_end:
+            if position > self.frame_end:
+                raise PickleError('is damaged')
+            self.frame_end = None
+        if name == 'FRAME':
+            self.frame_end = position + 9 + argument
+        wrong = (name == 'STOP' and self.frame_end not in (None, position + 1)) or (
+            name == 'PROTO' and not 2 <= argument <= 5
+        )
+        if wrong or (self.frame_end or 0) > len(self.content):
+            raise PickleError('is damaged')
 
-    def _number(self, form: str) -> int | float:
-        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
+    def _do(self, name: str, argument: Any) -> None:
+        if name in _VALUES:
+            self._made(_OBJECT if type(argument) is int else _OBJECT + len(str(argument or '')))
+            self.stack.append(_VALUES[name](argument))
+            return
+        instruction = _INSTRUCTIONS.get(name)
+        if instruction is None:
+            raise PickleError(f'has the instruction {name}, which no dictionary of integers needs')
+        instruction(self, argument)
 
-    def _line(self) -> str:
-        end = self.content.find(b'\n', self.position, self.position + _MAX_NAME)
-        if end < 0:
-            raise PickleError('is damaged or cut short')
-        line = self.content[self.position : end].decode('utf-8')
-        self.position = end + 1
-        return line
+    def _made(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise PickleError(f'makes more than {MADE_TIMES} times its size')
 
     def _pop(self) -> Any:
         value = self.stack.pop()
@@ -184,29 +184,40 @@ class _Machine:
             raise PickleError('is damaged or cut short')
         return self.stack[-1]
 
+    def mark(self, _: Any) -> None:
+        self.stack.append(_MARK)
+
     def push_tuple(self, count: int | None) -> None:
         items = self._pop_to_mark() if count is None else [self._pop() for _ in range(count)][::-1]
+        self._made(_OBJECT + _PLACE * len(items))
         self.stack.append(tuple(items))
 
-    def append(self) -> None:
+    def empty(self, kind: type) -> None:
+        self._made(_OBJECT + _PLACE)
+        self.stack.append(kind())
+
+    def append(self, _: Any) -> None:
         value = self._pop()
+        self._made(_PLACE)
         self._top(list).append(value)
 
-    def appends(self) -> None:
+    def appends(self, _: Any) -> None:
         items = self._pop_to_mark()
+        self._made(_PLACE * len(items))
         self._top(list).extend(items)
 
-    def set_item(self) -> None:
+    def set_item(self, _: Any) -> None:
         value, key = self._pop(), self._pop()
         self._set_items([key, value])
 
-    def set_items(self) -> None:
+    def set_items(self, _: Any) -> None:
         self._set_items(self._pop_to_mark())
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top(dict)
         if len(items) % 2:
             raise PickleError('is damaged or cut short')
+        self._made(8 * _PLACE * len(items))
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Hashing a deeply nested tuple would overflow the C stack.
             if type(key) is not int:
@@ -215,61 +226,46 @@ class _Machine:
                 raise PickleError(f'names identity {key} twice')
             target[key] = value
 
-    def protocol(self) -> None:
-        if not 2 <= self._number('<B') <= 5:
-            raise PickleError('is of a protocol other than 2 to 5')
-
-    def start_frame(self) -> None:
-        size = self._number('<Q')
-        if self.frame_end is not None or size > len(self.content) - self.position:
-            raise PickleError('is damaged')
-        self.frame_end = self.position + size
-
-    def _end_frame(self) -> None:
-        if self.position != self.frame_end:
-            raise PickleError('is damaged')
-        self.frame_end = None
-
-    def memoize(self) -> None:
+    def memoize(self, _: Any) -> None:
         self.put(len(self.memo))
 
     def put(self, index: int) -> None:
         value = self.stack[-1]
         if value is _MARK:
             raise PickleError('is damaged or cut short')
+        self._made(2 * _OBJECT)
         self.memo[index] = value
 
     def get(self, index: int) -> None:
         self.stack.append(self.memo[index])
 
-    def push_global(self, module: Any, name: Any) -> None:
-        if type(module) is not str or type(name) is not str:
-            raise PickleError('is damaged or cut short')
-        rule = NAMES.get((module, name))
+    def _push_name(self, module: Any, name: Any) -> None:
+        rule = NAMES.get((module, name)) if type(module) is type(name) is str else None
         if rule is None:
             raise PickleError(f'asks for {f"{module}.{name}"[:100]!r}, which no list of identities needs')
+        self._made(_OBJECT)
         self.stack.append(Name(rule))
 
-    def global_lines(self) -> None:
-        module = self._line()
-        self.push_global(module, self._line())
+    def global_lines(self, argument: str) -> None:
+        self._push_name(*argument.split(' ', 1))
 
-    def instance(self) -> None:
+    def global_stack(self, _: Any) -> None:
+        name, module = self._pop(), self._pop()
+        self._push_name(module, name)
+
+    def instance(self, argument: str) -> None:
         """An old way to name a class and call it at once."""
-        self.global_lines()
+        self.global_lines(argument)
         raise PickleError('calls something that is not a name of NumPy')
 
-    def global_stack(self) -> None:
-        name, module = self._pop(), self._pop()
-        self.push_global(module, name)
-
-    def reduce(self) -> None:
+    def reduce(self, _: Any) -> None:
         args, name = self._pop(), self._pop()
         if type(name) is not Name or type(args) is not tuple:
             raise PickleError('calls something that is not a name of NumPy')
+        self._made(2 * _OBJECT + sum(len(arg) for arg in args if type(arg) in (str, bytes)))
         self.stack.append(CALLS[name.rule](args))
 
-    def build(self) -> None:
+    def build(self, _: Any) -> None:
         state = self._pop()
         target = self.stack[-1]
         if type(target) is DType and type(state) is tuple:
@@ -280,43 +276,33 @@ class _Machine:
             raise PickleError('sets the state of something that is not an array')
 
 
-_INSTRUCTIONS: dict[bytes, Callable[[_Machine], None]] = {
-    b'\x80': _Machine.protocol,  # PROTO
-    b'\x95': _Machine.start_frame,  # FRAME
-    b'(': lambda m: m.stack.append(_MARK),  # MARK
-    b'N': lambda m: m.stack.append(None),  # NONE
-    b'\x88': lambda m: m.stack.append(True),  # NEWTRUE
-    b'\x89': lambda m: m.stack.append(False),  # NEWFALSE
-    b'J': lambda m: m.stack.append(m._number('<i')),  # BININT
-    b'K': lambda m: m.stack.append(m._number('<B')),  # BININT1
-    b'M': lambda m: m.stack.append(m._number('<H')),  # BININT2
-    b'\x8a': lambda m: m.stack.append(int.from_bytes(m._take(m._number('<B')), 'little', signed=True)),  # LONG1
-    b'G': lambda m: m.stack.append(m._number('>d')),  # BINFLOAT
-    b'U': lambda m: m.stack.append(m._take(m._number('<B'))),  # SHORT_BINSTRING: Python 2's str
-    b'T': lambda m: m.stack.append(m._take(m._number('<I'))),  # BINSTRING
-    b'C': lambda m: m.stack.append(m._take(m._number('<B'))),  # SHORT_BINBYTES
-    b'B': lambda m: m.stack.append(m._take(m._number('<I'))),  # BINBYTES
-    b'\x8c': lambda m: m.stack.append(m._take(m._number('<B')).decode('utf-8')),  # SHORT_BINUNICODE
-    b'X': lambda m: m.stack.append(m._take(m._number('<I')).decode('utf-8')),  # BINUNICODE
-    b')': lambda m: m.push_tuple(0),  # EMPTY_TUPLE
-    b'\x85': lambda m: m.push_tuple(1),  # TUPLE1
-    b'\x86': lambda m: m.push_tuple(2),  # TUPLE2
-    b'\x87': lambda m: m.push_tuple(3),  # TUPLE3
-    b't': lambda m: m.push_tuple(None),  # TUPLE
-    b']': lambda m: m.stack.append([]),  # EMPTY_LIST
-    b'a': _Machine.append,  # APPEND
-    b'e': _Machine.appends,  # APPENDS
-    b'}': lambda m: m.stack.append({}),  # EMPTY_DICT
-    b's': _Machine.set_item,  # SETITEM
-    b'u': _Machine.set_items,  # SETITEMS
-    b'\x94': _Machine.memoize,  # MEMOIZE
-    b'q': lambda m: m.put(m._number('<B')),  # BINPUT
-    b'r': lambda m: m.put(m._number('<I')),  # LONG_BINPUT
-    b'h': lambda m: m.get(m._number('<B')),  # BINGET
-    b'j': lambda m: m.get(m._number('<I')),  # LONG_BINGET
-    b'c': _Machine.global_lines,  # GLOBAL
-    b'i': _Machine.instance,  # INST
-    b'\x93': _Machine.global_stack,  # STACK_GLOBAL
-    b'R': _Machine.reduce,  # REDUCE
-    b'b': _Machine.build,  # BUILD
+# Instructions that push a value, as pickletools gives it; Python 2's str is bytes to us.
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    **{'NONE': lambda _: None, 'NEWTRUE': lambda _: True, 'NEWFALSE': lambda _: False},
+    **dict.fromkeys(('BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT'), lambda value: value),
+    **dict.fromkeys(('SHORT_BINUNICODE', 'BINUNICODE', 'SHORT_BINBYTES', 'BINBYTES'), lambda value: value),
+    **dict.fromkeys(('SHORT_BINSTRING', 'BINSTRING'), lambda value: value.encode('latin-1')),
+}
+_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    **dict.fromkeys(('PROTO', 'FRAME'), lambda machine, argument: None),
+    'MARK': _Machine.mark,
+    'EMPTY_TUPLE': lambda machine, _: machine.push_tuple(0),
+    'TUPLE1': lambda machine, _: machine.push_tuple(1),
+    'TUPLE2': lambda machine, _: machine.push_tuple(2),
+    'TUPLE3': lambda machine, _: machine.push_tuple(3),
+    'TUPLE': lambda machine, _: machine.push_tuple(None),
+    'EMPTY_LIST': lambda machine, _: machine.empty(list),
+    'EMPTY_DICT': lambda machine, _: machine.empty(dict),
+    'APPEND': _Machine.append,
+    'APPENDS': _Machine.appends,
+    'SETITEM': _Machine.set_item,
+    'SETITEMS': _Machine.set_items,
+    'MEMOIZE': _Machine.memoize,
+    **dict.fromkeys(('BINPUT', 'LONG_BINPUT'), _Machine.put),
+    **dict.fromkeys(('BINGET', 'LONG_BINGET'), _Machine.get),
+    'GLOBAL': _Machine.global_lines,
+    'INST': _Machine.instance,
+    'STACK_GLOBAL': _Machine.global_stack,
+    'REDUCE': _Machine.reduce,
+    'BUILD': _Machine.build,
 }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sge_la.data import ids as pickles
+from sge_la.data import ids as ids_module
 from sge_la.data.ids import read_ids
 from sge_la.data.write import write_ids
 from sge_la.errors import UserError
@@ -353,9 +353,29 @@ def test_a_large_file_is_refused_unread(tmp_path):
         read_ids(tmp_path / 'ids.npy')
 
 
-def test_the_number_of_instructions_is_limited(tmp_path, monkeypatch):
+def test_what_is_made_is_limited(tmp_path, monkeypatch):
     (tmp_path / 'ids.npy').write_bytes(boxed({1: list(range(1000))}, 3))
     assert len(read_ids(tmp_path / 'ids.npy')[1]) == 1000
-    monkeypatch.setattr(pickles, 'MAX_INSTRUCTIONS', 1000)
-    with pytest.raises(UserError, match='more than 1000 instructions'):
+    monkeypatch.setattr(ids_module, 'MADE_BESIDES', 0)
+    with pytest.raises(UserError, match='makes more than 10 times its size'):
         read_ids(tmp_path / 'ids.npy')
+
+
+@pytest.mark.parametrize('bomb', ['encoded again and again', 'one list for all labels'])
+def test_what_is_shared_is_not_made_anew(tmp_path, bomb):
+    """Short instructions that fetch something large from the memo: at most 10 times the file, and 64 MB besides."""
+    if bomb == 'one list for all labels':
+        shared = list(range(20_000))
+        content = boxed(dict.fromkeys(range(20_000), shared), 4)
+    else:
+        text = b'X' + struct.pack('<I', 100_000) + b'a' * 100_000
+        start = b'\x80\x03c_codecs\nencode\nq\x00' + text + b'X\x06\x00\x00\x00latin1\x86q\x01R'
+        content = header() + start + b'h\x00h\x01R' * 20_000 + b'.'
+    (tmp_path / 'ids.npy').write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r'makes more than|more sequences than it has bytes'):
+            read_ids(tmp_path / 'ids.npy')
+        assert tracemalloc.get_traced_memory()[1] < 10 * len(content) + 64 * 2**20
+    finally:
+        tracemalloc.stop()
