@@ -1,15 +1,43 @@
-"""Errors that a user can cause, and how a command reports them."""
+"""Errors that a user can cause, how a command reports them, and the one place where text reaches a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+
+# Longest value (text without a blank) and longest message that is shown.
+_VALUE, _MESSAGE = 300, 2000
+
+
+def plain(text: object) -> str:
+    """One line that a terminal shows and does not obey: control characters escaped, long values and texts shortened."""
+    line = ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
+    line = re.sub(rf'\S{{{_VALUE + 1},}}', lambda found: _shortened(found[0], _VALUE), line)
+    return _shortened(line, _MESSAGE)
+
+
+def _shortened(text: str, size: int) -> str:
+    half = (size - 5) // 2
+    return text if len(text) <= size else f'{text[:half]} ... {text[-half:]}'
+
+
+def say(text: object = '', *, error: bool = False) -> None:
+    """Prints lines, above a bar if there is one; to stderr with `error`. Only tables may be long."""
+    from tqdm import tqdm  # takes a moment, and --help needs none
+
+    lines = str(text).split('\n')
+    shown = (
+        line if line.isprintable() and max(map(len, line.split()), default=0) <= _VALUE else plain(line)
+        for line in lines
+    )
+    tqdm.write('\n'.join(shown), file=sys.stderr if error else sys.stdout)
 
 
 class UserError(Exception):
@@ -41,7 +69,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
             sys.stdout.flush()
         return status
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {plain(error)}', file=sys.stderr)
         return 2
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); what is still buffered has nowhere to go.
@@ -53,11 +81,11 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         # behind `> log`.
         what = error.filename or 'reading or writing'
         reason = f'the system refused {what} ({error.strerror or error})'
-        print(f'error: {reason}; check that it is there, may be used, and has room on its disk', file=sys.stderr)
+        print(f'error: {plain(reason)}; check that it is there, may be used, and has room on its disk', file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         name, status = ('SIGTERM', 143) if isinstance(stop, Terminated) else ('Ctrl-C', 130)
-        print(f'stopped by {name}' + (f': {stop}' if stop.args else ''), file=sys.stderr)
+        print(f'stopped by {name}' + (f': {plain(stop)}' if stop.args else ''), file=sys.stderr)
         return status
 
 
@@ -70,7 +98,7 @@ def _notices_as_lines() -> Iterator[None]:
 
         def show_line(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
             if issubclass(category, Notice):
-                print(f'warning: {message}', file=sys.stderr)
+                print(f'warning: {plain(message)}', file=sys.stderr)
             else:
                 show(message, category, *place, **more)
 

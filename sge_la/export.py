@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError, run_command, say
 
 if TYPE_CHECKING:
     from sge_la.api import Recogniser
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     start('-1', 0)
     places = {'models_dir': given.models_dir, 'data_dir': given.data_dir}
     difference = export(given.RN_dir, given.output, format=given.format, **places)
-    print(f'Written: {given.output}; its answers differ from ours by {difference:.0e} of the largest at most')
+    say(f'Written: {given.output}; its answers differ from ours by {difference:.0e} of the largest at most')
 
 
 if __name__ == '__main__':

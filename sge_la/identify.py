@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError, run_command, say
 from sge_la.settings.options import gpu_number
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     start(given.gpu, run.encoder.plan.seed)
     for path in given.recordings:
         sequences = _cut(*read_recording(path, run.skeleton), run, str(path))
-        print(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
+        say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
-            print(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+            say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
 
 
 class _CallableModule(ModuleType):

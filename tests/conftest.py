@@ -35,7 +35,16 @@ FUZZ_CASES = 2000
 SLOW_SECONDS = 10.0
 # What make quick runs, beside the tests that bear the mark themselves: cases computed by hand.
 QUICK = (
-    *('test_house', 'test_files', 'test_options', 'test_sequences', 'test_splits', 'test_skeletons', 'test_pretext'),
+    *(
+        'test_house',
+        'test_errors',
+        'test_files',
+        'test_options',
+        'test_sequences',
+        'test_splits',
+        'test_skeletons',
+        'test_pretext',
+    ),
     *('test_losses', 'test_adam', 'test_metrics', 'test_matching', 'test_statistics', 'test_baselines'),
 )
 # Modules whose tests measure memory or fill disks: one after the other, in one process.

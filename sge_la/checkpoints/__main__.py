@@ -11,7 +11,7 @@ from pathlib import Path
 from sge_la.checkpoints.bundle import index_file, read_bundle, write_bundle
 from sge_la.checkpoints.describe import CheckpointFacts
 from sge_la.checkpoints.folders import checkpoint_facts, npz_file
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError, run_command, say
 from sge_la.files.npz import read_npz, write_npz
 from sge_la.settings.names import RunName, parse_run_name
 
@@ -137,10 +137,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 lines = report(prefix)
         except UserError as error:
-            print(f'error: {error}', file=sys.stderr)
+            say(f'error: {error}', error=True)
             failed = True
         else:
-            print('\n'.join(lines))
+            say('\n'.join(lines))
     return 2 if failed else 0
 
 

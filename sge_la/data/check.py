@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import run_command
+from sge_la.errors import run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def print_report(report: Report) -> None:
     """Prints the table of files and the findings."""
-    print(f'{report.name}, sequences of {report.length} frames, layout {report.layout}, in {report.root}\n')
+    say(f'{report.name}, sequences of {report.length} frames, layout {report.layout}, in {report.root}\n')
     header = ('file', 'shape', 'dtype', 'people', 'sequences', 'frames', '')
     rows = [
         (
@@ -70,15 +70,15 @@ def print_report(report: Report) -> None:
             cell.rjust(width) if 3 <= column <= 5 else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print('  '.join(cells).rstrip())
-    print()
+        say('  '.join(cells).rstrip())
+    say()
     for level, findings in (('bad', report.bad), ('odd', report.odd)):
         for finding in findings:
-            print(f'{level}: {finding.text}')
+            say(f'{level}: {finding.text}')
     if report.bad:
-        print(f'{len(report.bad)} bad, {len(report.odd)} odd; the first bad file is {report.bad[0].path}')
+        say(f'{len(report.bad)} bad, {len(report.odd)} odd; the first bad file is {report.bad[0].path}')
     else:
-        print(f'nothing bad, {len(report.odd)} odd')
+        say(f'nothing bad, {len(report.odd)} odd')
 
 
 def _draw(report: Report, path: Path, sequence: int) -> None:
@@ -94,7 +94,7 @@ def _draw(report: Report, path: Path, sequence: int) -> None:
         )
     title = f'{report.name}, training sequence {sequence}'
     save_strip(path, skeletons[sequence], report.skeleton, title)
-    print(f'drawn: {path}')
+    say(f'drawn: {path}')
 
 
 if __name__ == '__main__':

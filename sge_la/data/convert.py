@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError, run_command, say
 from sge_la.settings.papers import facts
 from sge_la.settings.parser import Parser
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         new_name=options.new_name,
         overwrite=options.overwrite,
     )
-    print(f'written: {files.train.folder}')
+    say(f'written: {files.train.folder}')
     return 0
 
 
@@ -160,7 +160,7 @@ def _test_names(source: DatasetFiles, present: Sequence[str], target: DatasetFil
     names = {old: scored.get(old, old) for old in present}
     for old, new in list(names.items()):
         if new not in target.tests:
-            print(f'left out: test set {old}, which layout {target.layout} has no place for')
+            say(f'left out: test set {old}, which layout {target.layout} has no place for')
             del names[old]
     return names
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from sge_la.data.arrays import read_split
 from sge_la.data.dataset import Dataset
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.files.text import read_json
 from sge_la.settings.papers import CONDITION_MATCHING, facts
 
@@ -23,7 +22,7 @@ _LENGTHS = range(1, 1001)
 
 def print_warning(text: str) -> None:
     """Prints a warning to stderr."""
-    print(f'warning: {text}', file=sys.stderr)
+    say(f'warning: {text}', error=True)
 
 
 def load(

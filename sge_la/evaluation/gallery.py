@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la.backends import runtime
 from sge_la.data import Dataset, Split
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match, pool_recordings
 from sge_la.features import cages
@@ -26,7 +25,6 @@ from sge_la.runs import records
 from sge_la.runs.banner import banner
 from sge_la.runs.plan import Plan
 
-say = tqdm.write
 TRAIN = 'train'
 RANKS = (1, 5, 10)
 SEQUENCES_AT_ONCE = 2048

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from sge_la import checkpoints
 from sge_la.backends import runtime
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.evaluation.score_run import score_test
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features
 from sge_la.features.files import TEST_STEMS
 from sge_la.runs import records, states
 from sge_la.runs.banner import banner, selection_line
 from sge_la.runs.plan import Plan
-
-say = tqdm.write
 
 
 def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> dict:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
+from sge_la.errors import say
 from sge_la.evaluation import epoch_choice, metrics
 from sge_la.evaluation.intervals import bootstrap_evaluation, recording_votes
 from sge_la.evaluation.scores import (
@@ -24,8 +24,6 @@ from sge_la.evaluation.scores import (
 from sge_la.evaluation.test_sets import ProbeSet, Sources
 from sge_la.features.files import of_task
 from sge_la.runs.plan import Plan
-
-say = tqdm.write
 
 
 def checkpoint_stem(folder: Path, name: str) -> str:

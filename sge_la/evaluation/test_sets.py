@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la import checkpoints
 from sge_la.data import Dataset, Split
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.features import cages
 from sge_la.features.files import Features, feature_sources, read_features
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features, row_labels
 from sge_la.runs.plan import EncoderJob, Plan
 
-say = tqdm.write
 Sources = Callable[[], list[FeatureSource]] | None
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.features import cages
 from sge_la.features.sources import (
     FeatureSource,
@@ -29,7 +28,6 @@ from sge_la.files.write_arrays import save_npy
 from sge_la.runs import banner
 from sge_la.runs.plan import Plan
 
-say = tqdm.write
 # The original's file names of the test features, in the order of the test sets (IAS has two).
 TEST_STEMS = ('val', 'val_2')
 SELECTION_STEM = 'selection'

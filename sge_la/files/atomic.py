@@ -45,6 +45,10 @@ def os_errors(path: Path | str, action: str) -> Iterator[None]:
     except OSError as error:
         cause = _CAUSES.get(error.errno, error.strerror or str(error))
         raise UserError(f'cannot {action} {path}: {cause}') from error
+    except RuntimeError as error:  # what Path.resolve makes of links that lead in a circle, before Python 3.13
+        if 'loop' not in str(error):
+            raise
+        raise UserError(f'cannot {action} {path}: its links lead in a circle; put the file itself there') from error
 
 
 def regular_size(path: Path | str) -> int:
@@ -106,6 +110,7 @@ def replacing(path: Path | str) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[BinaryIO]:
     """As `replacing`, but exceptions of the body stay what they are."""
+    refuse_no_plain_file(path)
     partial = path.with_name(f'.{path.name[:200]}.{secrets.token_hex(4)}.partial')
     with os_errors(path, 'write'):
         file = open(partial, 'x+b')  # noqa: SIM115 - closed below; errors of the body are not ours to tell
@@ -123,6 +128,15 @@ def beside(path: Path) -> Iterator[BinaryIO]:
             os.unlink(partial)
         raise
     sync_folder(path.parent)
+
+
+def refuse_no_plain_file(path: Path) -> None:
+    """Raises a `UserError` if something that is no plain file is in the place that is to be written or removed."""
+    with contextlib.suppress(OSError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            kind = 'a link' if stat.S_ISLNK(mode) else 'a pipe or a device'
+            raise UserError(f'cannot write {path}: a plain file was expected there, found {kind}; choose another path')
 
 
 def refuse_lfs_pointer(path: Path, content: bytes) -> None:

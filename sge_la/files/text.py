@@ -15,6 +15,9 @@ from sge_la.files.atomic import os_errors, regular_size, replacing
 
 # Nothing that is kept as JSON comes near it. Parsed JSON can be twenty times as large as its text: 330 MB at most.
 JSON_LIMIT = 16 * 2**20
+# Of lists and objects in each other, when they are read and when they are written.
+_DEEPEST = 100
+_NO_TEXT = 'it holds {!a}, a half of a letter that no file can hold; rename what is called so'
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -22,8 +25,12 @@ def write_text(path: Path | str, text: str) -> None:
 
     Raises UserError: it cannot be written.
     """
+    try:
+        content = text.encode('utf-8')
+    except UnicodeEncodeError as error:
+        raise UserError(f'cannot write {path}: {_NO_TEXT.format(text[error.start])}') from error
     with replacing(path) as file:
-        file.write(text.encode('utf-8'))
+        file.write(content)
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -33,21 +40,33 @@ def write_json(path: Path | str, value: Any) -> None:
     infinity, which JSON does not know, become null. Raises UserError: it cannot be written. Raises TypeError: JSON has
     no such kind of value.
     """
-    write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + '\n')
+    write_text(path, json.dumps(_plain(value, _DEEPEST), indent=2, ensure_ascii=False, allow_nan=False) + '\n')
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, depth: int) -> Any:
+    if depth < 0:
+        raise ValueError(f'nested more than {_DEEPEST} deep')
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {_plain(key, depth): _plain(item, depth - 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value
+        return [_plain(item, depth - 1) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _unwritable(value: Any, depth: int) -> str:
+    """Why a value of JSON could not be written again, or ''."""
+    if isinstance(value, str):
+        return 'it has a half of a letter' if any('\ud800' <= letter <= '\udfff' for letter in value) else ''
+    if not isinstance(value, (dict, list)):
+        return ''
+    if depth == 0:
+        return f'its values are nested more than {_DEEPEST} deep'
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    return next(filter(None, (_unwritable(part, depth - 1) for part in parts)), '')
 
 
 def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
@@ -61,7 +80,10 @@ def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
     with os_errors(path, 'read'):
         text = Path(path).read_bytes()
     try:
-        return json.loads(text.decode('utf-8-sig'))
+        value = json.loads(text.decode('utf-8-sig'))
+        if problem := _unwritable(value, _DEEPEST):
+            raise UserError(f'{path} should be JSON that can be written again, but {problem}; repair or delete it')
+        return value
     except RecursionError as error:
         raise UserError(f'{path} should be JSON, but its values are nested too deep; repair or delete it') from error
     except ValueError as error:

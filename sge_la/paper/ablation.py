@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.papers import ROWS
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sge_la.runs.plan import plan_of
         from sge_la.training.pipeline import run_training
     found = {options.ablation: run_training(plan_of(options, dataset), dataset) for options in every}
-    print('\n'.join(table(first.dataset, found)))
+    say('\n'.join(table(first.dataset, found)))
 
 
 def _rows_and_flags(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tqdm import tqdm
-
 from sge_la import checkpoints
 from sge_la.backends import runtime
 from sge_la.data import Dataset
 from sge_la.data.casia_b import load_raw
 from sge_la.data.normalise import normalised
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.evaluation.matching import match
 from sge_la.evaluation.pipeline import run_evaluation
 from sge_la.features.files import feature_sources
@@ -33,7 +31,6 @@ from sge_la.runs.plan import Plan, plan_at_hand, plan_of, plans_by_seed
 from sge_la.settings.papers import CME, CVE, cases, is_table
 from sge_la.training.pipeline import run_repeats, run_training, train_encoders
 
-say = tqdm.write
 SELECTED = {
     'test': 'CAGEs, best epoch on the test set',
     'val': 'CAGEs, best epoch on held-out data',

@@ -5,13 +5,10 @@ Nothing heavy is imported before flags and files are known to be right.
 
 from __future__ import annotations
 
-from tqdm import tqdm
-
 from sge_la.backends.runtime import quietly
 from sge_la.data.casia_b import check_files, load_raw, present_views
+from sge_la.errors import say
 from sge_la.settings.papers import ALL, CME, cases, protocol_of
-
-say = tqdm.write
 
 
 def train(options) -> dict:

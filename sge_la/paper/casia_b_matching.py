@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la.data import Dataset, Split
+from sge_la.errors import say
 from sge_la.evaluation.gallery import Matched, Side, lines, make_side, match_sides, summary
 from sge_la.evaluation.matching import METRICS, nearest
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource
 from sge_la.settings.papers import conditions
 
-say = tqdm.write
 RANKS = 20
 MANNER = 'sc'
 # Rows of the table.

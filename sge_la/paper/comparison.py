@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data import Dataset, load
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.evaluation import metrics
 from sge_la.evaluation.intervals import summarise_runs
 from sge_la.files.atomic import make_folder
@@ -197,12 +197,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with claimed([home]):
         for test in dataset.tests:
             column = next((name for name in (given.dataset, f'{given.dataset}-{test}') if name in COLUMNS), None)
-            print('\n'.join(_heading(given.dataset, test, dataset)))
+            say('\n'.join(_heading(given.dataset, test, dataset)))
             before = Kept(home / f'{given.dataset}_{given.length}_{test}.json')
             kept[test] = rows = []
             found = all_rows(dataset, test, flags, range(given.runs), given.lstm_epochs, before)
             for line in table(_noted(found, rows), column):
-                print(line)  # as soon as it is known
+                say(line)  # as soon as it is known
     if given.output:
         write_json(given.output, kept)
 

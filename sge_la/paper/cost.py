@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sge_la.errors import say
+
 if TYPE_CHECKING:
     from sge_la.model.config import EncoderConfig
-
 
 # Millions of parameters and GFLOP in the tables of the authors' later repositories; GFLOP are of TF1's profiler on the
 # training graph, so that they depend on the batch.
@@ -110,4 +111,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     with quietly():
         text = table()
-    print(f'{text}\n\n{NOTES}')
+    say(f'{text}\n\n{NOTES}')

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la import checkpoints
 from sge_la.api import GaitEncoder, save_features
 from sge_la.data import Dataset, Split
 from sge_la.data.layout import AXES
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 from sge_la.evaluation.gallery import sequence_features
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-say = tqdm.write
 FOLDER = 'figures'
 # Sequences that are enough for a picture.
 _ATTENDED, _EMBEDDED, _GALLERY = 128, 1000, 3000

@@ -19,7 +19,7 @@ from sge_la.files.atomic import os_errors, regular_size
 from sge_la.files.text import read_json, write_json, write_text
 
 CONFIG, HISTORY, RESULTS = 'config.json', 'history.csv', 'results.json'
-_MAX_HISTORY_BYTES = 64 << 20
+_MAX_HISTORY_BYTES, _MAX_LINE_BYTES, _MAX_CELLS = 64 << 20, 100_000, 500_000
 _NEEDED = ('rank1', 'nauc', 'sequences')
 _NUMBERS = ('rank1', 'sequences', 'epoch', 'chance', 'classes')
 
@@ -58,6 +58,8 @@ def read_results(folder: Path | str) -> dict[str, Any] | None:
         raise UserError(f'{path}: {bad} should hold scores as this program writes them, and does not; delete the file')
     if results is not None and not_seconds(results.get('seconds', {})):
         raise UserError(f'{path}: seconds should hold the times of the stages, and does not; delete the file')
+    if results is not None and (bad := _not_matchings(results.get('gallery', {}))):
+        raise UserError(f'{path}: {bad} should hold scores of a matching, and does not; delete the file')
     return results
 
 
@@ -103,8 +105,8 @@ def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]
     with os_errors(path, 'read'):
         content = path.read_bytes()
     try:
-        lines = list(csv.reader(io.StringIO(content.decode(), newline=''), strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
+        lines = _table(content)
+    except (csv.Error, ValueError) as error:
         raise UserError(f'{path} should be a CSV table and is not ({error}); repair or delete it') from error
     columns = lines[0] if lines else []
     for number, line in enumerate(lines[1:], 2):
@@ -113,6 +115,19 @@ def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]
                 f'{path}, row {number}: expected {len(columns)} values, found {len(line)}; repair or delete the file'
             )
     return [{key: _number(cell) for key, cell in zip(columns, line, strict=True) if cell} for line in lines[1:]]
+
+
+def _table(content: bytes) -> list[list[str]]:
+    """The rows of a CSV file in memory that is bounded by the number of its cells."""
+    if max(map(len, content.split(b'\n'))) > _MAX_LINE_BYTES:
+        raise ValueError(f'a line has more than {_MAX_LINE_BYTES} bytes')
+    lines, cells = [], 0
+    for line in csv.reader(io.StringIO(content.decode(), newline=''), strict=True):
+        lines.append(line)
+        cells += len(line)
+        if cells > _MAX_CELLS:
+            raise ValueError(f'it has more than {_MAX_CELLS} values')
+    return lines
 
 
 def read_epochs(folder: Path | str) -> list[dict[str, Any]]:
@@ -128,6 +143,7 @@ def read_epochs(folder: Path | str) -> list[dict[str, Any]]:
                 f'{Path(folder) / HISTORY}, row {number + 1}: expected the numbers of epoch {number}, found '
                 f'{str(row)!a:.80}; repair or delete the file'
             )
+        row['epoch'] = number
     return rows
 
 
@@ -164,6 +180,21 @@ def not_scores(test_sets: Any) -> str:
         for kind, found in kinds.items():
             if not (_are_by_name(kind, found) if kind in ('tasks', 'epochs') else _are_scores(kind, found)):
                 return f'{name!a}, {kind!a},'
+    return ''
+
+
+_OF_MATCHING = ('mAP', 'rank1', 'rank5', 'rank10', 'mINP', 'probes', 'skipped')
+
+
+def _not_matchings(gallery: Any) -> str:
+    """Names the first part of `gallery` (metric and level → pair of sets → scores) that is no such thing, or ''."""
+    if not isinstance(gallery, dict):
+        return 'gallery'
+    for key, pairs in gallery.items():
+        for pair, found in pairs.items() if isinstance(pairs, dict) else [('', None)]:
+            sound = isinstance(found, dict) and all(_is_number(found.get(name)) for name in _OF_MATCHING)
+            if not sound or not isinstance(found.get('excluded'), str):
+                return f'gallery, {key!a}, {pair!a},'
     return ''
 
 

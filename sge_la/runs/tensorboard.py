@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from sge_la.data.layout import AXES
+from sge_la.errors import UserError
 from sge_la.files.atomic import make_folder, os_errors, replacing
 from sge_la.runs import records
 
@@ -37,11 +38,13 @@ class EventLog:
         self._suffix = f'_{axis}' if axis else ''
         self._others = tuple(f'_{other}' for other in AXES if axis and other != axis)
         home = make_folder(folder / FOLDER)
+        if home.is_symlink():
+            raise UserError(f'{home} should be a folder of the run, found a link; event files there may be of others')
         self._path = home / f'events.out.tfevents.{int(time.time())}.{secrets.token_hex(4)}'
         with replacing(self._path) as file:
             _write(file, [_event(file_version=_VERSION), *map(self._scalars, history)])
         for old in home.glob('*.tfevents.*'):
-            if old != self._path:
+            if old != self._path and not old.is_symlink() and old.is_file():
                 with os_errors(old, 'remove'):
                     old.unlink(missing_ok=True)
         with os_errors(self._path, 'write'):

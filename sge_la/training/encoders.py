@@ -11,6 +11,7 @@ from keras import ops
 from sge_la import backends, checkpoints
 from sge_la.data.layout import AXES
 from sge_la.data.training_set import TrainingData
+from sge_la.errors import say
 from sge_la.files.write_arrays import save_npy
 from sge_la.model import gait_encoder, labelled_lstm
 from sge_la.model.adam import adam_step
@@ -23,7 +24,7 @@ from sge_la.runs.plan import EncoderJob, Plan
 from sge_la.runs.states import TrainingState, fresh_state
 from sge_la.training.epochs import LEARNING_RATE, refuse_not_finite, run_epochs, whole_batches
 from sge_la.training.labelled import fit_labelled
-from sge_la.training.stage import Stage, claimed, say
+from sge_la.training.stage import Stage, claimed
 
 CLIP = 5.0
 TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')

@@ -12,6 +12,7 @@ from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
+from sge_la.errors import say
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features import cages
 from sge_la.features.files import TEST_STEMS, write_test_features
@@ -24,7 +25,7 @@ from sge_la.runs import records
 from sge_la.runs.plan import EncoderJob, Plan
 from sge_la.runs.states import RunState, TrainingState, fresh_state
 from sge_la.training import joint
-from sge_la.training.stage import Stage, claimed, say
+from sge_la.training.stage import Stage, claimed
 
 _SEQUENCES_AT_ONCE = 2048
 

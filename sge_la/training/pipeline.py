@@ -9,6 +9,7 @@ from pathlib import Path
 from sge_la.backends import runtime
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, training_data
+from sge_la.errors import say
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.intervals import summarise_runs
 from sge_la.evaluation.score_run import score_test
@@ -24,7 +25,7 @@ from sge_la.runs.states import TrainingState
 from sge_la.training.encoders import train_encoder
 from sge_la.training.joint_stage import train_modern
 from sge_la.training.recognition import train_recognition
-from sge_la.training.stage import Stage, claimed, say
+from sge_la.training.stage import Stage, claimed
 
 # Keys of a test set's scores, and what they are called in print.
 VARIANTS = {

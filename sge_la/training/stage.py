@@ -8,15 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from sge_la.errors import say
 from sge_la.files import locks
 from sge_la.runs import states
 from sge_la.runs.plan import Plan
 from sge_la.runs.states import FINISHED, RunState, TrainingState
 from sge_la.runs.tensorboard import epoch_logs, log_finished
-
-say = tqdm.write  # prints above a bar
 
 
 @dataclass(frozen=True)

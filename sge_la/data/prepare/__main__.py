@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError, run_command, say
 from sge_la.settings.parser import Parser
 
 _DESCRIPTION = """\
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         simulate=options.simulate,
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
-        print(line, flush=True)
+        say(line)
     return 0
 
 
