@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import run_command, say
+from sge_la.errors import UserError, run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parser().parse_args(argv)
+    if options.view is not None and options.name not in ('KS20', 'CASIA_B'):
+        raise UserError(f'--view is for KS20 and CASIA_B alone, and {options.name} has no views: leave it out')
     from sge_la.data.checking import check
 
     report = check(options.name, options.length, options.data_dir, view=options.view, layout=options.layout)

@@ -20,9 +20,11 @@ from sge_la.data.loading import (
     is_open_set,
     open_set_oddity,
     present_tests,
+    read_names,
     read_skeleton,
     split_files,
 )
+from sge_la.data.raw.text import alike_people
 from sge_la.errors import UserError
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 from sge_la.settings.papers import facts
@@ -51,6 +53,9 @@ def check(
     for test in present_tests(files):
         _compare(report, train, _check_split(report, files.tests[test], joints, f'test set {test}'), test)
     _check_people(report, train, facts(name).identities)
+    record = files.train.folder / 'prepare.json'
+    for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
+        report.found_odd(record, text)
     _check_strays(report, files)
     order = {row.path: index for index, row in enumerate(report.files)}
     report.bad.sort(key=lambda finding: order.get(finding.path, len(order)))
@@ -175,7 +180,7 @@ def _check_strays(report: Report, files: DatasetFiles) -> None:
             report.found_odd(folder, f'{folder}: nothing reads {", ".join(strays[:5])}{" ..." if strays[5:] else ""}')
     parent = files.root if files.layout == 1 else files.root.parent
     for path in sorted(parent.glob(f'.{files.train.stem}.*.partial')):
-        report.found_odd(path, f'{path} was left by a run that was killed; delete it')
+        report.found_odd(path, f'{path} was left by a run that was killed; the next prepare removes it')
 
 
 def read_coordinates(report: Report, headers: list[Header]) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from sge_la.errors import UserError
-from sge_la.settings.papers import CONDITION_MATCHING
+from sge_la.settings.papers import CONDITION_MATCHING, is_dataset_name
 
 AXES = ('x', 'y', 'z')
 
@@ -72,13 +71,10 @@ DEFAULT_TEST = {'BIWI': 'Walking', 'KGBD': 'probe', 'KS20': 'probe'}
 
 
 def check_dataset_name(name: str) -> str:
-    """Refuses a name that is not safe as a part of file names (such as `../x`); returns it otherwise.
-
-    Raises UserError: it has other characters than letters, digits, `_`, `-`, `.` and `+`, or more than 64.
-    """
-    if not re.fullmatch(r'[^\W_][\w.+-]{0,63}', name):
+    """Returns a name that train.py takes and that is safe as a part of file names; refuses any other."""
+    if not is_dataset_name(name):
         raise UserError(
-            f"a data set's name should have 1 to 64 letters, digits or _ - . + and start with a letter or digit, "
+            "a data set's name should have 1 to 64 letters, digits or - . + and start with a letter or digit, "
             f'found {name!r}; choose another name'
         )
     return name

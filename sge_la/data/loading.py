@@ -10,6 +10,7 @@ import numpy as np
 from sge_la.data.arrays import read_split
 from sge_la.data.dataset import Dataset
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
 from sge_la.errors import UserError, say
 from sge_la.files.text import read_json
@@ -108,7 +109,7 @@ def oddities(dataset: Dataset, files: DatasetFiles) -> list[str]:
                 f'{part.ids}: {unused} of {len(split.labels)} sequences belong to no identity, and are neither '
                 f'recognised nor scored (is {dataset.length} the right length?)'
             )
-    return [text for text in found if text]
+    return [text for text in (*found, *alike_people(dataset.names.values())) if text]
 
 
 def open_set_oddity(ids: dict[int, np.ndarray], identities: Sequence[int], path: Path) -> str:

@@ -7,6 +7,7 @@ other; `ids` as a pickled dictionary, in the form that NumPy 1 wrote.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pickle
 import secrets
@@ -22,6 +23,7 @@ from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_nam
 from sge_la.data.skeletons import Skeleton, to_json
 from sge_la.errors import UserError
 from sge_la.files.atomic import make_folder, os_errors, replacing, sync_folder
+from sge_la.files.locks import claim
 from sge_la.files.text import write_json
 from sge_la.files.write_arrays import NpyWriter, save_npy
 
@@ -232,13 +234,21 @@ def _stage(files: DatasetFiles) -> Iterator[Path]:
     """A hidden folder on the same disk as the data set's place; it is gone afterwards."""
     parent = files.root if files.layout == 1 else files.root.parent
     make_folder(parent)
+    _remove_left_behind(parent, files.train.stem)
     stage = parent / f'.{files.train.stem}.{secrets.token_hex(4)}.partial'
     try:
-        with os_errors(stage, 'make the folder'):
-            stage.mkdir()
-        yield stage
+        with claim(stage):
+            yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _remove_left_behind(parent: Path, stem: str) -> None:
+    """Removes what a killed `prepare` has left, unless another one that is alive is writing it."""
+    for old in parent.glob(f'.{glob.escape(stem)}.*.partial'):
+        if old.is_dir() and not old.is_symlink():
+            with contextlib.suppress(UserError), claim(old):
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def _put_in_place(staged: dict[Path, Path], stage: Path, root: Path) -> None:

@@ -13,7 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sge_la.settings.papers import ALL, BATCH_SIZE, CME, CVE, DATASET, DOUBLE_PRETEXT, PLUS, PROBE_TYPES, TASKS
+from sge_la.settings.papers import (
+    ALL,
+    BATCH_SIZE,
+    CME,
+    CONDITION_MATCHING,
+    CVE,
+    DOUBLE_PRETEXT,
+    PLUS,
+    PROBE_TYPES,
+    TASKS,
+    is_dataset_name,
+)
 from sge_la.settings.recipe import MODERN, ORIGINAL, piece
 
 # Of the operands of matrix products.
@@ -59,9 +70,7 @@ def _view(text: str) -> int | str | None:
 
 
 def _dataset_name(text: str) -> str:
-    if text == DATASET:
-        return text
-    if not text or not all(letter.isalnum() or letter in '-.+' for letter in text) or text[0] in '-.':
+    if not is_dataset_name(text) or text == CONDITION_MATCHING:
         raise argparse.ArgumentTypeError(
             f"expected a data set's name of letters, digits, '-' and '.', such as BIWI, found {text!r}"
         )

@@ -77,6 +77,14 @@ DATASETS = {
 AGE_EPOCHS = 400
 
 
+def is_dataset_name(text: str) -> bool:
+    """Whether a data set may be called so: letters, digits, '-', '.' and '+', since names of run folders use '_'."""
+    if text in (DATASET, CONDITION_MATCHING):
+        return True
+    letters = all(letter.isalnum() or letter in '-.+' for letter in text)
+    return 0 < len(text) <= 64 and letters and text[0].isalnum()
+
+
 def facts(dataset: str) -> DatasetFacts:
     """The settings of a data set; a name that the paper does not have gets the common ones."""
     return DATASETS.get(dataset, DatasetFacts())

@@ -383,7 +383,7 @@ def test_impossible_wishes_are_refused(tmp_path, monkeypatch, arguments, message
 
 def test_one_recording_a_person_leaves_nothing_to_test_on(tmp_path):
     write_kgbd(tmp_path / 'raw', {1: [body(40, 20, 0)], 2: [body(40, 20, 1)]})
-    with pytest.raises(UserError, match="test set 'probe' of KGBD would have no sequence"):
+    with pytest.raises(UserError, match='nobody in KGBD has a second recording'):
         prepare('KGBD', '--raw', tmp_path / 'raw', '--data_dir', tmp_path / 'Datasets')
     assert not (tmp_path / 'Datasets').exists()
 

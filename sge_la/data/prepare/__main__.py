@@ -14,6 +14,8 @@ from pathlib import Path
 from sge_la.errors import UserError, run_command, say
 from sge_la.settings.parser import Parser
 
+# Data sets in which something is random without --holdout random: simulated walks, KS20's split.
+_RANDOM = ('DEMO', 'KS20', 'CASIA_B')
 _DESCRIPTION = """\
 Cuts raw recordings into the sequences that train.py reads, under Datasets/NAME/LENGTH/.
 
@@ -80,7 +82,7 @@ def parser() -> Parser:
         metavar='last|random|FILE',
         help="a person's last recording (default), any one by --seed, or those named in a file, one a line",
     )
-    testing.add_argument('--seed', type=_whole(0), default=0, metavar='N', help='of all random choices (default: 0)')
+    testing.add_argument('--seed', type=_whole(0), metavar='N', help='of all random choices (default: 0)')
     testing.add_argument(
         '--view', type=_whole(0), nargs='+', metavar='V', help='KS20, CASIA_B: the views to test on (default: all)'
     )
@@ -95,6 +97,7 @@ def parser() -> Parser:
         help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
     )
     people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
+    people.add_argument('--accept', action='store_true', help='one walk under two names is left out, not refused')
     people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
     return result
 
@@ -128,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raw=options.raw,
         layout=options.layout,
         holdout=_rule(options.holdout),
-        seed=options.seed,
+        seed=_seed(options),
         step=options.step,
         offsets=_offsets(options.offsets),
         clip=options.clip and tuple(options.clip),
@@ -138,10 +141,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         views=options.view and tuple(dict.fromkeys(options.view)),
         protocols=options.protocol and (options.protocol,),
         simulate=options.simulate,
+        accept=options.accept,
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
         say(line)
     return 0
+
+
+def _seed(options: argparse.Namespace) -> int:
+    if options.seed is None:
+        return 0
+    if options.holdout != 'random' and options.name not in _RANDOM:
+        raise UserError(
+            f'--seed changes nothing of {options.name} with this --holdout: leave it out, or give --holdout random'
+        )
+    return options.seed
 
 
 def _offsets(typed: list[int] | None) -> tuple[int, ...] | None:

@@ -25,6 +25,7 @@ class Settings:
         views: the views that get a folder of their own (KS20, CASIA-B).
         protocols: CASIA-B: 'CVE', 'CME' or both.
         simulate: CASIA-B: whether walks are simulated.
+        accept: take one walk under two names for two people, instead of refusing it.
     """
 
     name: str
@@ -41,3 +42,4 @@ class Settings:
     views: tuple[int, ...] | None = None
     protocols: tuple[str, ...] | None = None
     simulate: bool = False
+    accept: bool = False

@@ -18,6 +18,7 @@ from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import Tree, repeats
 from sge_la.data.raw.reading import read_all, refuse_links_out
 from sge_la.data.raw.recording import Recording
+from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import UserError
@@ -28,6 +29,8 @@ from sge_la.files.text import read_json
 FORMAT = 1
 # train.py's default batch.
 _BATCH = 128
+# Settings that change no array.
+_NOT_KEPT = ('name', 'raw', 'accept')
 
 
 def prepare(
@@ -57,8 +60,10 @@ def prepare(
         f'({time.perf_counter() - since:.1f} s)'
     )
     notes = [*raw.notes, *(note for recording in recordings for note in recording.notes)]
+    notes += [*alike_people(item.raw.person for item in recordings), *_gaps(recordings)]
     yield from _shortened('note: ', notes)
     copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
+    _refuse_two_names(recordings, settings)
     yield from _left_out(recordings, copies)
     for target in recipe.targets:
         if settings.protocols is not None and target.protocol not in settings.protocols:
@@ -162,6 +167,13 @@ class _Work:
     def _check(self, splits: dict[str, NewSplit], open_set: bool) -> None:
         for name, split in splits.items():
             what = 'training set' if name == 'train' else f"test set '{name}'"
+            if not len(split.skeletons) and len({item.raw.identity for item in self.recordings}) == len(
+                self.recordings
+            ):
+                raise UserError(
+                    f'nobody in {self.settings.name} has a second recording, and one to train and one to test on were '
+                    'expected of each person; add recordings, or cut each in two and name the parts'
+                )
             if not len(split.skeletons):
                 raise UserError(
                     f'the {what} of {self.settings.name} would have no sequence of {self.length} frames; check that '
@@ -190,7 +202,7 @@ class _Work:
             'format': FORMAT,
             'dataset': self.settings.name,
             'length': self.length,
-            'settings': {key: value for key, value in asdict(self.settings).items() if key not in ('name', 'raw')},
+            'settings': {key: value for key, value in asdict(self.settings).items() if key not in _NOT_KEPT},
             'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
             'people': {item.raw.identity: item.raw.person for item in self.recordings},
             'splits': {
@@ -216,6 +228,30 @@ class _Work:
                 for index, (item, number) in enumerate(zip(self.recordings, self._numbers(), strict=True))
             ],
         }
+
+
+def _gaps(recordings: list[Recording]) -> list[str]:
+    """How many frames no sequence of a recording may join, because their numbers jump."""
+    jumps = {item.raw.name: len(runs(len(item.frames), item.numbers)) - 1 for item in recordings if len(item.frames)}
+    found = {name: count for name, count in jumps.items() if count}
+    if not found:
+        return []
+    name = next(iter(found))
+    return [
+        f'frame numbers jump {sum(found.values())} times in {len(found)} recordings (first in {name}), and no sequence '
+        'crosses a jump: what is shorter than a sequence between two jumps is lost'
+    ]
+
+
+def _refuse_two_names(recordings: list[Recording], settings: Settings) -> None:
+    """One walk of two people is a mistake in the names, unless somebody says that it is none."""
+    for index, first in repeats(recordings).items():
+        one, other = recordings[first].raw, recordings[index].raw
+        if one.identity != other.identity and not settings.accept:
+            raise UserError(
+                f'{other.name} of {other.person} is, frame by frame, {one.name} of {one.person}: one walk was expected '
+                'under one name; correct the names, or give --accept to leave the second one out'
+            )
 
 
 def _clipped(recording: Recording, recipe: Recipe, settings: Settings) -> Recording:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.raw.text import coordinate, natural, read_text, shown
+from sge_la.data.raw.text import coordinate, in_order, read_text, shown
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors
@@ -61,13 +61,13 @@ def find_ias(folder: Path) -> RawData:
     missing.
     """
     recordings = _find(folder, IAS_PARTS, 'IAS')
-    people = sorted({raw.person for raw in recordings}, key=natural)
+    people = sorted({raw.person for raw in recordings}, key=in_order)
     return _labelled(recordings, {person: label for label, person in enumerate(people)}, first_rows_only=False)
 
 
 def _labelled(recordings: list[RawRecording], labels: dict[str, int], first_rows_only: bool) -> RawData:
     numbered = [replace(raw, identity=labels[raw.person]) for raw in recordings]
-    numbered.sort(key=lambda raw: (raw.identity, natural(raw.name)))
+    numbered.sort(key=lambda raw: (raw.identity, in_order(raw.name)))
     return RawData(SKELETON, numbered, partial(read, first_rows_only=first_rows_only))
 
 

@@ -14,13 +14,14 @@ No sequence crosses a jump in the frame numbers.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, natural, read_text, shown
+from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, in_order, read_text, shown
 from sge_la.data.skeletons import Skeleton, from_json
 from sge_la.errors import UserError
 from sge_la.files.arrays import read_npy
@@ -33,6 +34,7 @@ _COLUMNS = ('file', 'person', 'recording', 'split')
 _SPLITS = ('', 'train', 'test')
 _AXES = ('x', 'y', 'z')
 _LARGEST_FRAME_NUMBER = 2**53
+_LINES_AT_ONCE = 1024
 
 
 def find(folder: Path) -> RawData:
@@ -50,7 +52,7 @@ def find(folder: Path) -> RawData:
         refuse_way_out(folder / name, folder)
     skeleton = from_json(read_json(path), str(path))
     rows = _read_table(folder / TABLE)
-    people = sorted({person for _, _, person, _, _ in rows}, key=natural)
+    people = sorted({person for _, _, person, _, _ in rows}, key=in_order)
     labels = {person: label for label, person in enumerate(people)}
     recordings, seen_files, seen_names = [], {}, {}
     for line, file, person, name, split in rows:
@@ -65,7 +67,7 @@ def find(folder: Path) -> RawData:
             )
         seen_files[path], seen_names[person, name] = line, line
         size = regular_size(path)
-        recordings.append((natural(name), RawRecording(file, path, person, labels[person], split, size=size)))
+        recordings.append((in_order(name), RawRecording(file, path, person, labels[person], split, size=size)))
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
     return RawData(skeleton, [raw for _, raw in recordings], partial(read, skeleton=skeleton))
 
@@ -107,7 +109,7 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
 
 def _inside(folder: Path, file: str, where: str) -> Path:
     with os_errors(folder / file, 'read'):
-        path = (folder / file).resolve()
+        path = _in_either_form(folder / file).resolve()
         exists = path.exists()
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f'{where}: a file inside {folder} was expected, found {shown(file)}; move it there')
@@ -116,6 +118,15 @@ def _inside(folder: Path, file: str, where: str) -> Path:
     if not exists:
         raise UserError(f'{where}: there is no file {shown(file)} in {folder}; correct the line or add the file')
     return path
+
+
+def _in_either_form(path: Path) -> Path:
+    """The file of this name, or of the same letters in another Unicode form (é as one sign or as two)."""
+    if path.exists() or not path.parent.is_dir():
+        return path
+    same = unicodedata.normalize('NFC', path.name)
+    found = (other for other in sorted(path.parent.iterdir()) if unicodedata.normalize('NFC', other.name) == same)
+    return next(found, path)
 
 
 def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
@@ -142,44 +153,65 @@ def parse(text: str, where: str, skeleton: Skeleton) -> tuple[np.ndarray, np.nda
     columns = _columns(lines[0][1], f'{where}, line {lines[0][0]}', skeleton)
     if len(lines) == 1:
         raise UserError(f'{where} has a header and no frame; add frames or take it out of {TABLE}')
-    rows = [line.split(',') for _, line in lines[1:]]
-    for (number, line), row in zip(lines[1:], rows, strict=True):
-        if len(row) != len(columns):
-            raise UserError(
-                f'{where}, line {number}: {len(columns)} columns were expected, found {len(row)} in {shown(line)}; '
-                'correct the line'
-            )
-    wanted = [columns.index(f'{joint}_{axis}') for joint in skeleton.joints for axis in _AXES]
-    values = coordinates([row[column] for row in rows for column in wanted])
-    if values is None:
-        values = np.array(
-            [
-                [coordinate(row[column], f'{where}, line {number}, column {columns[column]}') for column in wanted]
-                for (number, _), row in zip(lines[1:], rows, strict=True)
-            ],
-            np.float32,
-        )
-    frames = values.reshape(-1, len(skeleton.joints), 3)
-    if 'frame' not in columns:
+    place = {column: index for index, column in enumerate(columns)}
+    wanted = [place[f'{joint}_{axis}'] for joint in skeleton.joints for axis in _AXES]
+    frames = np.empty((len(lines) - 1, len(skeleton.joints), 3), np.float32)
+    numbers = np.empty(len(frames), np.int64)
+    for start in range(0, len(frames), _LINES_AT_ONCE):
+        block = lines[1 + start : 1 + start + _LINES_AT_ONCE]
+        rows = [_fields(line, len(columns), f'{where}, line {number}') for number, line in block]
+        values = coordinates([row[column] for row in rows for column in wanted])
+        if values is None:
+            values = [
+                _coordinate(row[column], f'{where}, line {number}, column {columns[column]}')
+                for (number, _), row in zip(block, rows, strict=True)
+                for column in wanted
+            ]
+        frames[start : start + len(block)] = np.reshape(values, (-1, *frames.shape[1:]))
+        if 'frame' in place:
+            places = (f'{where}, line {number}' for number, _ in block)
+            numbers[start : start + len(block)] = [
+                _frame_number(row[place['frame']].strip(), at) for row, at in zip(rows, places, strict=True)
+            ]
+    if 'frame' not in place:
         return frames, None
-    numbers = []
-    for (line, _), row in zip(lines[1:], rows, strict=True):
-        field = row[columns.index('frame')].strip()
-        usable = field.isascii() and field.isdigit() and len(field) <= len(str(_LARGEST_FRAME_NUMBER))
-        if not usable or int(field) > _LARGEST_FRAME_NUMBER:
-            raise UserError(
-                f'{where}, line {line}: a frame number was expected, found {shown(field)}; correct the line'
-            )
-        numbers.append(int(field))
-    return frames, _rising(np.array(numbers, np.int64), where, [f'line {line}' for line, _ in lines[1:]])
+    return frames, _rising(numbers, where, [f'line {line}' for line, _ in lines[1:]])
+
+
+def _fields(line: str, count: int, where: str) -> list[str]:
+    fields = line.split(',')
+    if len(fields) != count:
+        raise UserError(
+            f'{where}: {count} columns were expected, found {len(fields)} in {shown(line)}; correct the line'
+        )
+    return fields
+
+
+def _coordinate(field: str, where: str) -> float:
+    try:
+        return coordinate(field, where)
+    except UserError as error:
+        # A line is a frame, and one that was lost is no reason to lose the file.
+        text = str(error).removesuffix('correct or remove the file')
+        raise UserError(f'{text}correct it or leave the frame out') from None
+
+
+def _frame_number(field: str, where: str) -> int:
+    usable = field.isascii() and field.isdigit() and len(field) <= len(str(_LARGEST_FRAME_NUMBER))
+    if not usable or int(field) > _LARGEST_FRAME_NUMBER:
+        raise UserError(f'{where}: a frame number was expected, found {shown(field)}; correct the line')
+    return int(field)
 
 
 def _columns(header: str, where: str, skeleton: Skeleton) -> list[str]:
     """The names of the columns, all of the skeleton's and perhaps `frame`, in the file's order."""
+    if header.count(';') > header.count(','):
+        raise UserError(f'{where}: columns separated by commas were expected, found semicolons; save it with commas')
     columns = [field.strip().strip('"') for field in header.split(',')]
     expected = [f'{joint}_{axis}' for joint in skeleton.joints for axis in _AXES]
-    unknown = [column for column in columns if column not in expected and column != 'frame']
-    missing = [column for column in expected if column not in columns]
+    known, present = {*expected, 'frame'}, set(columns)
+    unknown = [column for column in columns if column not in known]
+    missing = [column for column in expected if column not in present]
     if unknown or missing or len(set(columns)) < len(columns):
         problem = (
             f'{shown(unknown[0])} is no column of {SKELETON_FILE}'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,25 @@ def shown(text: str, limit: int = 40) -> str:
     """A piece of a file for a message: quoted, control characters escaped, not too long."""
     text = text.strip()
     return repr(text if len(text) <= limit else text[:limit] + '...')
+
+
+def in_order(text: str) -> tuple:
+    """A key that sorts as `natural` does, and tells '007' from '7', so that no order depends on chance."""
+    return natural(text), text
+
+
+def alike_people(names: Iterable[str]) -> list[str]:
+    """Sentences on names that differ only by case, Unicode form, spaces around them, or zeros before numbers."""
+    first: dict[str, str] = {}
+    found = []
+    for name in sorted(set(names), key=in_order):
+        folded = unicodedata.normalize('NFKC', name).strip().casefold()
+        kept = first.setdefault(re.sub(r'\d+', lambda number: number[0].lstrip('0'), folded), name)
+        if kept != name:
+            same = unicodedata.normalize('NFC', kept) == unicodedata.normalize('NFC', name)
+            spelt = f' ({kept!a} and {name!a})' if same else ''
+            found.append(f"'{kept}' and '{name}'{spelt} are two people here; if they are one, give them one name")
+    return found
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
