@@ -28,6 +28,7 @@ Orders of joints, matched by name; joints that the new order lacks are left out:
   kgbd                KGBD's own, 20 joints
   kinect_v2           Kinect 2 SDK, 25 joints: KS20 (from it also kinect_v1)
   casia_b             14 estimated joints: CASIA-B
+  coco_17 and others  for recordings of one's own, as `prepare --skeleton` knows them
   kinect_v1_mirrored  right joints in the left ones' places: what TranSG, MoCos, Prompter and Hi-MPC make of KGBD
 
 skeleton.json beside the new training arrays names the joints in their new order.

@@ -1,20 +1,33 @@
-"""The joints of each sensor: names, order in the files, bone tree, left and right.
+"""Skeletons: names of joints, their order in the files, bone tree, left and right.
 
-Joints carry Microsoft's SDK names. `left` and `right` are the walker's own. The order is the file's own everywhere in
-this package; nothing is reordered on reading.
+Joints carry the names that their sensor's makers gave them. `left` and `right` are the walker's own. The order is the
+file's own everywhere in this package; nothing is reordered on reading.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from sge_la.data.joints import TABLE
 from sge_la.errors import UserError
 
-# The second SDK renamed three joints of the first.
-_SAME_JOINT = {'SpineBase': 'HipCenter', 'SpineMid': 'Spine', 'SpineShoulder': 'ShoulderCenter'}
+# Kinect's second SDK renamed three joints of the first; Azure's documentation spells one in two ways.
+_SAME_JOINT = {
+    'spinebase': 'hipcenter',
+    'spinemid': 'spine',
+    'spineshoulder': 'shouldercenter',
+    'spinenaval': 'spinenavel',
+}
+# ShoulderLeft, LEFT_SHOULDER, left shoulder, LShoulder, L.Shoulder, Shoulder_L.
+_SIDE = re.compile(r'(?i:left|right)|^[LRlr](?=[ _.-])|^[LR](?=[A-Z][a-z])|(?<=[ _.-])[LRlr]$')
 _MAX_JOINTS = 1000
 
 # KGBD's joints in the order of the first SDK, by their names: row k of the SDK's order is KGBD's joint KGBD_TO_SDK[k].
@@ -56,136 +69,104 @@ class Skeleton:
             sides[left], sides[right] = 'left', 'right'
         return tuple(sides)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """The index of each joint, by its name and by what all spellings of it have in common."""
+        keys = [joint_key(joint) for joint in self.joints]
+        counts = Counter(keys)
+        own = {joint: index for index, joint in enumerate(self.joints)}
+        return {key: index for index, key in enumerate(keys) if counts[key] == 1} | own
+
+    def find(self, joint: str) -> int | None:
+        """The index of a joint by name, whatever its spelling (`joint_key`); None: there is no such joint."""
+        return self._places.get(joint, self._places.get(joint_key(joint)))
+
     def index(self, joint: str) -> int:
-        """The index of a joint by name; the names of both SDKs are understood.
+        """The index of a joint by name, whatever its spelling.
 
         Raises UserError: there is no such joint.
         """
-        names = [_SAME_JOINT.get(name, name) for name in self.joints]
-        name = _SAME_JOINT.get(joint, joint)
-        if name not in names:
+        index = self.find(joint)
+        if index is None:
             raise UserError(f"the skeleton '{self.name}' has no joint '{joint}'; it has {', '.join(self.joints)}")
-        return names.index(name)
+        return index
 
 
-def _skeleton(name: str, *rows: tuple[str, int]) -> Skeleton:
-    """Builds a skeleton from (joint, parent) rows; left and right are told by the names' ends."""
-    joints = tuple(joint for joint, _ in rows)
-    pairs = tuple(
-        (index, joints.index(joint[: -len('Left')] + 'Right'))
-        for index, joint in enumerate(joints)
-        if joint.endswith('Left')
-    )
-    return Skeleton(name, joints, tuple(parent for _, parent in rows), pairs)
+def joint_key(name: str) -> str:
+    """What ShoulderLeft, LEFT_SHOULDER, left shoulder and LShoulder have in common; both Kinect SDKs' names agree."""
+    side = _SIDE.search(name)
+    rest = name if side is None else name[: side.start()] + name[side.end() :]
+    rest = ''.join(filter(str.isalnum, rest.casefold()))
+    return f'{_SAME_JOINT.get(rest, rest)} {side[0][0].lower() if side else ""}'
 
 
-_KINECT_V1 = _skeleton(
-    'kinect_v1',
-    ('HipCenter', -1),
-    ('Spine', 0),
-    ('ShoulderCenter', 1),
-    ('Head', 2),
-    ('ShoulderLeft', 2),
-    ('ElbowLeft', 4),
-    ('WristLeft', 5),
-    ('HandLeft', 6),
-    ('ShoulderRight', 2),
-    ('ElbowRight', 8),
-    ('WristRight', 9),
-    ('HandRight', 10),
-    ('HipLeft', 0),
-    ('KneeLeft', 12),
-    ('AnkleLeft', 13),
-    ('FootLeft', 14),
-    ('HipRight', 0),
-    ('KneeRight', 16),
-    ('AnkleRight', 17),
-    ('FootRight', 18),
-)
-_KGBD = _skeleton(
-    'kgbd',
-    ('Head', 1),
-    ('ShoulderCenter', 10),
-    ('ShoulderRight', 1),
-    ('ShoulderLeft', 1),
-    ('ElbowRight', 2),
-    ('ElbowLeft', 3),
-    ('WristRight', 4),
-    ('WristLeft', 5),
-    ('HandRight', 6),
-    ('HandLeft', 7),
-    ('Spine', 11),
-    ('HipCenter', -1),
-    ('HipRight', 11),
-    ('HipLeft', 11),
-    ('KneeRight', 12),
-    ('KneeLeft', 13),
-    ('AnkleRight', 14),
-    ('AnkleLeft', 15),
-    ('FootRight', 16),
-    ('FootLeft', 17),
-)
-_KINECT_V2 = _skeleton(
-    'kinect_v2',
-    ('SpineBase', -1),
-    ('SpineMid', 0),
-    ('Neck', 20),
-    ('Head', 2),
-    ('ShoulderLeft', 20),
-    ('ElbowLeft', 4),
-    ('WristLeft', 5),
-    ('HandLeft', 6),
-    ('ShoulderRight', 20),
-    ('ElbowRight', 8),
-    ('WristRight', 9),
-    ('HandRight', 10),
-    ('HipLeft', 0),
-    ('KneeLeft', 12),
-    ('AnkleLeft', 13),
-    ('FootLeft', 14),
-    ('HipRight', 0),
-    ('KneeRight', 16),
-    ('AnkleRight', 17),
-    ('FootRight', 18),
-    ('SpineShoulder', 1),
-    ('HandTipLeft', 7),
-    ('ThumbLeft', 6),
-    ('HandTipRight', 11),
-    ('ThumbRight', 10),
-)
-_CASIA_B = _skeleton(
-    'casia_b',
-    ('Head', 1),
-    ('Neck', -1),
-    ('ShoulderRight', 1),
-    ('ElbowRight', 2),
-    ('WristRight', 3),
-    ('ShoulderLeft', 1),
-    ('ElbowLeft', 5),
-    ('WristLeft', 6),
-    ('HipRight', 1),
-    ('KneeRight', 8),
-    ('AnkleRight', 9),
-    ('HipLeft', 1),
-    ('KneeLeft', 11),
-    ('AnkleLeft', 12),
-)
-SKELETONS = {skeleton.name: skeleton for skeleton in (_KINECT_V1, _KGBD, _KINECT_V2, _CASIA_B)}
+def _skeleton(name: str, order: str, *chains: str) -> Skeleton:
+    """Builds a skeleton from a row of the table of joints."""
+    joints = tuple(order.split())
+    keys = [joint_key(joint) for joint in joints]
+    mirror = [keys.index(key[:-1] + {'l': 'r', 'r': 'l', ' ': ' '}[key[-1]]) for key in keys]
+    parents = [-1] * len(joints)
+    for chain in chains:
+        for inner, outer in itertools.pairwise(map(joints.index, chain.split())):
+            parents[outer], parents[mirror[outer]] = inner, mirror[inner]
+    pairs = tuple((left, right) for left, right in enumerate(mirror) if keys[left].endswith(' l'))
+    return Skeleton(name, joints, tuple(parents), pairs)
+
+
+SKELETONS = {name: _skeleton(name, *row) for name, row in TABLE.items()}
 _BY_DATASET = {
-    'BIWI': _KINECT_V1,
-    'IAS': _KINECT_V1,
-    'KinectReID': _KINECT_V1,
-    'DEMO': _KINECT_V1,
-    'KGBD': _KGBD,
-    'KS20': _KINECT_V2,
-    'CASIA_B': _CASIA_B,
-    'CASIA_B_match': _CASIA_B,
+    'BIWI': SKELETONS['kinect_v1'],
+    'IAS': SKELETONS['kinect_v1'],
+    'KinectReID': SKELETONS['kinect_v1'],
+    'DEMO': SKELETONS['kinect_v1'],
+    'KGBD': SKELETONS['kgbd'],
+    'KS20': SKELETONS['kinect_v2'],
+    'CASIA_B': SKELETONS['casia_b'],
+    'CASIA_B_match': SKELETONS['casia_b'],
 }
 
 
 def for_dataset(name: str) -> Skeleton | None:
     """The skeleton that a data set's files hold, or None for a name of the user's own."""
     return _BY_DATASET.get(name)
+
+
+def ready(name: str) -> Skeleton:
+    """A skeleton of the table by its name.
+
+    Raises UserError: there is none of this name.
+    """
+    if name not in SKELETONS:
+        raise UserError(f"there is no ready skeleton '{name}'; choose {', '.join(SKELETONS)}, or write skeleton.json")
+    return SKELETONS[name]
+
+
+def without(skeleton: Skeleton, joints: Sequence[str]) -> Skeleton:
+    """The skeleton without some joints; what hung on one of them hangs on the joint that this hung on.
+
+    Without its root, the first joint that hung on the root becomes the root. Raises UserError: the skeleton has no such
+    joint, or fewer than two would be left.
+    """
+    gone = {skeleton.index(joint) for joint in joints}
+    if not gone:
+        return skeleton
+    if len(skeleton.joints) - len(gone) < 2:
+        raise UserError(f"the skeleton '{skeleton.name}' would have fewer than two joints; leave out fewer")
+    parents: list[int | None] = list(skeleton.parents)
+    for joint in sorted(gone):
+        heirs = [child for child, parent in enumerate(parents) if parent == joint]
+        above = parents[joint]
+        for heir in heirs:
+            parents[heir] = heirs[0] if above == -1 and heir != heirs[0] else above
+        parents[joint] = None
+    left = [joint for joint in range(len(parents)) if joint not in gone]
+    place = {joint: index for index, joint in enumerate(left)} | {-1: -1}
+    return Skeleton(
+        skeleton.name,
+        tuple(skeleton.joints[joint] for joint in left),
+        tuple(place[parents[joint]] for joint in left),
+        tuple((place[one], place[other]) for one, other in skeleton.pairs if one not in gone and other not in gone),
+    )
 
 
 def mirrored(skeleton: Skeleton) -> Skeleton:

@@ -9,8 +9,8 @@ import pytest
 from sge_la.data import load
 from sge_la.data.prepare import main
 from sge_la.data.raw import own
-from sge_la.data.skeletons import Skeleton
-from sge_la.errors import UserError
+from sge_la.data.skeletons import SKELETONS, Skeleton, without
+from sge_la.errors import UserError, run_command
 from tests.data.generators import body, own_csv, write_own
 
 STICK = Skeleton('own', ('Hip', 'Head', 'Hand L', 'Hand R'), (-1, 0, 1, 1), ((2, 3),))
@@ -110,6 +110,28 @@ def test_the_tables_split_is_followed(tmp_path):
     dataset = load('Mine', 4, tmp_path)
     np.testing.assert_array_equal(dataset.train.skeletons, np.stack([frames[1], frames[2], frames[4]]))
     np.testing.assert_array_equal(dataset.tests['test'].skeletons, np.stack([frames[0], frames[3]]))
+
+
+def test_a_ready_skeleton_is_named_and_joints_are_left_out(tmp_path, capsys):
+    """--skeleton stands for skeleton.json, which is not needed then; what is left out is missing in the arrays too."""
+    full, thumbs = SKELETONS['kinect_v2'], ['ThumbLeft', 'ThumbRight']
+    joints = without(full, thumbs)
+    rows = [(f'{person}{take}.csv', person, str(take), '') for person in 'ab' for take in (1, 2)]
+    frames = [body(8, len(joints.joints), seed) for seed in range(4)]
+    raw = write_own(tmp_path / 'raw', joints, [(*row, array) for row, array in zip(rows, frames, strict=True)])
+    flags = ['Mine', '--raw', str(raw), '--length', '4', '--data_dir', str(tmp_path), '--skeleton', 'kinect_v2']
+    main([*flags, '--leave_out', *thumbs])
+    assert 'skeleton.json is not read' in capsys.readouterr().out
+    (raw / 'skeleton.json').unlink()
+    main([*flags, '--leave_out', *thumbs])
+    dataset = load('Mine', 4, tmp_path)
+    assert dataset.skeleton == joints
+    np.testing.assert_array_equal(dataset.train.skeletons[:2], frames[0].reshape(2, 4, 23, 3))
+    assert run_command(main, flags[:-2]) == 2 and '--skeleton (kinect_v1, ' in capsys.readouterr().err
+    assert run_command(main, [*flags[:-1], 'kinect_v3']) == 2
+    assert "no ready skeleton 'kinect_v3'; choose kinect_v1, " in capsys.readouterr().err
+    with pytest.raises(UserError, match='--skeleton means nothing for KGBD'):
+        main(['KGBD', '--raw', str(raw), '--skeleton', 'kgbd'])
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -26,7 +26,7 @@ KGBD      PersonNNN/K.txt                                 one recording a person
 KS20      <view>/gcN_bodyN_<time>...txt                   one take a person; and each view
 CASIA_B   001-nm-01-090.txt, 14 joints; or --simulate     each view (CVE); half of the people (CME)
 DEMO      nothing, walkers are simulated                  one recording a person
-another   recordings.csv, skeleton.json and .csv or .npy  as recordings.csv says, or one recording a person
+another   recordings.csv and .csv or .npy (--skeleton)   as recordings.csv says, or one recording a person
 
 A recording that repeats another is left out. What was done is written to prepare.json beside the training arrays.
 """
@@ -47,6 +47,14 @@ def parser() -> Parser:
         help='folders as in SGE-LA (1), CAGE (2, default), SPC-MGR (3)',
     )
     where.add_argument('--overwrite', action='store_true', help='replace arrays that this command has not written')
+    joints = result.add_argument_group('joints of your own recordings')
+    joints.add_argument(
+        '--skeleton',
+        metavar='NAME',
+        help='instead of skeleton.json: kinect_v1, kinect_v2, azure_kinect, ntu, coco_17, mediapipe_33, openpose_25, '
+        'smpl_24, kgbd, casia_b',
+    )
+    joints.add_argument('--leave_out', nargs='+', metavar='JOINT', help='joints of the skeleton that are not used')
     cutting = result.add_argument_group('cutting')
     cutting.add_argument(
         '--length',
@@ -141,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         views=options.view and tuple(dict.fromkeys(options.view)),
         protocols=options.protocol and (options.protocol,),
         simulate=options.simulate,
+        skeleton=options.skeleton,
+        leave_out=options.leave_out and tuple(options.leave_out),
         accept=options.accept,
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):

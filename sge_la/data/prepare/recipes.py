@@ -83,6 +83,8 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
         'view': settings.views,
         'protocol': settings.protocols,
         'simulate': settings.simulate or None,
+        'skeleton': settings.skeleton,
+        'leave_out': settings.leave_out,
     }
     for flag, value in chosen.items():
         if value is not None and flag not in recipe.flags:
@@ -173,7 +175,7 @@ def _find_own(settings: Settings) -> RawData:
             f'{settings.name} is none of {", ".join(RECIPES)}, and {folder} has no {own.TABLE} as recordings of your '
             'own need it; correct the name or the folder'
         )
-    return own.find(folder)
+    return own.find(folder, settings.skeleton, settings.leave_out or ())
 
 
 RECIPES = {
@@ -194,4 +196,4 @@ RECIPES = {
     'DEMO': Recipe(_find_demo, (Target(splits.one_per_person),), frozenset({'holdout', 'people', 'recordings'})),
 }
 # Recordings of the user's own, under any other name.
-OWN = Recipe(_find_own, (Target(splits.own),), frozenset({'raw', 'holdout'}))
+OWN = Recipe(_find_own, (Target(splits.own),), frozenset({'raw', 'holdout', 'skeleton', 'leave_out'}))

@@ -25,6 +25,8 @@ class Settings:
         views: the views that get a folder of their own (KS20, CASIA-B).
         protocols: CASIA-B: 'CVE', 'CME' or both.
         simulate: CASIA-B: whether walks are simulated.
+        skeleton: name of a ready skeleton that recordings of the user's own have; None: their skeleton.json.
+        leave_out: joints of that skeleton which are not used.
         accept: take one walk under two names for two people, instead of refusing it.
     """
 
@@ -42,4 +44,6 @@ class Settings:
     views: tuple[int, ...] | None = None
     protocols: tuple[str, ...] | None = None
     simulate: bool = False
+    skeleton: str | None = None
+    leave_out: tuple[str, ...] | None = None
     accept: bool = False

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, in_order, read_text, shown
-from sge_la.data.skeletons import Skeleton, from_json
+from sge_la.data.skeletons import SKELETONS, Skeleton, from_json, ready, without
 from sge_la.errors import UserError
 from sge_la.files.arrays import read_npy
 from sge_la.files.atomic import os_errors, refuse_way_out, regular_size
@@ -37,20 +38,15 @@ _LARGEST_FRAME_NUMBER = 2**53
 _LINES_AT_ONCE = 1024
 
 
-def find(folder: Path) -> RawData:
+def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = ()) -> RawData:
     """Lists the recordings that `recordings.csv` names.
 
+    `skeleton`: name of a ready skeleton, None for that of `skeleton.json`; `leave_out`: joints of it that are not used.
     Returns recordings sorted by person, then by their name or number; persons are numbered from 0 in sorted order.
     Raises UserError: the table or the skeleton is bad, a file is missing, or one is named twice.
     """
-    path = folder / SKELETON_FILE
-    if not path.exists():
-        raise UserError(
-            f'{path} is missing; write one such as {{"joints": ["Hip", "Knee"], "parents": [-1, 0], "pairs": []}}'
-        )
-    for name in (SKELETON_FILE, TABLE):
-        refuse_way_out(folder / name, folder)
-    skeleton = from_json(read_json(path), str(path))
+    refuse_way_out(folder / TABLE, folder)
+    joints = without(_skeleton(folder) if skeleton is None else ready(skeleton), leave_out)
     rows = _read_table(folder / TABLE)
     people = sorted({person for _, _, person, _, _ in rows}, key=in_order)
     labels = {person: label for label, person in enumerate(people)}
@@ -69,7 +65,20 @@ def find(folder: Path) -> RawData:
         size = regular_size(path)
         recordings.append((in_order(name), RawRecording(file, path, person, labels[person], split, size=size)))
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
-    return RawData(skeleton, [raw for _, raw in recordings], partial(read, skeleton=skeleton))
+    both = skeleton is not None and (folder / SKELETON_FILE).exists()
+    notes = (f'the joints are those of --skeleton {skeleton}, and {SKELETON_FILE} is not read',) if both else ()
+    return RawData(joints, [raw for _, raw in recordings], partial(read, skeleton=joints), notes)
+
+
+def _skeleton(folder: Path) -> Skeleton:
+    path = folder / SKELETON_FILE
+    if not path.exists():
+        raise UserError(
+            f'{path} is missing; name a ready skeleton by --skeleton ({", ".join(SKELETONS)}), or write a file such as '
+            '{"joints": ["Hip", "Knee"], "parents": [-1, 0], "pairs": []}'
+        )
+    refuse_way_out(path, folder)
+    return from_json(read_json(path), str(path))
 
 
 def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
