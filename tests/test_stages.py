@@ -18,8 +18,9 @@ from sge_la.data.training_set import fingerprint, training_data
 from sge_la.errors import UserError
 from sge_la.features.files import feature_record
 from sge_la.features.sources import FeatureSource
+from sge_la.files.npz import write_npz
 from sge_la.model.config import EncoderConfig
-from sge_la.runs import records, states
+from sge_la.runs import records, state_files, states
 from sge_la.runs.find import recognition_folder
 from sge_la.runs.plan import plan_of
 from sge_la.runs.states import FINISHED, FRESH, UNFINISHED, TrainingState, fresh_state
@@ -250,6 +251,52 @@ def test_a_state_is_written_as_it_was_while_training_goes_on(tmp_path, monkeypat
         assert found[0].history == [{'epoch': 1}] and found[1].meta['best'] == {'epoch': 1}
         np.testing.assert_array_equal(found[1].parts['kept']['W'], np.ones((2, 3)))
     assert states.resume(tmp_path)[0].epoch == 2
+
+
+def _of_another_seed(folder):
+    other = folder.parent / 'other'
+    other.mkdir()
+    begin(other, {**RECORD, 'seed': 1})
+    states.save(other, state_after(2))
+    (folder / 'resume.npz').write_bytes((other / 'resume.npz').read_bytes())
+
+
+def _with(**meta):
+    """Changes what the newest state says of itself, with checksums that are right."""
+    return lambda folder: _rewrite(folder, lambda parts, own: own.update(meta))
+
+
+def _rewrite(folder, change):
+    parts, meta, _ = state_files.load_state(folder)
+    change(parts, meta)
+    write_npz(folder / 'resume.npz', {f'{p}/{n}': a for p, arrays in parts.items() for n, a in arrays.items()}, meta)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'reason'),
+    [
+        (_of_another_seed, 'is of a run with other options'),
+        (lambda folder: _rewrite(folder, lambda parts, meta: parts['first']['W'].fill(np.nan)), 'NaN or infinite'),
+        (_with(step='2'), 'is no state of a training'),
+        (_with(history=[{}]), 'is no state of a training'),
+        (_with(history=[1, 2]), 'is no state of a training'),
+        (_with(parts=None), 'lacks arrays'),
+        (_with(best=[]), 'lacks what this training keeps'),
+        (_with(best={'epoch': None}), 'lacks what this training keeps'),
+    ],
+)
+def test_a_state_that_does_not_fit_its_run_is_told_and_the_one_before_it_taken(tmp_path, damage, reason):
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    begin(folder)
+    best = {}
+    for epoch in (1, 2):
+        states.save(folder, state_after(epoch), meta={'best': {'epoch': epoch}})
+    damage(folder)
+    state, kept = states.resume(
+        folder, state_after(1), restore=lambda kept: best.update(epoch=int(kept.meta['best']['epoch']))
+    )
+    assert state.epoch == best['epoch'] == 1 and reason in kept.warning
 
 
 def test_a_state_is_kept_however_the_block_is_left(tmp_path):

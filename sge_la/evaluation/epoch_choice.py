@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -139,6 +140,10 @@ class EpochChoice:
     def restore(self, state: RunState) -> None:
         """Takes back what `kept` gave."""
         for best in self.all():
-            best.score, best.epoch = state.meta['best'][best.stem]
-            best.params = state.parts.get(f'best_{best.stem}', {})
-        self.scores.found = state.meta.get('scores', {})
+            score, epoch = state.meta['best'][best.stem]
+            best.score, best.epoch = float(score), operator.index(epoch)
+            best.params = state.parts[f'best_{best.stem}'] if best.epoch else {}
+        found = state.meta.get('scores', {})
+        for scores in (scores for rules in found.values() for scores in rules.values()):
+            float(scores['rank1']), operator.index(scores['epoch'])
+        self.scores.found = found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -140,7 +142,16 @@ def save(
     """Keeps the state after an epoch, with whatever else a stage needs to go on."""
     parts = {**state.arrays(), **(parts or {})}
     own = {'step': state.step, 'epoch': state.epoch, 'history': state.history, 'parts': sorted(parts)}
-    state_files.save_state(folder, parts, {**own, **(meta or {})})
+    state_files.save_state(folder, parts, {**own, 'run': _digest(folder), **(meta or {})})
+
+
+def _digest(folder: Path) -> str | None:
+    """Words that change with what a run's result depends on, but for the number of epochs; None without a record."""
+    record = (records.read_config(folder) or {}).get('record')
+    if record is None:
+        return None
+    kept = {name: value for name, value in record.items() if name not in EPOCHS}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class StateWriter:
@@ -198,15 +209,25 @@ def saving(folder: Path) -> Iterator[StateWriter]:
 
 
 def resume(
-    folder: Path, like: TrainingState | None = None, epochs: int | None = None
+    folder: Path,
+    like: TrainingState | None = None,
+    epochs: int | None = None,
+    restore: Callable[[RunState], None] = lambda kept: None,
 ) -> tuple[TrainingState, RunState] | None:
     """The state to go on from, and all that was kept with it; None if there is none.
 
     `folder`: the run folder; `like`: a fresh state of this run; one whose arrays have other names or shapes counts as
-    damaged; `epochs`: of the run in all. Raises UserError: states are there, but none is sound; or they have more
-    epochs than asked.
+    damaged; `epochs`: of the run in all; `restore`: takes back what else was kept. Raises UserError: states are there,
+    but none is sound; or they have more epochs than asked.
     """
-    kept = state_files.load_state(folder, lambda state: _unsound(state, like))
+    digest = _digest(folder)
+
+    def unsound(state: RunState) -> str:
+        if digest and state.meta.get('run', digest) != digest:
+            return 'is of a run with other options'
+        return _unsound(state, like) or _unrestorable(state, restore)
+
+    kept = state_files.load_state(folder, unsound)
     if kept is None:
         return None
     if epochs is not None and kept.meta['epoch'] > epochs:
@@ -232,6 +253,17 @@ def _unsound(state: RunState, like: TrainingState | None) -> str:
     for part, arrays in state.parts.items():
         if {name: (array.shape, array.dtype) for name, array in arrays.items()} != expected:
             return f'does not fit the model: arrays of {part} are missing, too many or of other shapes'
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            return f'holds numbers among {part} that are NaN or infinite'
+    return ''
+
+
+def _unrestorable(state: RunState, restore: Callable[[RunState], None]) -> str:
+    """What a stage cannot take back of what it has kept besides."""
+    try:
+        restore(state)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        return 'lacks what this training keeps, or holds it in another form'
     return ''
 
 

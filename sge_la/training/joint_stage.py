@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,8 +98,8 @@ def _fit(plan: Plan, stage: Stage, data: TrainingData, config: EncoderConfig, ma
     kept, skeletons = Kept(), data.split.skeletons
 
     def restore(found: RunState) -> None:
-        kept.score, kept.epoch = found.meta['kept']
-        kept.params = found.parts['kept']
+        score, epoch = found.meta['kept']
+        kept.score, kept.epoch, kept.params = float(score), operator.index(epoch), found.parts['kept']
 
     fresh = fresh_state(joint.initial_params(config, plan.manner, data.num_classes, plan.seed))
     state = stage.start(fresh, restore)

@@ -52,10 +52,9 @@ class Stage:
 
     def start(self, state: TrainingState, restore: Callable[[RunState], None] = lambda kept: None) -> TrainingState:
         """The given state, or that of an unfinished run, whose further parts `restore` takes back."""
-        kept = states.resume(self.home, state, self.epochs)
+        kept = states.resume(self.home, state, self.epochs, restore)
         if kept is None:
             return state
-        restore(kept[1])
         if kept[1].warning:
             say(f'warning: {kept[1].warning}')
         say(f'Found an unfinished run: going on after epoch {kept[0].epoch} of {self.epochs}')
