@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+import evaluate
 import train
 from sge_la import identify
 from sge_la.data.prepare.__main__ import main as prepare
@@ -76,6 +78,32 @@ def test_a_renamed_person_keeps_the_name_of_the_training(run, capsys):
         assert named(run, capsys) == before
     finally:
         (network / trained_on.FILE).write_text(content)
+
+
+def test_a_test_set_that_was_prepared_again_is_not_scored(run, tmp_path, capsys):
+    """The features of the training are; where they are missing too, nothing is."""
+    home = tmp_path / 'home'
+    shutil.copytree(run, home)
+    flags = ['--dataset', 'Own', '--data_dir', str(home / 'Datasets'), '--models_dir', str(home / 'Models')]
+
+    def scored(*more) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with uncompiled():
+            status = run_command(evaluate.main, [*flags, '--gpu', '-1', *more])
+        return status, *capsys.readouterr()
+
+    status, before, error = scored()
+    assert status == 0 and 'warning' not in error
+    (home / 'raw' / 'b2.csv').write_text(own_csv(body(60, 20, 7), SKELETON))
+    prepared(home)
+    status, after, _ = scored()
+    assert status == 0 and 'warning: the test set test is not the one of the training' in after
+    lines = [[line for line in text.splitlines() if line.startswith('### ')] for text in (before, after)]
+    assert lines[0] == lines[1]
+    [network] = (home / 'Models' / 'CAGEs_RN_models').iterdir()
+    (network / 'val_X.npy').unlink()
+    status, _, error = scored()
+    assert status == 2 and 'was prepared again since' in refused(error)
 
 
 @pytest.mark.parametrize(

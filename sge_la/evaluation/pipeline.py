@@ -32,7 +32,7 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
     for name, stem, folder in places:
         results = records.read_results(folder) or {}
         known = results.get('test_sets', {}).get(name, {})
-        test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), dataset)
+        test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), at_hand.dataset)
         if select := known.get('selected', {}).get('select'):
             say(selection_line(select))
         found[name] = score_test(folder, plan, test, at_hand.sources, known)

@@ -10,9 +10,10 @@ import numpy as np
 
 from sge_la import checkpoints
 from sge_la.data import Dataset, Split
+from sge_la.data.training_set import fingerprint
 from sge_la.errors import UserError, say
 from sge_la.features import cages
-from sge_la.features.files import Features, feature_sources, read_features
+from sge_la.features.files import Features, feature_sources, read_features, recorded_tests
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features, row_labels
 from sge_la.runs.plan import EncoderJob, Plan
 
@@ -33,7 +34,13 @@ class AtHand:
 
     @classmethod
     def of(cls, plan: Plan, dataset: Dataset | None, absence: str = '') -> AtHand:
-        """The data set of a run, and its encoders where they are trained."""
+        """The data set of a run, if it is the one that it was trained on, and its encoders where they are trained."""
+        if dataset is not None and (changed := _changed(plan, dataset)):
+            dataset, absence = (
+                None,
+                f'the test set {changed} is not the one of the training: it was prepared again since',
+            )
+            say(f'warning: {absence}; what needs the data set is left out')
         trained = dataset is not None and are_trained(plan.encoders)
         return cls(dataset, (lambda: feature_sources(plan)) if trained else None, absence)
 
@@ -57,6 +64,17 @@ class ProbeSet:
         if dataset is None or name not in dataset.tests or features.num_classes != len(dataset.identities):
             return cls(name, features)
         return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
+
+
+def _changed(plan: Plan, dataset: Dataset) -> str:
+    """The first test set that is another one than when the run was trained; '' where none is, or nothing is known."""
+    for name, folder in plan.networks.items():
+        known = recorded_tests(folder)
+        if name in known and name in dataset.tests:
+            split = dataset.tests[name]
+            if known[name] != fingerprint(split.skeletons, split.ids):
+                return name
+    return ''
 
 
 def are_trained(jobs: Sequence[EncoderJob]) -> bool:

@@ -25,7 +25,7 @@ from sge_la.files.arrays import read_npy
 from sge_la.files.atomic import os_errors
 from sge_la.files.text import read_json, write_json
 from sge_la.files.write_arrays import save_npy
-from sge_la.runs import banner
+from sge_la.runs import banner, records
 from sge_la.runs.plan import Plan
 
 # The original's file names of the test features, in the order of the test sets (IAS has two).
@@ -109,6 +109,17 @@ def feature_record(plan: Plan, data: TrainingData, sources: list[FeatureSource],
         'tests': {name: fingerprint(split.skeletons, split.ids) for name, split in dataset.tests.items()},
         'encoders': f'{checksum:08x}',
     }
+
+
+def recorded_tests(folder: Path) -> dict[str, str]:
+    """Fingerprints of the test sets that a run was trained beside, by name; {} where its folder does not say.
+
+    The recipe that trains all at once keeps them in its config.json, the others beside their features.
+    """
+    path = folder / FEATURE_RECORD
+    found = read_json(path) if path.exists() else (records.read_config(folder) or {}).get('record')
+    tests = found.get('tests') if isinstance(found, dict) else None
+    return tests if isinstance(tests, dict) else {}
 
 
 def prepare_features(plan: Plan, dataset: Dataset, data: TrainingData, sources: list[FeatureSource]) -> None:
