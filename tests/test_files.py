@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from sge_la.errors import UserError
 from sge_la.files import atomic, write_arrays
+from sge_la.files.npz import read_npz
 from sge_la.files.text import read_json, write_json, write_text
 from sge_la.files.write_arrays import NpyWriter
 
@@ -276,3 +278,11 @@ def test_save_npy_refuses_objects(tmp_path):
     with pytest.raises(ValueError, match=r'[Oo]bject'):
         write_arrays.save_npy(tmp_path / 'a.npy', np.array([{}], object))
     assert left_over(tmp_path) == []
+
+
+def test_a_directory_of_members_is_bounded_before_it_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive:
+        for number in range(45_000):
+            archive.writestr(str(number), '')
+    with pytest.raises(UserError, match='more than 10000 members need'):
+        read_npz(tmp_path / 'x.npz')

@@ -22,6 +22,7 @@ from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK, is_plain, parse_header
 from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
 
 MAX_MEMBERS = 10_000
+_MAX_DIRECTORY_BYTES = 200 * MAX_MEMBERS
 _META = 'meta.json'
 _MAX_META_BYTES = 1 << 20
 _KINDS = 'fiub'  # floats, integers, booleans
@@ -66,10 +67,11 @@ def read_npz(
     size = regular_size(path)
     if size > MAX_DATA_BYTES:
         raise UserError(f'{path} has {size} bytes, and at most {MAX_DATA_BYTES} were expected; check which file it is')
-    with os_errors(path, 'read'), open(path, 'rb') as file:
+    with os_errors(path, 'read'), _Opened(path) as file:
         refuse_lfs_pointer(path, file.read(len(LFS_START)))
         try:
             with zipfile.ZipFile(file) as archive:
+                file.at_once = size
                 return _read_members(archive, size, wanted)
         # What zipfile raises for damaged files differs by version and by the byte that is wrong.
         except (
@@ -82,6 +84,17 @@ def read_npz(
             struct.error,
         ) as error:
             raise UserError(f'{path} should be an .npz file of plain arrays, but {error}; get it again') from error
+
+
+class _Opened(io.FileIO):
+    """An open file that gives few bytes at once until its directory is read, which zipfile would parse whole."""
+
+    at_once = _MAX_DIRECTORY_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        if size > self.at_once:
+            raise ValueError(f'its directory has {size} bytes, more than {MAX_MEMBERS} members need')
+        return super().read(size)
 
 
 def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
