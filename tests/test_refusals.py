@@ -13,6 +13,7 @@ import pytest
 import evaluate
 import train
 from sge_la import checkpoints
+from sge_la.checkpoints.names import MEMORY_KERNEL
 from sge_la.data import check, prepare
 from sge_la.data.loading import load
 from sge_la.data.write import NewSplit, write_dataset
@@ -134,12 +135,18 @@ def test_what_has_vanished(small_run, tmp_path, told):
     assert outcome(models) == outcome(small_run / 'Models')
 
     records.write_config(models / NETWORK, {**records.read_config(models / NETWORK), 'finished': False})
-    with doing(lambda: shutil.rmtree(models / NETWORK), lambda: (models / NETWORK / 'resume.npz').exists()):
+    with doing(lambda: _remove(models / NETWORK), lambda: (models / NETWORK / 'resume.npz').exists()):
         assert 'does not exist (any more)' in told(flags)
 
     (models / ENCODER.format('z') / 'trained_model.ckpt.data-00000-of-00001').unlink()
     error = told([*flags, '--train_flag', '0'])
     assert ENCODER.format('z') in error and 'copy both files of the checkpoint' in error
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder into which a run may write meanwhile: what it adds in between goes too."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _own_copy(path: Path) -> Path:
@@ -150,7 +157,7 @@ def _own_copy(path: Path) -> Path:
 
 
 def test_weights_that_run_away(small_run, tmp_path, told):
-    """The encoder of y is given infinite weights after its first epoch: the second cannot be computed, and the run can
+    """The encoder of y is given absurd weights after its first epoch: the second cannot be computed, and the run can
     be ended with the first; the network is then not trained with such encoders.
     """
     flags = flags_of(small_run, tmp_path)
@@ -158,8 +165,7 @@ def test_weights_that_run_away(small_run, tmp_path, told):
     with stopping(signal.SIGINT, (home / 'resume.npz').exists):
         told(flags, 130)
     state = state_files.load_state(home)
-    name = next(name for name, value in state.parts['params'].items() if value.ndim == 3)
-    state.parts['params'][name][1] = np.inf
+    state.parts['params'][MEMORY_KERNEL][1] = 3e38  # finite, and the attention's scores are not
     state_files.clear_state(home)
     state_files.save_state(home, state.parts, state.meta)
     error = told(flags)
@@ -170,7 +176,7 @@ def test_weights_that_run_away(small_run, tmp_path, told):
     flags[flags.index('--epochs') + 1] = '1'
     error = told(flags)
     assert checkpoints.has_checkpoint(home) and records.read_config(home)['finished']
-    assert error.endswith('that are NaN or infinite; the training that wrote it had failed')
+    assert 'NaN or infinite' in error
 
 
 def test_absurd_coordinates(small_run, tmp_path, told):
