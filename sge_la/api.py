@@ -35,8 +35,7 @@ from sge_la.runs import records, trained_on
 from sge_la.runs.find import as_trained, options_of_folder
 from sge_la.runs.plan import Plan, plan_of
 from sge_la.runs.trained_on import TrainedOn
-from sge_la.settings.options import EvaluateOptions
-from sge_la.settings.rules import resolve
+from sge_la.settings.command_line import parse_evaluate
 
 _BLOCK = 2048
 _SIZES = (64, 512)
@@ -47,13 +46,9 @@ def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: s
 
     Raises UserError: there is no such folder, or it does not say what it holds.
     """
-    saved = {name: value for name, value in options_of_folder(str(run), models_dir).items() if value is not None}
-    if 'model' in saved:
-        saved['best_model'] = saved.pop('model')
-    known = {name: value for name, value in saved.items() if name in EvaluateOptions.__dataclass_fields__}
-    places = {'RN_dir': str(run), 'models_dir': str(models_dir), 'data_dir': str(data_dir)}
-    known = {name: value for name, value in known.items() if name not in ('config', 'protocol')}
-    return as_trained(resolve(EvaluateOptions(**{**known, **places})))
+    # As if typed: every value of a config.json is checked as one of a command line is, and none of them is a path.
+    places = [f'--RN_dir={run}', f'--models_dir={models_dir}', f'--data_dir={data_dir}']
+    return as_trained(parse_evaluate(places, options_of_folder))
 
 
 @dataclass(frozen=True)

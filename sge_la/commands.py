@@ -41,13 +41,15 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     if options.figures or options.report:
         _require_matplotlib()
     from sge_la.backends.runtime import quietly
-    from sge_la.runs.find import as_trained
+    from sge_la.runs.find import as_trained, refuse_missing
 
     if protocol_of(options):
         from sge_la.paper import casia_b_command
 
         casia_b_command.evaluate(options)
         return
+    if options.protocol != 'gallery':
+        refuse_missing(options)
     options = as_trained(options)
     with quietly():
         from sge_la.evaluation.pipeline import run_evaluation

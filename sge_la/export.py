@@ -8,7 +8,6 @@ and compared with our own answers before it gets its name.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sge_la.errors import UserError, run_command, say
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     from sge_la.api import Recogniser
@@ -78,6 +78,10 @@ def check_wish(output: Path, format: str) -> None:
     """Refuses what cannot be had before anything is loaded: a taken place, an unfit name, missing packages."""
     if output.exists():
         raise UserError(f'--output {output} exists already: choose another place')
+    if format == 'saved_model' and output.suffix == '.onnx':
+        raise UserError(
+            f'--output {output}: a folder was expected with --format saved_model; leave out .onnx, or the flag'
+        )
     if format == 'onnx':
         if output.suffix != '.onnx':
             raise UserError(f"--output {output}: with --format onnx a file's name that ends in .onnx was expected")
@@ -157,25 +161,24 @@ def _checked(answers: Callable, recogniser: Recogniser, random) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog='python -m sge_la.export',
-        description='Export a trained run as a TensorFlow SavedModel or an ONNX file.',
-        allow_abbrev=False,
-    )
+    parser = Parser('python -m sge_la.export', 'Export a trained run as a TensorFlow SavedModel or an ONNX file.')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--output', required=True, type=Path, help='folder of the SavedModel, or file.onnx; new')
-    parser.add_argument('--format', default='saved_model', choices=FORMATS, help='default saved_model')
+    parser.add_argument('--format', choices=FORMATS, help='default: onnx for a name that ends so, else saved_model')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     given = parser.parse_args(argv)
-    check_wish(given.output, given.format)
+    format = given.format or ('onnx' if given.output.suffix == '.onnx' else 'saved_model')
+    check_wish(given.output, format)
     from sge_la.backends.runtime import quietly, start
+    from sge_la.runs.find import named_folder
 
+    named_folder(given.RN_dir, given.models_dir)  # before TensorFlow, which takes seconds
     with quietly():
         from sge_la import api  # noqa: F401 - the backend starts here
     start('-1', 0)
     places = {'models_dir': given.models_dir, 'data_dir': given.data_dir}
-    difference = export(given.RN_dir, given.output, format=given.format, **places)
+    difference = export(given.RN_dir, given.output, format=format, **places)
     say(f'Written: {given.output}; its answers differ from ours by {difference:.0e} of the largest at most')
 
 

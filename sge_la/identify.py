@@ -7,7 +7,6 @@ the people that it was trained on and nobody else: it names one of them for a st
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sge_la.errors import UserError, run_command, say
 from sge_la.settings.options import gpu_number
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,9 +93,7 @@ def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, n
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog='python -m sge_la.identify', description='Name the person of new recordings.', allow_abbrev=False
-    )
+    parser = Parser('python -m sge_la.identify', 'Name the person of new recordings.')
     parser.add_argument('recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, or .txt of KGBD')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
@@ -109,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not path.is_file():
             raise UserError(f'{path} should be a recording, and there is no such file: check the path')
     from sge_la.backends.runtime import quietly, start
+    from sge_la.runs.find import named_folder
 
+    named_folder(given.RN_dir, given.models_dir)  # before TensorFlow, which takes seconds
     with quietly():
         from sge_la.api import Recogniser
     run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)

@@ -85,8 +85,8 @@ class Commands:
         assert status == 0, self.err
 
     def try_train(self, flags: str, *, epochs: int = 1, rn_epochs: int = 1, models_dir: Path | None = None) -> int:
-        sizes = f' --epochs {epochs} --rn_epochs {rn_epochs} --batch_size 12 --rn_batch_size 128 '
-        return self._run(train.main, sizes + flags, models_dir)
+        lasting = '' if '--train_flag 2' in flags else f'--epochs {epochs} --rn_epochs {rn_epochs} '
+        return self._run(train.main, f'{lasting}--batch_size 12 --rn_batch_size 128 {flags}', models_dir)
 
     def evaluate(self, flags: str, *, models_dir: Path | None = None) -> None:
         """Runs evaluate.py, which must succeed."""

@@ -125,6 +125,8 @@ def test_transfer_trains_no_encoder(flags):
         ('--ablation GE --c_reid 1', 'stands alone'),
         ('--ablation GE --faithful', 'stands alone'),
         ('--ablation GE --length 8', 'one length'),
+        ('--train_flag 2 --epochs 5', '--train_flag 2 trains nothing'),
+        ('--lenght 6', 'did you mean --length?'),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(flags, words):
@@ -141,6 +143,8 @@ def test_nonsense_is_refused_in_one_sentence(flags, words):
         ('--epochs 3', 'unrecognized arguments: --epochs'),
         ('--best_model rev_rec_plus --c_reid 1', 'rev_rec_plus'),
         ('--view 2', '--view is for KS20'),
+        ('--metric cosine', 'are for matching'),
+        ('--level sequence', 'are for matching'),
     ],
 )
 def test_evaluate_refuses(flags, words):

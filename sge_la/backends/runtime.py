@@ -11,10 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from sge_la.errors import UserError
 
+BACKENDS = ('tensorflow', 'jax')
 # What TensorFlow says on stderr as it starts, whatever its log level: instructions, missing drivers, and the like.
 _CHATTER = re.compile(
     rb'WARNING: All log messages before absl|To enable the following|'
@@ -25,6 +27,7 @@ _CHATTER = re.compile(
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Lets TensorFlow start inside without its chatter on stderr; any other line there appears at the end."""
+    _refuse_missing_backend()
     os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
     sys.stderr.flush()
     kept = os.dup(2)
@@ -38,6 +41,17 @@ def quietly() -> Iterator[None]:
             os.close(kept)
             file.seek(0)
             os.write(2, b''.join(line for line in file if not _CHATTER.match(line)))
+
+
+def _refuse_missing_backend() -> None:
+    """Keras would end in a traceback where the package that KERAS_BACKEND names is not there."""
+    name = os.environ.get('KERAS_BACKEND') or 'tensorflow'
+    if name not in BACKENDS:
+        raise UserError(
+            f'KERAS_BACKEND is {name!r}, and one of {", ".join(BACKENDS)} was expected; set it to one of them'
+        )
+    if name not in sys.modules and find_spec(name) is None:
+        raise UserError(f'the package {name}, which computes here, is not installed: pip install {name}')
 
 
 def start(gpu: str, seed: int) -> str:
@@ -58,8 +72,10 @@ def _choice(gpu: int, count: int) -> str | None:
     """None if GPU number `gpu` is to be used, else the CPU and why."""
     if gpu < 0:
         return 'CPU'
-    if count == 0:
+    if count == 0 and gpu == 0:  # the original's default, which is no wish
         return 'CPU (no GPU found)'
+    if count == 0:
+        raise UserError(f'--gpu {gpu} is not there: no GPU was found here; leave the flag out, or use -1 for the CPU')
     if gpu >= count:
         raise UserError(
             f'--gpu {gpu} is not there: this machine has GPUs 0 to {count - 1}; use one of them, or -1 for the CPU'

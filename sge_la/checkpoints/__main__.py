@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from sge_la.checkpoints.folders import checkpoint_facts, npz_file
 from sge_la.errors import UserError, run_command, say
 from sge_la.files.npz import read_npz, write_npz
 from sge_la.settings.names import RunName, parse_run_name
+from sge_la.settings.parser import Parser
 
 _ENDINGS = ('.index', '.ckpt.npz')
 
@@ -116,7 +116,7 @@ def _source_and_target(prefix: Path, to_bundle: bool) -> tuple[Path, Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a block of lines for each checkpoint; a damaged one is named and the rest still told (exit status 2)."""
-    parser = argparse.ArgumentParser(prog='python -m sge_la.checkpoints', description=__doc__.partition(': ')[2])
+    parser = Parser('python -m sge_la.checkpoints', __doc__.partition(': ')[2])
     parser.add_argument('folder', type=Path, help='a run, or a folder of runs such as Models/')
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--to-bundle', action='store_true', help='write TensorFlow bundles from .npz files, beside them')

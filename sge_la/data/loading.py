@@ -14,7 +14,8 @@ from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
 from sge_la.errors import UserError, say
 from sge_la.files.text import read_json
-from sge_la.settings.papers import CONDITION_MATCHING, facts
+from sge_la.settings.papers import CONDITION_MATCHING, DATASETS, facts
+from sge_la.settings.parser import did_you_mean
 
 # Tried in this order: what this project writes, what later repositories share, the oldest.
 LAYOUT_ORDER = (2, 3, 1)
@@ -230,6 +231,8 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     places = ', '.join(dict.fromkeys(str(files.train.source('x')) for files in candidates))
     lengths = available_lengths(name, data_dir, [length])
     hint = f' (lengths that are there: {", ".join(map(str, lengths))})' if lengths else ''
+    there = [path.name for path in data_dir.iterdir() if path.is_dir()] if data_dir.is_dir() else []
+    near = did_you_mean(name, (other for other in [*DATASETS, *there] if other != name))
     raw = '' if name == 'DEMO' else ' --raw FOLDER'
     protocol = {'CASIA_B': ' --protocol CVE', CONDITION_MATCHING: ' --protocol CME'}.get(name, '')
     folder = '' if data_dir == Path('Datasets') else f' --data_dir {data_dir}'
@@ -238,9 +241,9 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     # Whatever has no reader is prepared like recordings of one's own, the paper's KinectReID too.
     table = '' if prepared in _WITH_READER else ' (FOLDER with a recordings.csv, as for recordings of your own)'
     return (
-        f'the data set {name} with sequences of {length} frames was looked for in {data_dir}, as {places} (and its '
-        f'y, z, ids and test files), and is not there{hint}; make it with "{command}"{table}, or fetch it as '
-        'Datasets/README.md says'
+        f'the data set {name} with sequences of {length} frames was looked for in {data_dir.absolute()}, as '
+        f'{places} (and its y, z, ids and test files), and is not there{near}{hint}; make it with "{command}"{table}, '
+        'or fetch it as Datasets/README.md says'
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 from sge_la.errors import UserError, say
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.papers import ROWS
+from sge_la.settings.parser import Parser
 
 _DESCRIPTION = """\
 Trains and scores the rows of the ablation (IJCAI 2020, Table 2) one after the other, and prints a table.
@@ -35,12 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _rows_and_flags(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    parser = argparse.ArgumentParser(
-        prog='python -m sge_la.ablation',
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser('python -m sge_la.ablation', _DESCRIPTION)
     parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'all, or some of: {", ".join(ROWS)}')
     known, flags = parser.parse_known_args(argv)
     if '--ablation' in flags:

@@ -29,6 +29,7 @@ from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.options import gpu_number
 from sge_la.settings.papers import DATASETS
+from sge_la.settings.parser import Parser
 
 TRAINED = {
     'AGEs': ('--encoding', 'AGE'),
@@ -220,9 +221,7 @@ def _heading(name: str, test: str, dataset: Dataset) -> Iterator[str]:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='python -m sge_la.compare', description="Print the paper's comparison table with our numbers."
-    )
+    parser = Parser('python -m sge_la.compare', "Print the paper's comparison table with our numbers.")
     parser.add_argument('--dataset', required=True, help=f'{", ".join(DATASETS)}, or your own')
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
     parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')

@@ -8,12 +8,12 @@ product each.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sge_la.errors import say
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     from sge_la.model.config import EncoderConfig
@@ -103,9 +103,7 @@ nobody says: they cannot be compared."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog='python -m sge_la.cost', description='Print parameters and GFLOP of the models beside the published ones.'
-    )
+    parser = Parser('python -m sge_la.cost', 'Print parameters and GFLOP of the models beside the published ones.')
     parser.parse_args(argv)
     from sge_la.backends.runtime import quietly
 

@@ -12,6 +12,7 @@ from sge_la.runs import records
 from sge_la.settings import names
 from sge_la.settings.options import EvaluateOptions
 from sge_la.settings.papers import DATASET, facts
+from sge_la.settings.parser import did_you_mean
 
 
 def recognition_folder(options) -> Path:
@@ -41,9 +42,32 @@ def named_folder(name: str, models_dir: Path | str) -> Path:
     for place in places:
         if place.is_dir():
             return place
-    raise UserError(
-        f'--RN_dir {name} names no folder: looked for {", ".join(map(str, places))}; check the name, or --models_dir'
-    )
+    looked = ', '.join(str(place.absolute()) for place in places)
+    raise UserError(f'--RN_dir {name} names no folder: looked for {looked}; {_there(given.name, models_dir)}')
+
+
+def refuse_missing(options: EvaluateOptions) -> None:
+    """Refuses a run that is not there, before a backend is started.
+
+    Raises UserError: neither its folder nor, of IAS, those of the authors are there.
+    """
+    folder = folder_of(options)
+    published = [folder.with_name(folder.name.replace('IAS_', f'IAS-{test}_', 1)) for test in 'AB']
+    if not any(place.is_dir() for place in (folder, *(published if options.dataset == 'IAS' else []))):
+        raise UserError(
+            f'{folder.absolute()} should hold a trained recognition network, and there is none; train it with '
+            f'train.py and the same flags, or name another with --RN_dir; {_there(folder.name, options.models_dir)}'
+        )
+
+
+def _there(name: str, models_dir: Path | str) -> str:
+    """What runs there are, and the one whose name is near."""
+    roots = [Path(models_dir) / root for root in names.RECOGNITION_ROOTS.values()]
+    runs = sorted(path.name for root in roots if root.is_dir() for path in root.iterdir() if path.is_dir())
+    if not runs:
+        return f'no run is in {Path(models_dir).absolute()}; check --models_dir'
+    more = f' and {len(runs) - 5} more' if len(runs) > 5 else ''
+    return f'there are {", ".join(runs[:5])}{more}{did_you_mean(name, runs)}'
 
 
 def folder_of(options: EvaluateOptions) -> Path:

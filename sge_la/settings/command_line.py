@@ -24,11 +24,21 @@ def _parse(options: type, prog: str, description: str, argv: Sequence[str] | Non
     found: dict[str, Any] = {}
     if typed.get('config'):
         found = _read_config(typed['config'], options)
+        if options is EvaluateOptions:
+            typed = {**_run_of_config(Path(typed['config'])), **typed}
     if of_folder and typed.get('RN_dir'):
         saved = of_folder(typed['RN_dir'], {**found, **typed}.get('models_dir', options.models_dir))
         found |= _as_typed(saved, options, f'--RN_dir {typed["RN_dir"]}')
         _refuse_contradictions(typed, found, options)
     return options(**{**found, **typed}), frozenset(found) | frozenset(typed)
+
+
+def _run_of_config(path: Path) -> dict[str, str]:
+    """The run whose folder a config.json lies in: where evaluate.py is to look, unless something else was typed."""
+    folder = path.resolve().parent
+    if path.name != 'config.json' or not folder.parent.name.endswith('RN_models'):
+        return {}
+    return {'RN_dir': str(folder), 'models_dir': str(folder.parent.parent)}
 
 
 def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -21,7 +24,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> None:
-        raise UserError(f'{message.removeprefix("argument ")}; see `{self.prog} --help`')
+        hint = _did_you_mean(message, [flag for action in self._actions for flag in action.option_strings])
+        raise UserError(f'{message.removeprefix("argument ")}{hint}; see `{self.prog} --help`')
 
     def add_dataset(self) -> None:
         """Adds the arguments that name a data set: NAME, --length, --data_dir, --view."""
@@ -36,13 +40,20 @@ class Parser(argparse.ArgumentParser):
         )
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f'{message.replace("argument ", "", 1)}; see `python {self.prog} --help`')
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' where a known name is near, whatever its case, else ''."""
+    by_fold = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), by_fold, 1, 0.6)
+    return f' (did you mean {by_fold[near[0]]}?)' if near else ''
+
+
+def _did_you_mean(message: str, flags: Iterable[str]) -> str:
+    unknown = re.match(r'unrecognized arguments: (--\w+)', message)
+    return did_you_mean(unknown[1], flags) if unknown else ''
 
 
 def options_parser(options: type, prog: str, description: str) -> argparse.ArgumentParser:
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False)
+    parser = Parser(f'python {prog}', description)
     groups = {name: parser.add_argument_group(name) for name in ('method', 'machine')}
     for item in fields(options):
         meta = dict(item.metadata)

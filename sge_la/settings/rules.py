@@ -145,6 +145,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
         (
+            not matches and hasattr(options, 'metric') and {'metric', 'level'} & typed,
+            '--metric and --level are for matching: add --protocol gallery or leave them out',
+        ),
+        (
             options.dataset == DATASET and shows,
             '--figures, --report and --save_features are not made for CASIA_B: leave them out',
         ),
@@ -159,6 +163,12 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         (
             getattr(options, 'resume', False) and options.train_flag == 2,
             '--train_flag 2 trains nothing that --resume could go on with: leave out one of the two',
+        ),
+        (
+            getattr(options, 'train_flag', 1) == 2
+            and not options.config
+            and {'epochs', 'rn_epochs', 'rn_rate'} & typed,
+            '--train_flag 2 trains nothing: leave out --epochs, --rn_epochs and --rn_rate',
         ),
     ]
     for wrong, sentence in rules:
