@@ -19,10 +19,15 @@ _Value = TypeVar('_Value')
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong: with which file, and what, in a sentence that names it."""
+    """Something that is wrong: with which file, and what, in a sentence that names it.
+
+    `kind`: a word that findings of one kind share; `grave`: whether it cannot be meant, so that somebody must say so.
+    """
 
     path: Path
     text: str
+    kind: str = ''
+    grave: bool = False
 
 
 @dataclass

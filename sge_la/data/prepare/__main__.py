@@ -55,6 +55,22 @@ def parser() -> Parser:
         'smpl_24, kgbd, casia_b',
     )
     joints.add_argument('--leave_out', nargs='+', metavar='JOINT', help='joints of the skeleton that are not used')
+    _add_cutting(result)
+    _add_tracking(result)
+    _add_testing(result)
+    people = result.add_argument_group('people')
+    people.add_argument(
+        '--people',
+        type=_whole(2),
+        metavar='N',
+        help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
+    )
+    people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
+    people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
+    return result
+
+
+def _add_cutting(result: Parser) -> None:
     cutting = result.add_argument_group('cutting')
     cutting.add_argument(
         '--length',
@@ -84,6 +100,28 @@ def parser() -> Parser:
         help='frames left out at both ends (default: 0 0; KGBD, BIWI, IAS: 10 10; IAS Training: 10 0)',
     )
     cutting.add_argument('--center', metavar='JOINT', help='make this joint the origin of every frame (default: none)')
+
+
+def _add_tracking(result: Parser) -> None:
+    tracking = result.add_argument_group('tracking')
+    tracking.add_argument(
+        '--lost',
+        choices=('drop', 'interpolate', 'keep'),
+        help='frames with a lost joint (at the origin, at -1, NaN): leave them out (default), fill short gaps, or keep '
+        'them (default of KGBD); no sequence crosses a frame that is left out',
+    )
+    tracking.add_argument(
+        '--max_gap', type=_whole(1), metavar='N', help='frames that --lost interpolate fills at most (default: 5)'
+    )
+    tracking.add_argument(
+        '--accept',
+        action='store_true',
+        help='go on with what cannot be meant: two units or upright directions in one set, one walk under two names '
+        '(the second is left out)',
+    )
+
+
+def _add_testing(result: Parser) -> None:
     testing = result.add_argument_group('testing')
     testing.add_argument(
         '--holdout',
@@ -97,17 +135,6 @@ def parser() -> Parser:
     testing.add_argument(
         '--protocol', choices=('CVE', 'CME'), help='CASIA_B: cross-view or condition matching (default: both)'
     )
-    people = result.add_argument_group('people')
-    people.add_argument(
-        '--people',
-        type=_whole(2),
-        metavar='N',
-        help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
-    )
-    people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
-    people.add_argument('--accept', action='store_true', help='one walk under two names is left out, not refused')
-    people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
-    return result
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -152,6 +179,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         skeleton=options.skeleton,
         leave_out=options.leave_out and tuple(options.leave_out),
         accept=options.accept,
+        lost=options.lost,
+        max_gap=options.max_gap,
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
         say(line)

@@ -18,6 +18,8 @@ from sge_la.errors import UserError
 
 # What a person is expected to type with the data sets whose test sets are part of the raw data.
 _COMMON = frozenset({'raw'})
+# Frames that --lost interpolate fills at most: a sixth of a second of a Kinect.
+_MAX_GAP = 5
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Recipe:
     `find`: lists the recordings; `targets`: what is written; `flags`: options that mean something here, of those that
     not every data set knows; `layouts`: the layouts that it can be written in; `clip`: frames left out at the start and
     at the end, for each part of the raw data ('' for all others); `dense`: whether training sequences overlap
-    (`Cutting.dense`).
+    (`Cutting.dense`); `lost`: what is done about lost joints (`Settings.lost`).
     """
 
     find: Callable[[Settings], RawData]
@@ -50,6 +52,7 @@ class Recipe:
     layouts: tuple[int, ...] = (1, 2, 3)
     clip: dict[str, tuple[int, int]] = field(default_factory=lambda: {'': (0, 0)})
     dense: bool = False
+    lost: str = 'drop'
 
     def clip_of(self, raw: RawRecording, settings: Settings) -> tuple[int, int]:
         """Frames left out at the start and at the end of a recording."""
@@ -89,13 +92,18 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
     for flag, value in chosen.items():
         if value is not None and flag not in recipe.flags:
             raise UserError(f'--{flag} means nothing for {settings.name}; leave it out')
+    if settings.max_gap is not None and settings.lost != 'interpolate':
+        raise UserError('--max_gap tells how long gaps --lost interpolate fills; leave it out or add that')
     if settings.layout not in recipe.layouts:
         raise UserError(f'{settings.name} was never published in layout {settings.layout}; use --layout 2')
     defaults = {
         'holdout': 'last' if 'holdout' in recipe.flags else None,
         'people': _people(settings),
         'recordings': 5 if 'recordings' in recipe.flags else None,
+        'lost': recipe.lost,
+        'max_gap': _MAX_GAP if settings.lost == 'interpolate' else None,
     }
+    chosen |= {'lost': settings.lost, 'max_gap': settings.max_gap}
     return recipe, replace(settings, **{name: value for name, value in defaults.items() if chosen[name] is None})
 
 
@@ -181,8 +189,10 @@ def _find_own(settings: Settings) -> RawData:
 RECIPES = {
     'BIWI': Recipe(_find_biwi, (Target(splits.biwi),), frozenset({'raw', 'people'}), clip={'': (10, 10)}, dense=True),
     'IAS': Recipe(_find_ias, (Target(splits.ias),), clip={'': (10, 10), 'Training': (10, 0)}, dense=True),
-    # First and last frames: the walkers stand there.
-    'KGBD': Recipe(_find_kgbd, (Target(splits.one_per_person),), frozenset({'raw', 'holdout'}), clip={'': (10, 10)}),
+    # First and last frames: the walkers stand there. Nine joints are at the origin: kept, as everybody else has done.
+    'KGBD': Recipe(
+        _find_kgbd, (Target(splits.one_per_person),), frozenset({'raw', 'holdout'}), clip={'': (10, 10)}, lost='keep'
+    ),
     'KS20': Recipe(_find_ks20, (Target(splits.ks20),), frozenset({'raw', 'holdout', 'view'}), dense=True),
     'CASIA_B': Recipe(
         _find_casia_b,

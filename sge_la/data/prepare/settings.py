@@ -27,7 +27,10 @@ class Settings:
         simulate: CASIA-B: whether walks are simulated.
         skeleton: name of a ready skeleton that recordings of the user's own have; None: their skeleton.json.
         leave_out: joints of that skeleton which are not used.
-        accept: take one walk under two names for two people, instead of refusing it.
+        accept: take what is refused as a mistake all the same: one walk under two names (the second is left out), two
+            units or two upright directions in one set.
+        lost: what is done about frames in which a joint was lost: 'drop', 'interpolate' or 'keep'.
+        max_gap: frames in a row that 'interpolate' fills at most; longer gaps are dropped.
     """
 
     name: str
@@ -47,3 +50,5 @@ class Settings:
     skeleton: str | None = None
     leave_out: tuple[str, ...] | None = None
     accept: bool = False
+    lost: str | None = None
+    max_gap: int | None = None

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from sge_la.data.layout import check_dataset_name, dataset_files
+from sge_la.data.lost import some
+from sge_la.data.prepare.inspection import Inspected, inspect
 from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
 from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
 from sge_la.data.prepare.settings import Settings
@@ -53,15 +55,15 @@ def prepare(
     if settings.center is not None:
         raw.skeleton.index(settings.center)
     recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]
-    people = len({recording.raw.identity for recording in recordings})
-    frames = sum(len(recording.frames) for recording in recordings)
-    yield (
-        f'{settings.name}: {people} people, {len(recordings)} recordings, {frames} frames after clipping '
-        f'({time.perf_counter() - since:.1f} s)'
-    )
+    yield _how_many(recordings, settings, time.perf_counter() - since)
+    firsts = [recipe.clip_of(recording.raw, settings)[0] for recording in recordings]
+    found = inspect(recordings, firsts, raw.skeleton, settings)
+    recordings = found.recordings
     notes = [*raw.notes, *(note for recording in recordings for note in recording.notes)]
-    notes += [*alike_people(item.raw.person for item in recordings), *_gaps(recordings)]
+    notes += alike_people(item.raw.person for item in recordings)
     yield from _shortened('note: ', notes)
+    yield from found.summary()
+    found.refuse_what_cannot_be_meant(settings.accept)
     copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
     _refuse_two_names(recordings, settings)
     yield from _left_out(recordings, copies)
@@ -69,8 +71,19 @@ def prepare(
         if settings.protocols is not None and target.protocol not in settings.protocols:
             continue
         for length in dict.fromkeys(lengths or target.lengths):
-            work = _Work(settings, recipe, target, raw.skeleton, recordings, copies, tuple(notes), length)
+            work = _Work(
+                settings, recipe, target, raw.skeleton, recordings, copies, found, (*notes, *found.notes), length
+            )
             yield from work.write(Path(data_dir), overwrite)
+
+
+def _how_many(recordings: list[Recording], settings: Settings, seconds: float) -> str:
+    people = len({recording.raw.identity for recording in recordings})
+    frames = sum(len(recording.frames) for recording in recordings)
+    return (
+        f'{settings.name}: {people} people, {len(recordings)} recordings, {frames} frames after clipping '
+        f'({seconds:.1f} s)'
+    )
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,7 @@ class _Work:
     skeleton: Skeleton
     recordings: list[Recording]
     copies: dict[int, str]
+    found: Inspected
     notes: tuple[str, ...]
     length: int
 
@@ -90,16 +104,24 @@ class _Work:
         """Chooses, cuts and writes; yields lines of the summary."""
         short = {
             index: f'has no {self.length} frames in a row'
+            + (f' ({self.found.lost[index]} frames have lost joints)' if self.found.lost[index] else '')
             for index, recording in enumerate(self.recordings)
             if index not in self.copies and not _num_sequences(recording, self.length)
         }
         yield from _left_out(self.recordings, short)
+        gaps = _cost_of_gaps(
+            [item for index, item in enumerate(self.recordings) if index not in self.copies], self.length
+        )
+        yield from _shortened('note: ', gaps)
         left_out = self.copies | short
         used = [index for index in range(len(self.recordings)) if index not in left_out]
         if not used:
+            lost = sum(self.found.lost)
+            why = f' and without the {lost} frames that have lost joints' if lost else ''
+            what = '--length, --lost interpolate or --lost keep' if lost else '--length or --clip'
             raise UserError(
-                f'no recording of {self.settings.name} has {self.length} frames in a row after clipping; '
-                'give a smaller --length or --clip'
+                f'no recording of {self.settings.name} has {self.length} frames in a row after clipping{why}; '
+                f'give a smaller {what}'
             )
         for tree in self.target.split([self.recordings[index].raw for index in used], self.settings):
             tests = {name: [used[at] for at in test] for name, test in tree.tests.items()}
@@ -133,12 +155,29 @@ class _Work:
                 f'  {part}: {len(split.skeletons)} sequences of {self.length} frames, {len(split.ids)} people, '
                 f'{len(parts[part])} recordings'
             )
+        yield from _shortened('note: ', self._not_tested(tree))
         count = len(splits['train'].skeletons)
         if count < _BATCH:
             yield (
                 f'note: {count} training sequences are fewer than a batch of {_BATCH}; '
                 f'train with --batch_size {count} or less'
             )
+
+    def _not_tested(self, tree: Tree) -> list[str]:
+        """Names those who are trained on and cannot be recognised in any test set."""
+        tested = {self.recordings[index].raw.identity for test in tree.tests.values() for index in test}
+        missing = {
+            self.recordings[index].raw.person: sum(
+                self.recordings[other].raw.identity == identity for other in tree.train
+            )
+            for index in tree.train
+            if (identity := self.recordings[index].raw.identity) not in tested
+        }
+        if not missing or tree.open_set:
+            return []
+        once = sum(count == 1 for count in missing.values())
+        why = f' ({once} of them have one recording, which is trained on)' if once else ''
+        return [f'{len(missing)} people have no test recording and are not tested{why}: {some(list(missing), 12)}']
 
     def _new_split(self, part: list[int], cutting: Cutting) -> tuple[NewSplit, dict[int, int]]:
         """Cuts the recordings of one split, and counts the sequences of each."""
@@ -221,6 +260,7 @@ class _Work:
                     'identity': item.raw.identity,
                     'clip': self.recipe.clip_of(item.raw, self.settings),
                     'frames': len(item.frames),
+                    'lost': self.found.lost[index],
                     'split': where.get(index),
                     'sequences': counts[where[index]][index] if index in where else 0,
                     'left_out': left_out.get(index),
@@ -230,16 +270,20 @@ class _Work:
         }
 
 
-def _gaps(recordings: list[Recording]) -> list[str]:
-    """How many frames no sequence of a recording may join, because their numbers jump."""
-    jumps = {item.raw.name: len(runs(len(item.frames), item.numbers)) - 1 for item in recordings if len(item.frames)}
-    found = {name: count for name, count in jumps.items() if count}
-    if not found:
+def _cost_of_gaps(recordings: list[Recording], length: int) -> list[str]:
+    """Frames of which sequences could be cut if frame numbers did not jump and no frame had been left out."""
+    costs = {}
+    for item in recordings:
+        whole = len(item.frames) // length
+        lost = (whole - _num_sequences(item, length)) * length
+        if lost:
+            costs[item.raw.name] = lost
+    if not costs:
         return []
-    name = next(iter(found))
     return [
-        f'frame numbers jump {sum(found.values())} times in {len(found)} recordings (first in {name}), and no sequence '
-        'crosses a jump: what is shorter than a sequence between two jumps is lost'
+        f'{sum(costs.values())} frames of {len(costs)} recordings are lost to gaps (numbers jump, or frames were left '
+        f'out), because no sequence of {length} frames crosses one: '
+        f'{some([f"{name} loses {frames}" for name, frames in costs.items()])}'
     ]
 
 
