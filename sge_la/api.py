@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la import checkpoints
+from sge_la import backends, checkpoints
 from sge_la.data.casia_b import load_for
 from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton, for_dataset
@@ -38,7 +38,6 @@ from sge_la.runs.trained_on import TrainedOn
 from sge_la.settings.command_line import parse_evaluate
 
 _BLOCK = 2048
-_SIZES = (64, 512)
 
 
 def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'):
@@ -161,8 +160,9 @@ class Recogniser:
 
 
 def _filled_up(skeletons: np.ndarray) -> np.ndarray:
-    """Up to 64, or 512, sequences with copies of the first: few shapes are compiled, whatever recordings come."""
-    size = next((size for size in _SIZES if len(skeletons) <= size), len(skeletons))
+    """With copies of the first sequence up to a size that is compiled once, whatever recordings come."""
+    sizes = backends.current().COMPILED_SIZES
+    size = next((size for size in sizes if len(skeletons) <= size), len(skeletons))
     copies = size - len(skeletons) if len(skeletons) else 0
     return np.concatenate([skeletons, np.repeat(skeletons[:1], copies, axis=0)])
 

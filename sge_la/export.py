@@ -42,14 +42,15 @@ def export(
 
     Raises UserError: the run is missing or cannot be exported, the place is taken, or the answers differ.
     """
-    import keras
     import numpy as np
+
+    from sge_la import backends
 
     output = Path(output)
     check_wish(output, format)
-    if keras.backend.backend() != 'tensorflow':
+    if backends.name() != backends.TENSORFLOW:
         raise UserError(
-            f'models are exported through TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}: set it to '
+            f'models are exported through TensorFlow, and KERAS_BACKEND is {backends.name()}: set it to '
             'tensorflow for this command; a run that was trained on another backend is exported just as well'
         )
     from sge_la.api import Recogniser
@@ -97,8 +98,7 @@ def answer_of(recogniser: Recogniser) -> Callable:
 
     Raises UserError: an encoder sees sequences in a random order of frames, which is no function of them.
     """
-    from keras import ops
-
+    from sge_la.backends import ops
     from sge_la.data.layout import AXES
     from sge_la.features.cages import features_of
     from sge_la.features.sources import feature_shape

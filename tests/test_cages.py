@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sge_la import backends
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, feature_shape, one_hot, row_labels, write_feature_file
 from sge_la.model.config import EncoderConfig
@@ -99,7 +100,7 @@ def test_contrast_vectors_stand_side_by_side(params, skeletons):
 @pytest.mark.parametrize('block', [1, 3, 4, 512])
 def test_write_features_repeats_and_orders_rows(params, skeletons, monkeypatch, block):
     """Blocks of any size give the rows of one pass; repeats, an order of their own, and a place among others."""
-    monkeypatch.setattr(cages, 'BLOCK', block)
+    monkeypatch.setattr(backends.current(), 'BLOCK', block)
     function = cages.encoder_function(CONFIG, 'ap')
     expected = np.asarray(function(params, skeletons))
     rows = np.array([7, 7, 0, 3, 7, 9, 1])
@@ -155,7 +156,7 @@ def test_one_hot_rows():
 
 def test_pages_of_a_map_are_given_back_without_loss(tmp_path, monkeypatch):
     """Every block's pages are released; what ends up in the file is what an array in memory gets."""
-    monkeypatch.setattr(cages, 'BLOCK', 2)
+    monkeypatch.setattr(backends.current(), 'BLOCK', 2)
     monkeypatch.setattr(cages, 'BLOCKS_IN_MEMORY', 1)
     config = EncoderConfig(length=3, joints=2, units=4)
     skeletons = np.random.default_rng(0).normal(size=(7, 3, 2, 3)).astype(np.float32)

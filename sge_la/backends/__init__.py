@@ -1,21 +1,85 @@
-"""What Keras' operations do not offer on every backend: compilation, and loops on the device.
+"""What computes: TensorFlow or JAX under Keras, or, for trained models alone, NumPy without either.
 
-Each backend's file has the same functions; `current()` gives the one that Keras runs on.
+`ops` are the operations that the equations are written in: those of Keras, or the few of them that inference needs on
+NumPy. Besides these there is what Keras does not offer on every backend: compilation, and loops on the device. Each
+backend's file has the same functions (NumPy's, those that train nothing); `current()` gives the one that is in use.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import functools
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from typing import Any
+
+from sge_la.errors import UserError
+
+TENSORFLOW, JAX, NUMPY = 'tensorflow', 'jax', 'numpy'
+_CHOSEN: contextvars.ContextVar[str | None] = contextvars.ContextVar('backend', default=None)
+
+
+@contextlib.contextmanager
+def using(name: str | None) -> Iterator[None]:
+    """Inside, everything is computed on this backend; None leaves the choice to Keras.
+
+    Raises UserError: Keras runs on another one in this process already.
+    """
+    if name in (TENSORFLOW, JAX):
+        _set_keras(name)
+    token = _CHOSEN.set(name)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def _set_keras(name: str) -> None:
+    if 'keras' not in sys.modules:
+        os.environ['KERAS_BACKEND'] = name  # read when Keras is first imported
+    elif (there := sys.modules['keras'].backend.backend()) != name:
+        raise UserError(f'Keras runs on {there} in this process already, not on {name}: start another process')
+
+
+def name() -> str:
+    """The backend in use: 'tensorflow', 'jax' or 'numpy'."""
+    if chosen := _CHOSEN.get():
+        return chosen
+    import keras  # takes seconds, and starts the backend
+
+    return keras.backend.backend()
 
 
 def current() -> ModuleType:
-    """The module for Keras' backend: `sge_la.backends.tensorflow` or `sge_la.backends.jax`."""
-    import keras  # takes seconds, and starts the backend
+    """The module of the backend in use, such as `sge_la.backends.tensorflow`."""
+    return importlib.import_module(f'sge_la.backends.{name()}')
 
-    return importlib.import_module(f'sge_la.backends.{keras.backend.backend()}')
+
+class _Operations:
+    """The operations of the backend in use."""
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(current().ops, operation)
+
+
+ops = _Operations()
+
+
+def compiled(function: Callable) -> Callable:
+    """A function of arrays, compiled once for each backend that it is called on."""
+    made: dict[str, Callable] = {}
+
+    @functools.wraps(function)
+    def run(*args):
+        if name() not in made:
+            made[name()] = current().compiled(function)
+        return made[name()](*args)
+
+    return run
 
 
 def spread(matrices):

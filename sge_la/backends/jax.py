@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
+
+ops = keras.ops
+# Sequences that are encoded at once; and the sizes that smaller numbers of them are filled up to, since each size is
+# compiled for itself.
+BLOCK, COMPILED_SIZES = 512, (64, 512)
 
 # A step is a long chain of small kernels: those that do not wait for each other run side by side.
 _GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}

@@ -8,8 +8,14 @@ import functools
 from collections.abc import Callable, Iterator
 from functools import cache
 
+import keras
 import numpy as np
 import tensorflow as tf
+
+ops = keras.ops
+# Sequences that are encoded at once; and the sizes that smaller numbers of them are filled up to, since each size is
+# compiled for itself.
+BLOCK, COMPILED_SIZES = 512, (64, 512)
 
 
 def compiled(function: Callable) -> Callable:

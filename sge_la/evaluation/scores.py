@@ -8,9 +8,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from sge_la import backends
+from sge_la.backends import ops
 from sge_la.evaluation import metrics
 from sge_la.evaluation.test_sets import ProbeSet, Sources, encode_rows
 from sge_la.features import cages
@@ -60,7 +60,7 @@ def _compiled_recogniser(precision: str) -> Callable:
         with products.precision(precision):
             return recognition.recognise(params, features)
 
-    return backends.current().compiled(recognise)
+    return backends.compiled(recognise)
 
 
 @dataclass(frozen=True)
@@ -221,4 +221,4 @@ def labelled_scores(params: Mapping[str, np.ndarray], skeletons: np.ndarray) -> 
 
 @cache
 def _compiled_logits() -> Callable:
-    return backends.current().compiled(lambda params, inputs: labelled_lstm.logits(params, axis_major(inputs)))
+    return backends.compiled(lambda params, inputs: labelled_lstm.logits(params, axis_major(inputs)))

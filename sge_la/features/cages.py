@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
 from sge_la import backends
+from sge_la.backends import ops
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, contrast_head, encode
 from sge_la.model.labelled_lstm import encoder_layers
@@ -18,7 +18,6 @@ from sge_la.model.pretext import Pretext
 from sge_la.model.products import precision
 
 CHUNK = 128  # the original encodes each identity in batches of this many sequences
-BLOCK = 512  # sequences that are encoded at once here
 BLOCKS_IN_MEMORY = 16  # after so many, pages of a memory map are given back
 
 
@@ -57,8 +56,8 @@ def feature_shape(config: EncoderConfig, manner: str, kind: str = 'context') -> 
 
 @cache
 def encoder_function(config: EncoderConfig, manner: str, kind: str = 'context') -> Callable:
-    """`features_of`, compiled once for each configuration."""
-    return backends.current().compiled(features_of(config, manner, kind))
+    """`features_of`, compiled once for each configuration and backend."""
+    return backends.compiled(features_of(config, manner, kind))
 
 
 def features_of(config: EncoderConfig, manner: str, kind: str = 'context') -> Callable:
@@ -112,7 +111,7 @@ def write_features(
     ends = np.cumsum(np.bincount(inverse, minlength=len(unique)))
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
     # One compiled shape serves every block: the last one is filled up with its own first sequence.
-    block = min(BLOCK, len(unique))
+    block = min(backends.current().BLOCK, len(unique))
     starts = range(0, len(unique), block)
     for start in tqdm(starts, desc=progress, unit='block', leave=False, disable=None if progress else True):
         chosen = unique[start : start + block]

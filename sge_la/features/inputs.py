@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
 
+from sge_la.backends import ops
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
 from sge_la.files.text import read_json, write_json

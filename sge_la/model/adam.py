@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 
-from keras import ops
-
-from sge_la.backends import fused
+from sge_la.backends import fused, ops
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

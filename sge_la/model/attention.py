@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras import ops
 
-from sge_la.backends import fused
+from sge_la.backends import fused, ops
 
 
 def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:

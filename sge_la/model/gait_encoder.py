@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 
-from sge_la.backends import spread
+from sge_la.backends import ops, spread
 from sge_la.model.attention import attend, locality_mask
 from sge_la.model.config import LINEAR_MAPS, EncoderConfig
 from sge_la.model.lstm import LayerTape, before, by_time, lstm_cell, lstm_layer, project, recur, stacked

@@ -7,9 +7,7 @@ either direction, and the same code runs on every backend.
 
 from __future__ import annotations
 
-from keras import ops
-
-from sge_la.backends import fused
+from sge_la.backends import fused, ops
 from sge_la.model.attention import attend_gradient, locality_mask
 from sge_la.model.config import LINEAR_MAPS, EncoderConfig
 from sge_la.model.gait_encoder import Encoded, Head, contrast_head, decode_frames, encode, linear_map

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from keras import ops
-
+from sge_la.backends import ops
 from sge_la.model import sequence_recognition
 from sge_la.model.attention import locality_mask
 from sge_la.model.config import EncoderConfig, Recipe

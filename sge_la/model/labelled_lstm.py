@@ -8,8 +8,8 @@ our reading. Arrays: A axes, T frames, B sequences, J joints, U units, C identit
 from __future__ import annotations
 
 import numpy as np
-from keras import ops
 
+from sge_la.backends import ops
 from sge_la.model.config import LINEAR_MAPS
 from sge_la.model.gait_encoder import linear_map
 from sge_la.model.losses import cross_entropy

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from keras import ops
-
-from sge_la.backends import fused
+from sge_la.backends import fused, ops
 
 _FLOOR = 1e-12
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keras import ops
-
-from sge_la.backends import fused, spread
+from sge_la.backends import fused, ops, spread
 from sge_la.model.products import matmul
 
 FORGET_BIAS = 1.0

@@ -11,9 +11,7 @@ import contextvars
 import functools
 from collections.abc import Callable, Iterator
 
-from keras import ops
-
-from sge_la.backends import bfloat16_product
+from sge_la.backends import bfloat16_product, ops
 from sge_la.model.config import BFLOAT16, FLOAT32
 
 _PRECISION = contextvars.ContextVar('precision', default=FLOAT32)

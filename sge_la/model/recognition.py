@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from keras import ops
 
+from sge_la.backends import ops
 from sge_la.model.losses import cross_entropy
 from sge_la.model.products import matmul
 

@@ -7,9 +7,8 @@ sequence is compared with its name.
 from __future__ import annotations
 
 import numpy as np
-from keras import ops
 
-from sge_la.backends import fused
+from sge_la.backends import fused, ops
 from sge_la.model.products import matmul
 from sge_la.model.recognition import HIDDEN
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
 
+from sge_la.backends import ops
 from sge_la.checkpoints import has_checkpoint
 from sge_la.errors import UserError
 from sge_la.runs import records, state_files

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
-from keras import ops
 
 from sge_la import backends, checkpoints
+from sge_la.backends import ops
 from sge_la.data.layout import AXES
 from sge_la.data.training_set import TrainingData
 from sge_la.errors import say

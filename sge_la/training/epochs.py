@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from keras import ops
 from tqdm import tqdm
 
+from sge_la.backends import ops
 from sge_la.errors import UserError
 from sge_la.runs.states import NotFinite, TrainingState
 

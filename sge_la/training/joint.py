@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
-from keras import ops
 
 from sge_la import backends
+from sge_la.backends import ops
 from sge_la.errors import UserError
 from sge_la.model.adam import adamw_step, clipped, learning_rate
 from sge_la.model.config import LINEAR_MAPS, EncoderConfig, Recipe

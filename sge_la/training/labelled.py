@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
-from keras import ops
 
 from sge_la import backends
+from sge_la.backends import ops
 from sge_la.model import labelled_lstm, products
 from sge_la.model.adam import adam_step
 from sge_la.model.config import FLOAT32

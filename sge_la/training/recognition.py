@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from keras import ops
 
 from sge_la import backends, checkpoints
+from sge_la.backends import ops
 from sge_la.evaluation import metrics
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, summary
