@@ -7,9 +7,9 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from sge_la import backends
+from sge_la.backends import ops
 from sge_la.model import gait_encoder
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gradients import losses, losses_and_gradients
@@ -65,6 +65,7 @@ def automatic_gradients(config, params, inputs, targets):
     return tape.gradient(total, params, unconnected_gradients='zero')
 
 
+@pytest.mark.usefixtures('each_backend')
 @pytest.mark.parametrize('config', [SHORT, LONG], ids=['unrolled', 'scan'])
 def test_forward_equals_the_twin(config):
     inputs, _, params = batch(config, 3)
@@ -79,6 +80,7 @@ def test_forward_equals_the_twin(config):
             assert np.allclose(outputs[axis, :, b], frames, atol=1e-5)
 
 
+@pytest.mark.usefixtures('each_backend')
 @pytest.mark.parametrize('reverse', [True, False])
 def test_masked_attention_equals_the_twin(reverse):
     config = replace(SHORT, attention='MBA', reverse=reverse)
@@ -199,6 +201,7 @@ def test_parameters_are_as_many_as_the_paper_counts():
     assert live + 3 * 283_648 == 8_474_172
 
 
+@pytest.mark.usefixtures('each_backend')
 def test_axis_major_only_moves_axes():
     skeletons = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
     moved = ops.convert_to_numpy(gait_encoder.axis_major(skeletons))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from keras import ops
 
 from sge_la import backends, checkpoints
+from sge_la.backends import ops
 from sge_la.model import gait_encoder, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.config import LINEAR_MAPS, EncoderConfig
@@ -57,6 +57,7 @@ def sequence_major(array):
     return ops.transpose(array[0], (1, 0, 2))
 
 
+@pytest.mark.usefixtures('each_backend')
 @pytest.mark.parametrize(('attention', 'mark'), [('LA', 'init'), ('LA', 'step20'), ('BA', 'init')])
 def test_activations(encoder, start, batches, attention, mark):
     config = EncoderConfig(6, 20, attention=attention)
@@ -159,6 +160,7 @@ def test_recognition_network(reference):
     assert close(recognition.recognise(saved, features[0]), golden['logits0_step20'])
 
 
+@pytest.mark.usefixtures('each_backend')
 def test_the_authors_biwi_network(reference):
     """The genuine TF 1.10 checkpoint answers fixed random features as it does in the original."""
     golden = arrays(reference / 'authors' / 'biwi_recognition.npz')

@@ -1,0 +1,14 @@
+"""Tests of inference run on NumPy too; those of training on Keras' backend alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from sge_la import backends
+
+
+@pytest.fixture(params=[None, backends.NUMPY], ids=['keras', 'numpy'])
+def each_backend(request: pytest.FixtureRequest):
+    """The test runs on the backend that Keras has, and on NumPy."""
+    with backends.using(request.param):
+        yield request.param
