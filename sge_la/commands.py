@@ -85,7 +85,7 @@ def _of_folder(name: str, models_dir: str) -> Mapping:
 
 
 def _require_matplotlib() -> None:
-    from sge_la.reporting.figures import require_matplotlib
+    from sge_la.reporting.style import require_matplotlib
 
     require_matplotlib()
 

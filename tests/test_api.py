@@ -188,8 +188,8 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
     folder = small_run / 'Models' / 'CAGEs_RN_models' / RUN
     drawn = {path.name for path in (folder / 'figures').iterdir()}
     for name in ('cmc', 'roc', 'confusion', 'attention', 'reconstruction', 'tsne'):
-        assert {f'Walking-{name}.png', f'Walking-{name}.svg'} <= drawn
-    assert {'training.png', 'training.svg'} <= drawn
+        assert {f'Walking-{name}.png', f'Walking-{name}.pdf'} <= drawn
+    assert {'training.png', 'training.pdf'} <= drawn
     assert any(name.startswith('Walking-match-') for name in drawn)
     page = _Page()
     text = (folder / 'report.html').read_text()

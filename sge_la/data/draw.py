@@ -50,7 +50,7 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
             axis.set(xlim=(-half, half), ylim=(low, high), xticks=[], yticks=[], aspect='equal')
             axis.spines[:].set_visible(False)
             if row == 0:
-                axis.set_title(f'frame {frame}', fontsize=9)
+                axis.set_title(f'frame {frame + 1}', fontsize=9)  # as in the figures of a run
         axes[row, 0].set_ylabel(view)
     if title:
         figure.suptitle(title, fontsize=10)

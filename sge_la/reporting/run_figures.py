@@ -17,14 +17,14 @@ from sge_la.evaluation.gallery import sequence_features
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
 from sge_la.evaluation.score_run import checkpoint_stem
-from sge_la.evaluation.scores import Scored, score
-from sge_la.evaluation.test_sets import AtHand, are_trained, probe_features
+from sge_la.evaluation.scores import Scored, compiled_recogniser, score_everything
+from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.features import cages
-from sge_la.features.files import Features, feature_sources
+from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource
 from sge_la.model.gait_encoder import axis_major, decode_frames, encode
 from sge_la.model.products import precision
-from sge_la.reporting import figures
+from sge_la.reporting import figures, style
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
 from sge_la.runs.plan import EncoderJob, Plan, plan_at_hand, plan_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FOLDER = 'figures'
 # Sequences that are enough for a picture.
 _ATTENDED, _EMBEDDED, _GALLERY = 128, 1000, 3000
+_NEAREST = 3
 
 
 def as_evaluated(options) -> EvaluateOptions:
@@ -52,7 +53,7 @@ def as_evaluated(options) -> EvaluateOptions:
 def draw_run(options) -> dict[Path, list[Path]]:
     """Draws everything that a trained and scored run can show, into `figures` beside its results.json.
 
-    Returns the PNG files of each network's folder (IAS can have two); SVG files of the same names lie beside them.
+    Returns the PNG files of each network's folder (IAS can have two); PDF files of the same names lie beside them.
 
     Raises UserError: Matplotlib is missing, or a file cannot be written.
     """
@@ -60,16 +61,16 @@ def draw_run(options) -> dict[Path, list[Path]]:
     plan, at_hand = _at_hand(options)
     written: dict[Path, list[Path]] = {}
     for name, stem, folder in find_networks(plan):
-        features = probe_features(folder, stem, name, plan, at_hand)
-        drawn = _network_figures(plan, folder, name, features, at_hand)
+        test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), at_hand.dataset)
+        drawn = _network_figures(plan, folder, test, at_hand)
         if not written:
             drawn |= _encoder_figures(plan, folder)
         if at_hand.dataset is not None and at_hand.sources is not None:
             drawn |= _set_figures(options, plan, name, at_hand)
         else:
             say('No pictures of attention, skeletons and encodings: the data set or the encoders are not at hand')
-        written[folder] = written.get(folder, []) + figures.save(folder / FOLDER, drawn)
-        say(f'Figures: {len(drawn)} in {folder / FOLDER}, each as PNG and SVG')
+        written[folder] = written.get(folder, []) + style.save(folder / FOLDER, drawn)
+        say(f'Figures: {len(drawn)} in {folder / FOLDER}, each as PNG and PDF')
     return written
 
 
@@ -78,27 +79,32 @@ def _at_hand(options) -> tuple[Plan, AtHand]:
     return plan, AtHand.of(plan, dataset, absence)
 
 
-def _network_figures(plan: Plan, folder: Path, name: str, features: Features, at_hand: AtHand) -> dict[str, Figure]:
-    """CMC, ROC and confusion matrix of a test set."""
-    results = (records.read_results(folder) or {}).get('test_sets', {}).get(name, {})
-    scored = _scored(plan, folder, name, features)
-    evaluation, sequences = scored.evaluation, scored.sequences
+def _network_figures(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) -> dict[str, Figure]:
+    """CMC, ROC and confusion matrix of all sequences of a test set."""
+    results = (records.read_results(folder) or {}).get('test_sets', {}).get(test.name, {})
+    scored = _scored(plan, folder, test, at_hand)
+    evaluation, sequences, where = scored.evaluation, scored.sequences, style.of_test_set(test.name)
     curves = {'sequences': evaluation.rank_n}
     if 'recording_vote' in results:
         curves['recordings'] = np.array(results['recording_vote']['rank_n'])
-    known = at_hand.dataset is not None and len(at_hand.dataset.identities) == evaluation.num_classes
-    people = at_hand.dataset.identities if known else range(evaluation.num_classes)
-    return {
-        f'{name}-cmc': figures.cmc(curves, evaluation.num_classes),
-        f'{name}-roc': figures.roc(sequences.scores, sequences.labels, evaluation.nauc),
-        f'{name}-confusion': figures.confusion(evaluation.confusion, [people[k] for k in evaluation.classes]),
+    identities = at_hand.dataset.identities if test.split else range(evaluation.num_classes)
+    people = [identities[k] for k in evaluation.classes]
+    drawn = {
+        'cmc': figures.cmc(curves, evaluation.num_classes, f'CMC, {where}'),
+        'roc': figures.roc(sequences.scores, sequences.labels, evaluation.nauc, f'ROC, {where}'),
+        'confusion': figures.confusion(evaluation.confusion, people, f'Confusion, {where}'),
     }
+    if len(people) > figures.MOST_CONFUSED and evaluation.rank1 < 1:
+        title = f'The {figures.MOST_CONFUSED} most confused identities\n{where}'
+        drawn['confused'] = figures.most_confused(evaluation.confusion, people, title)
+    return {f'{test.name}-{kind}': figure for kind, figure in drawn.items()}
 
 
-def _scored(plan: Plan, folder: Path, name: str, features: Features) -> Scored:
-    shape, stem = (features.X.shape[1], features.num_classes), checkpoint_stem(folder, name)
+def _scored(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) -> Scored:
+    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
     params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
-    return score(params, features.X, features.labels, plan.length, plan.manner, batch_size=plan.rn_batch_size)
+    scored, *_ = score_everything(plan, test, params, at_hand.sources, compiled_recogniser(plan.precision))
+    return scored
 
 
 def _encoder_figures(plan: Plan, folder: Path) -> dict[str, Figure]:
@@ -133,7 +139,7 @@ def _set_figures(options, plan: Plan, name: str, at_hand: AtHand) -> dict[str, F
     chosen = rows[np.linspace(0, len(rows) - 1, min(_EMBEDDED, len(rows))).astype(int)]
     vectors = sequence_features(sources, split.skeletons, chosen, plan.manner, seed=plan.seed)
     if len(chosen) > 10:
-        what = f'{plan.encoding}s of {len(chosen)} sequences of {name}, t-SNE'
+        what = f'{plan.encoding}s of {len(chosen)} sequences (t-SNE)\n{style.of_test_set(name)}'
         drawn[f'{name}-tsne'] = figures.embedding(in_the_plane(vectors), split.labels[chosen], what)
     return drawn | _matches(plan, dataset, name, sources, chosen, vectors)
 
@@ -177,12 +183,12 @@ def in_the_plane(vectors: np.ndarray) -> np.ndarray:
 
 
 def _matches(plan: Plan, dataset: Dataset, name: str, sources, rows, vectors) -> dict[str, Figure]:
-    """The five nearest training sequences of a probe whose nearest is right, and of one whose nearest is wrong."""
+    """The nearest training sequences of a probe whose nearest is of the same person, and of one where it is not."""
     split, train = dataset.tests[name], dataset.train
     everyone = cages.all_rows(train.ids)
     entries = everyone[np.linspace(0, len(everyone) - 1, min(_GALLERY, len(everyone))).astype(int)]
     gallery = sequence_features(sources, train.skeletons, entries, plan.manner, seed=plan.seed)
-    found, distances = nearest(vectors, gallery, 5)
+    found, distances = nearest(vectors, gallery, _NEAREST)
     people = train.labels[entries]
     right = people[found[:, 0]] == split.labels[rows]
     drawn = {}
@@ -191,13 +197,17 @@ def _matches(plan: Plan, dataset: Dataset, name: str, sources, rows, vectors) ->
             continue
         probe = int(chosen[len(chosen) // 2])
         person = split.labels[rows[probe]]
-        lines = {f'probe\nperson {person}': split.skeletons[rows[probe]]}
+        lines, colours = {f'probe\nidentity {person}': split.skeletons[rows[probe]]}, ['black']
         for place, (entry, distance) in enumerate(zip(found[probe], distances[probe], strict=True), 1):
-            mark = 'right' if people[entry] == person else 'WRONG'
-            text = f'{place}. {mark}\nperson {people[entry]}\ndistance {distance:.2f}'
+            same = people[entry] == person
+            text = f'rank {place}: {"same" if same else "other"}\nidentity {people[entry]}\ndistance {distance:.2f}'
             lines[text] = train.skeletons[entries[entry]]
-        title = f'Nearest training sequences of one of test set {name}; the first is {word}'
-        drawn[f'{name}-match-{word}'] = figures.strips(lines, dataset.skeleton, title)
+            colours.append(style.COLOURS[2] if same else style.GREY)
+        share = f'{word} for {style.percent(len(chosen) / len(rows))} of {len(rows)} probes'
+        title = (
+            f'A probe of the {style.of_test_set(name)} and its nearest training sequences\nRank 1 is {share}, as here'
+        )
+        drawn[f'{name}-match-{word}'] = figures.strips(lines, dataset.skeleton, title, colours=colours)
     return drawn
 
 

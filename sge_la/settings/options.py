@@ -194,7 +194,7 @@ class TrainOptions(CommonOptions):
     resume: bool = flag(
         False, 'go on with a run, never start one (the same command without it does either)', type=bool, group='machine'
     )
-    figures: bool = flag(False, 'draw what the run has to show, as PNG and SVG beside results.json', type=bool)
+    figures: bool = flag(False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool)
     tensorboard: bool = flag(False, "write TensorBoard's event files of both stages into their run folders", type=bool)
     overwrite: bool = flag(False, 'replace a run that was made with other options', type=bool, group='machine')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
@@ -222,7 +222,7 @@ class EvaluateOptions(CommonOptions):
     metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
-    figures: bool = flag(False, 'draw what the run has to show, as PNG and SVG beside results.json', type=bool)
+    figures: bool = flag(False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool)
     report: bool = flag(False, 'write report.html: scores, figures, settings and environment in one page', type=bool)
     save_features: str | None = flag(None, 'write the CAGEs of all sets into this .npz file')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')

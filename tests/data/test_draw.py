@@ -38,7 +38,7 @@ def test_front_and_side_of_every_frame_with_left_and_right_in_their_colours():
     skeleton = SKELETONS['kinect_v1']
     figure = draw_strip(person(), skeleton, 'title')
     assert len(figure.axes) == 6
-    assert [axis.get_title() for axis in figure.axes[:3]] == ['frame 0', 'frame 1', 'frame 2']
+    assert [axis.get_title() for axis in figure.axes[:3]] == ['frame 1', 'frame 2', 'frame 3']
     for axis in figure.axes:
         found = bones(axis)
         assert {side: len(lines) for side, lines in found.items()} == {'left': 8, 'right': 8, 'middle': 3}
@@ -60,7 +60,7 @@ def test_the_head_is_up_even_where_y_points_down():
 def test_long_sequences_show_twelve_frames_from_first_to_last():
     figure = draw_strip(person(frames=70), SKELETONS['kinect_v1'])
     titles = [axis.get_title() for axis in figure.axes[:12]]
-    assert len(figure.axes) == 24 and titles[0] == 'frame 0' and titles[-1] == 'frame 69'
+    assert len(figure.axes) == 24 and titles[0] == 'frame 1' and titles[-1] == 'frame 70'
 
 
 def test_unknown_skeletons_are_dots():
