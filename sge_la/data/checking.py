@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
+from sge_la.data.checking_recordings import check_plausible
 from sge_la.data.findings import FileRow, Finding, Part, Report
 from sge_la.data.holdout import frame_hashes
 from sge_la.data.ids import read_ids
@@ -24,9 +25,11 @@ from sge_la.data.loading import (
     read_skeleton,
     split_files,
 )
+from sge_la.data.lost import lost_joints
 from sge_la.data.raw.text import alike_people
 from sge_la.errors import UserError
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
+from sge_la.files.text import read_json
 from sge_la.settings.papers import facts
 
 # A Kinect sees people at 0.5 to 8 metres.
@@ -50,10 +53,14 @@ def check(
     if joints is not None:
         path = files.train.folder / 'skeleton.json'
         report.skeleton = report.attempt(path, lambda: read_skeleton(files, joints))
+    parts = {'training set': train}
     for test in present_tests(files):
-        _compare(report, train, _check_split(report, files.tests[test], joints, f'test set {test}'), test)
+        parts[f'test set {test}'] = _check_split(report, files.tests[test], joints, f'test set {test}')
+        _compare(report, train, parts[f'test set {test}'], test)
     _check_people(report, train, facts(name).identities)
     record = files.train.folder / 'prepare.json'
+    content = report.attempt(record, lambda: read_json(record)) if record.exists() else None
+    check_plausible(report, {what: part for what, part in parts.items() if part.skeletons is not None}, record, content)
     for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
         report.found_odd(record, text)
     _check_strays(report, files)
@@ -265,7 +272,7 @@ def check_identities(report: Report, part: Part) -> None:
     if len(unused):
         report.found_odd(path, f'{path}: {len(unused)} of {count} sequences belong to nobody: {_numbers(unused)}')
     _, first, inverse = np.unique(_sequence_hashes(part.hashes), return_index=True, return_inverse=True)
-    copies = np.flatnonzero(first[inverse] != np.arange(count))
+    copies = np.flatnonzero((first[inverse] != np.arange(count)) & ~_empty(part.skeletons))
     others = copies[part.labels[copies] != part.labels[first[inverse[copies]]]]
     if len(others):
         copy, original = int(others[0]), int(first[inverse[others[0]]])
@@ -277,6 +284,12 @@ def check_identities(report: Report, part: Part) -> None:
     elif len(copies):
         twice = f'{first[inverse[copies[0]]]} and {copies[0]}'
         report.found_odd(path, f'{path}: {len(copies)} sequences occur more than once, such as {twice}')
+
+
+def _empty(skeletons: np.ndarray) -> np.ndarray:
+    """Sequences in which every frame has lost all joints: bool `[N]`; they are equal, and nobody's."""
+    frames = skeletons.reshape(-1, *skeletons.shape[2:])
+    return lost_joints(frames).all(axis=1).reshape(skeletons.shape[:2]).all(axis=1)
 
 
 def _sequence_hashes(hashes: np.ndarray) -> np.ndarray:

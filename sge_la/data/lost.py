@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +48,17 @@ def moving_axes(frames: np.ndarray) -> list[int]:
 
 
 def lost_finding(
-    name: str, frames: np.ndarray, lost: np.ndarray, skeleton: Skeleton | None, numbers: np.ndarray | None = None
+    name: str,
+    frames: np.ndarray,
+    lost: np.ndarray,
+    skeleton: Skeleton | None,
+    numbers: np.ndarray | None = None,
+    place: Callable[[int], str] = 'frame {}'.format,
 ) -> Finding | None:
     """Which joints of a recording were lost in how many frames; None if none was.
 
-    `frames`: `[F, J, 3]`; `lost`: bool `[F, J]`; `numbers`: int64 `[F]`, what the frames are called.
+    `frames`: `[F, J, 3]`; `lost`: bool `[F, J]`; `numbers`: int64 `[F]`, what the
+    frames are called; `place`: how a number is said.
     """
     counts = lost.sum(axis=0)
     if not counts.any():
@@ -65,10 +71,10 @@ def lost_finding(
     told += [f'all joints in {empty}'] if empty else []
     first = int(lost.any(axis=1).argmax())
     value = frames[first, int(lost[first].argmax())]
-    place = 'NaN' if not np.isfinite(value).all() else ', '.join(f'{number:g}' for number in value)
+    where = 'NaN' if not np.isfinite(value).all() else ', '.join(f'{number:g}' for number in value)
     first = first if numbers is None else int(numbers[first])
     text = f'{name}: of {len(frames)} frames, {int(lost.any(axis=1).sum())} have lost joints: {some(told)}'
-    text += f' (first in frame {first}, at {place})'
+    text += f' (first in {place(first)}, at {where})'
     return Finding(Path(name), text, 'lost')
 
 

@@ -11,8 +11,9 @@ tracker finds the joint badly, or a hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ _ALIKE = 0.5
 _AGREEING = 0.9
 # Half the spread of 68 % of a bone's lengths, relative to its median.
 _UNSTEADY = 0.5
+# Findings of one kind that are told one by one.
+_FEW = {'lost': 12, 'units': 12, 'up': 12}
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,18 @@ def _common_forward(bodies: Sequence[Body], axis: int) -> np.ndarray | None:
     return few[best] if (np.abs(alike[best]) >= _ALIKE).mean() >= _AGREEING else None
 
 
-def doubts(name: str, body: Body, usual: Typical, skeleton: Skeleton | None, among: str) -> list[Finding]:
+def doubts(
+    name: str,
+    body: Body,
+    usual: Typical,
+    skeleton: Skeleton | None,
+    among: str,
+    place: Callable[[int], str] = 'frame {}'.format,
+) -> list[Finding]:
     """What cannot well be meant about a recording, beside what is usual.
 
-    `among`: where that is usual, such as 'in the other recordings'. Graver findings come first.
+    `among`: where that is usual, such as 'in the other recordings'; `place`: how the number of a frame is said. Graver
+    findings come first.
     """
     path = Path(name)
     found = _other_size(path, body, usual, among)
@@ -122,7 +133,7 @@ def doubts(name: str, body: Body, usual: Typical, skeleton: Skeleton | None, amo
         text = f'{name}: a steady length was expected of bones, and those that end at {some(unsteady)} vary so much'
         found.append(Finding(path, f'{text} from frame to frame; look whether tracking was good there', 'bones'))
     if body.jumps:
-        text = f'{name}: the whole body jumps by more than half its size to frame {some(body.jumps)}'
+        text = f'{name}: the whole body jumps by more than half its size to {some(list(map(place, body.jumps)))}'
         found.append(
             Finding(path, f'{text}; if that is another person, or frames are missing, cut the recording there', 'jump')
         )
@@ -178,7 +189,9 @@ def direction(up: tuple[int, int]) -> str:
 
 
 def look_through(
-    recordings: Mapping[str, tuple[np.ndarray, np.ndarray | None]], skeleton: Skeleton | None
+    recordings: Mapping[str, tuple[np.ndarray, np.ndarray | None]],
+    skeleton: Skeleton | None,
+    place: Callable[[int], str] = 'frame {}'.format,
 ) -> list[Finding]:
     """Compares the recordings of a set with each other; lost tracking is told by `lost_finding`, not here.
 
@@ -196,7 +209,7 @@ def look_through(
         return []
     found = _of_the_set(bodies, usual, origin, skeleton)
     for name, body in bodies.items():
-        found += doubts(name, body, usual, skeleton, 'in the other recordings')
+        found += doubts(name, body, usual, skeleton, 'in the other recordings', place)
     return found
 
 
@@ -229,3 +242,17 @@ def _of_the_set(
             Finding(path, f'{joints} is at 0, 0, 0 in all frames: taken for the origin, not for lost', 'origin')
         )
     return found
+
+
+def few_of_each(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings by kind, the first few of each, and one that names where the rest is."""
+    kinds, shown = defaultdict(list), []
+    for finding in findings:
+        kinds[finding.kind].append(finding)
+    for kind, alike in kinds.items():
+        few, rest = alike[: _FEW.get(kind, 3)], alike[_FEW.get(kind, 3) :]
+        shown += few
+        if rest:
+            names = some([one.path for one in rest], 8)
+            shown.append(replace(rest[0], text=f'the same kind of thing in {len(rest)} more recordings: {names}'))
+    return shown

@@ -237,8 +237,9 @@ def test_constant_far_and_repeated_coordinates_are_odd(tiny, capsys):
         array[14] = array[13]
         array[18:24] = array[18]
         np.save(files.train.source(letter), array)
-    assert main(['X', '--data_dir', str(data_dir)]) == 0
-    capsys.readouterr()
+    assert main(['X', '--data_dir', str(data_dir)]) == 1
+    assert 'test set test, recording 0: the body is ' in (said := capsys.readouterr().out)
+    assert said.count('millimetres among metres') == 8
     odd = texts(check('X', 6, data_dir).odd)
     assert 'source_x_X_6.npy: the same value in every frame at joint 4' in odd
     assert '1 coordinates are farther than 10 m (up to 12), the first in sequence 8' in odd

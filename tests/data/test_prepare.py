@@ -105,7 +105,7 @@ def test_prepare_json_says_how_it_was_made(small_kgbd, tmp_path):
         'identity': 3,
         'clip': [10, 10],
         'frames': 15,
-        'lost': 0,
+        'lost': None,
         'split': 'train',
         'sequences': 3,
         'left_out': None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,27 +9,25 @@ import numpy as np
 
 from sge_la.data.findings import Finding
 from sge_la.data.lost import filled, lost_finding, lost_joints, origin_joints
-from sge_la.data.plausible import look_through
+from sge_la.data.plausible import few_of_each, look_through
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.raw.recording import Recording
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
-
-# Findings of one kind that are printed.
-_SHOWN = {'lost': 12, 'units': 12, 'up': 12, '': 3}
 
 
 @dataclass(frozen=True)
 class Inspected:
     """Recordings after lost tracking was seen to, and what was found.
 
-    `recordings`: as many as before, some with fewer frames; `findings`: lost tracking first; `lost`: for each recording
-    the frames in which a joint was lost.
+    `recordings`: as many as before, some with fewer frames; `findings`: lost tracking first; `counts`: for each
+    recording the frames in which a joint was lost; `lost`: for each what that was and what became of it, or None.
     """
 
     recordings: list[Recording]
     findings: list[Finding]
-    lost: list[int]
+    counts: list[int]
+    lost: list[str | None]
 
     @property
     def notes(self) -> list[str]:
@@ -38,16 +35,10 @@ class Inspected:
 
     def summary(self) -> Iterator[str]:
         """Lines for the user, a few of each kind."""
-        kinds = defaultdict(list)
-        for finding in self.findings:
-            kinds[finding.kind].append(finding.text)
-        if sum(self.lost):
-            yield f'note: {sum(self.lost)} frames of {len(kinds["lost"])} recordings have lost joints'
-        for kind, texts in kinds.items():
-            shown = _SHOWN.get(kind, _SHOWN[''])
-            yield from (f'note: {text}' for text in texts[:shown])
-            if len(texts) > shown:
-                yield f'note: the same kind of thing in {len(texts) - shown} more recordings; prepare.json names all'
+        lost = [text for text in self.lost if text]
+        if lost:
+            yield f'note: {sum(self.counts)} frames of {len(lost)} recordings have lost joints'
+        yield from (f'note: {finding.text}' for finding in few_of_each(self.findings))
 
     def refuse_what_cannot_be_meant(self, accept: bool) -> None:
         """Raises UserError: two units or two upright directions are in one set, and nobody has accepted that."""
@@ -66,18 +57,20 @@ def inspect(
     that are NaN are to be kept.
     """
     origin = origin_joints(item.frames for item in recordings if len(item.frames))
-    treated, findings, counts, named = [], [], [], {}
+    treated, findings, counts, texts, named = [], [], [], [], {}
     for item, first in zip(recordings, firsts, strict=True):
         lost = lost_joints(item.frames, origin)
         counts.append(int(lost.any(axis=1).sum()))
         numbers = first + np.arange(len(item.frames)) if item.numbers is None else item.numbers
         finding = lost_finding(item.raw.name, item.frames, lost, skeleton, numbers)
+        texts.append(None)
         if finding is not None:
             item, done = _treated(item, lost, numbers, settings)
             findings.append(replace(finding, text=f'{finding.text}; {done}'))
+            texts[-1] = findings[-1].text.removeprefix(f'{item.raw.name}: ')
         treated.append(item)
         named[item.raw.name] = (item.frames, numbers if item.numbers is None else item.numbers)
-    return Inspected(treated, findings + look_through(named, skeleton), counts)
+    return Inspected(treated, findings + look_through(named, skeleton), counts, texts)
 
 
 def _treated(item: Recording, lost: np.ndarray, numbers: np.ndarray, settings: Settings) -> tuple[Recording, str]:

@@ -104,7 +104,7 @@ class _Work:
         """Chooses, cuts and writes; yields lines of the summary."""
         short = {
             index: f'has no {self.length} frames in a row'
-            + (f' ({self.found.lost[index]} frames have lost joints)' if self.found.lost[index] else '')
+            + (f' ({self.found.counts[index]} frames have lost joints)' if self.found.lost[index] else '')
             for index, recording in enumerate(self.recordings)
             if index not in self.copies and not _num_sequences(recording, self.length)
         }
@@ -116,7 +116,7 @@ class _Work:
         left_out = self.copies | short
         used = [index for index in range(len(self.recordings)) if index not in left_out]
         if not used:
-            lost = sum(self.found.lost)
+            lost = sum(self.found.counts)
             why = f' and without the {lost} frames that have lost joints' if lost else ''
             what = '--length, --lost interpolate or --lost keep' if lost else '--length or --clip'
             raise UserError(
