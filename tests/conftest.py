@@ -168,6 +168,18 @@ def reference() -> Path:
     return folder
 
 
+@pytest.fixture(scope='session')
+def samples() -> Path:
+    """The folder of real files of sensors and pose estimators."""
+    folder = Path(__file__).parents[2] / 'shared' / 'data' / 'samples'
+    if not folder.is_dir():
+        reason = f'real files of sensors are not in {folder}'
+        if os.environ.get('SGE_LA_REQUIRE_REFERENCE') == '1':
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
 def tiny_split(labels: list[int], length: int, joints: int, seed: int, recordings: bool = False) -> NewSplit:
     """Random sequences in metres, one for each label; each person has own mean joint positions."""
     skeletons = np.empty((len(labels), length, joints, 3), np.float32)

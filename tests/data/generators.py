@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.data.raw import table
 from sge_la.data.raw.kgbd import JOINT_NAMES
+from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.data.skeletons import Skeleton
 
 # What follows the tracking state in BIWI and IAS: quality, two joints of a link, a quaternion.
@@ -89,6 +91,11 @@ def own_csv(frames: np.ndarray, skeleton: Skeleton, numbers: Sequence[int] | Non
     if numbers is not None:
         header, rows = ['frame', *header], [[str(number), *row] for number, row in zip(numbers, rows, strict=True)]
     return '\n'.join(','.join(row) for row in [header, *rows]) + '\n'
+
+
+def read_table(text: str, skeleton: Skeleton) -> Recording:
+    """What the reader of tables makes of a file `x` with this text."""
+    return table.parse(text, RawRecording('x', Path('x'), 'Ann', 0), skeleton)
 
 
 def write_own(folder: Path, skeleton: Skeleton, recordings: Sequence[tuple[str, str, str, str, np.ndarray]]) -> Path:

@@ -8,7 +8,6 @@ import sys
 import unicodedata
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sge_la.data import load
@@ -139,28 +138,3 @@ def test_links_in_a_circle_are_told(tmp_path):
 def test_flags_without_effect_are_refused(main, flags, words):
     with pytest.raises(UserError, match=words):
         main(flags)
-
-
-def test_a_table_of_many_columns_is_told_at_once(tmp_path):
-    """1,000 joints, 40,000 columns: the search for each of them is no walk through all."""
-    import time
-
-    from sge_la.data.raw import own
-
-    joints = tuple(f'J{number}' for number in range(1000))
-    skeleton = Skeleton('many', joints, (-1, *range(999)), ())
-    header = ','.join(f'J{number}_{axis}' for number in range(13_334) for axis in 'xyz')
-    start = time.process_time()
-    with pytest.raises(UserError, match='is no column of'):
-        own.parse(header + '\n' + ','.join(['0'] * 40_002), 'x', skeleton)
-    assert time.process_time() - start < 2
-
-
-def test_long_recordings_are_read_in_blocks():
-    """As many lines as two blocks and a half, each number where it belongs."""
-    from sge_la.data.raw import own
-
-    frames = body(2560, 4, 3)
-    found, numbers = own.parse(own_csv(frames, STICK, range(0, 5120, 2)), 'x', STICK)
-    np.testing.assert_array_equal(found, frames)
-    assert numbers.tolist() == list(range(0, 5120, 2))

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from sge_la.data.prepare import main
-from sge_la.data.raw import own
 from sge_la.data.raw.text import natural
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError, run_command
-from tests.data.generators import body, kgbd_text, own_csv, skel_text, write_own
+from tests.data.generators import body, kgbd_text, own_csv, read_table, skel_text, write_own
 
 STICK = Skeleton('own', ('Hip', 'Head'), (-1, 0), ())
 
@@ -91,7 +90,7 @@ def test_numbers_too_long_for_a_number_sort_and_are_refused():
     for number in (long, '9' * 17, '-1', '1_0', '²', ''):
         text = own_csv(body(2, 2, 0), STICK, ['1', number])
         with pytest.raises(UserError, match='line 3: a frame number was expected'):
-            own.parse(text, 'x', STICK)
+            read_table(text, STICK)
 
 
 @pytest.mark.parametrize('person', ['9' * 30, '٣'])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
+from sge_la.data.raw.recording import Recording
 from sge_la.data.raw.text import MAX_COORDINATE, read_text
 from sge_la.data.skeletons import Skeleton
-from tests.data.generators import body, casia_b_text, kgbd_text, own_csv, skel_text
+from tests.data.generators import body, casia_b_text, kgbd_text, own_csv, read_table, skel_text
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
 
@@ -27,6 +28,16 @@ def coordinates_are_sound(result: Any, content: bytes) -> None:
     assert (np.abs(result) <= MAX_COORDINATE).all()
     # A number and what divides it from the next take two bytes.
     assert 2 * result.size <= len(content) + 1
+
+
+def numbers_rise(recording: Recording) -> np.ndarray:
+    """The frames of a recording whose numbers and rate are sound."""
+    if recording.numbers is not None:
+        assert recording.numbers.dtype == np.int64 and len(recording.numbers) == len(recording.frames)
+        assert (np.diff(recording.numbers) > 0).all()
+    assert recording.rate is None or 5 <= recording.rate <= 500
+    assert all(len(note) < 1000 for note in recording.notes)
+    return recording.frames
 
 
 def rows_agree(result: Any, content: bytes) -> None:
@@ -79,12 +90,16 @@ def test_other_texts(tmp_path, fuzz_cases, parse: Callable[[str, str], np.ndarra
 def test_own_recordings(tmp_path, fuzz_cases):
     frames = body(4, 3, 0)
     seeds = [own_csv(frames, STICK).encode(), own_csv(frames, STICK, [3, 4, 8, 9]).replace('\n', '\r\n').encode()]
+    lines = own_csv(frames, STICK).splitlines()
+    times = ['time_stamp', *(f'"2024-02-29 23:59:59.{at:03d}"' for at in range(0, 132, 33))]
+    seeds.append(
+        '\n'.join(map('\t'.join, zip(times, (line.replace(',', '\t') for line in lines), strict=True))).encode()
+    )
+    rows = zip(['timestamp', 1.0, 1.03, 1.07, 1.3], lines, strict=True)
+    seeds.append('\n'.join(f'{at},{line}' for at, line in rows).encode())
 
     def read(path: Path) -> Any:
-        array, numbers = own.parse(read_text(path), 'x', STICK)
-        if numbers is not None:
-            assert len(numbers) == len(array) and (np.diff(numbers) > 0).all()
-        return array
+        return numbers_rise(read_table(read_text(path), STICK))
 
     counts = hold_to_its_word(cases(seeds, fuzz_cases), tmp_path / 'x.csv', read, coordinates_are_sound)
     assert min(counts) > 0

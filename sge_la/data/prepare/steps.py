@@ -19,7 +19,7 @@ from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import Tree, repeats
 from sge_la.data.raw.reading import read_all, refuse_links_out
-from sge_la.data.raw.recording import Recording
+from sge_la.data.raw.recording import Recording, notes_of
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton
 from sge_la.data.write import NewSplit, write_dataset
@@ -59,7 +59,7 @@ def prepare(
     firsts = [recipe.clip_of(recording.raw, settings)[0] for recording in recordings]
     found = inspect(recordings, firsts, raw.skeleton, settings)
     recordings = found.recordings
-    notes = [*raw.notes, *(note for recording in recordings for note in recording.notes)]
+    notes = [*raw.notes, *notes_of(recordings)]
     notes += alike_people(item.raw.person for item in recordings)
     yield from _shortened('note: ', notes)
     yield from found.summary()

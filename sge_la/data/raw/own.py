@@ -1,14 +1,13 @@
 """Recordings of the user's own: a folder with `recordings.csv`, `skeleton.json` and one file a recording.
 
-`recordings.csv` has the header `file,person,recording,split`: a path inside the folder; the person, any text; the
-recording's name or number, by which those of a person are sorted; `train`, `test`, or nothing, which leaves the choice
-to `--holdout`.
+`recordings.csv` has the header `file,person,recording,split`, of which the last two may be missing: a path inside the
+folder; the person, any text; the recording's name or number, by which those of a person are sorted; `train`, `test`, or
+nothing, which leaves the choice to `--holdout`.
 
 `skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`.
 
-A recording is a `.csv` with the header `frame,<joint>_x,<joint>_y,<joint>_z,...` in metres, the columns in any order
-and `frame` optional; or a `.npy` `[frames, joints, 3]`, with frame numbers in `<name>_frames.npy` if that is there.
-No sequence crosses a jump in the frame numbers.
+A recording is a table (`table`) in metres, or a `.npy` `[frames, joints, 3]`, with frame numbers in
+`<name>_frames.npy` if that is there. No sequence crosses a jump in the frame numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.data.raw import clock, table
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.raw.text import MAX_COORDINATE, coordinate, coordinates, in_order, read_text, shown
+from sge_la.data.raw.text import MAX_COORDINATE, in_order, read_text, shown
 from sge_la.data.skeletons import SKELETONS, Skeleton, from_json, ready, without
 from sge_la.errors import UserError
 from sge_la.files.arrays import read_npy
@@ -33,9 +33,7 @@ TABLE = 'recordings.csv'
 SKELETON_FILE = 'skeleton.json'
 _COLUMNS = ('file', 'person', 'recording', 'split')
 _SPLITS = ('', 'train', 'test')
-_AXES = ('x', 'y', 'z')
-_LARGEST_FRAME_NUMBER = 2**53
-_LINES_AT_ONCE = 1024
+ENDINGS = ('.csv', '.tsv', '.txt', '.npy')
 
 
 def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = ()) -> RawData:
@@ -83,7 +81,9 @@ def _skeleton(folder: Path) -> Skeleton:
 
 def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
     """Line, file, person, recording and split of each row."""
-    reader = csv.reader(read_text(path).split('\n'))
+    text = read_text(path)
+    header = text.lstrip().split('\n', 1)[0]
+    reader = csv.reader(text.split('\n'), delimiter=max(',;\t', key=header.count))
     try:
         lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
@@ -91,29 +91,33 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
     expected = ','.join(_COLUMNS)
     if not lines:
         raise UserError(f'{path} is empty; it should have the header {expected} and a line for each recording')
-    header = lines[0][1]
-    if sorted(header) != sorted(_COLUMNS):
+    header = [name.casefold() for name in lines[0][1]]
+    if not {'file', 'person'} <= set(header) <= set(_COLUMNS) or len(set(header)) < len(header):
         raise UserError(
-            f'{path}, line {lines[0][0]}: the header {expected} was expected, found {shown(",".join(header))}'
+            f'{path}, line {lines[0][0]}: the header {expected} was expected, found {shown(",".join(lines[0][1]))}'
         )
     rows = []
     for line, fields in lines[1:]:
         if len(fields) != len(header):
             raise UserError(
-                f'{path}, line {line}: {len(header)} fields ({expected}) were expected, found {len(fields)}; '
+                f'{path}, line {line}: {len(header)} fields ({",".join(header)}) were expected, found {len(fields)}; '
                 'correct the line'
             )
-        file, person, name, split = (fields[header.index(column)] for column in _COLUMNS)
-        if not all(map(str.isprintable, (file, person, name))):
-            raise UserError(f'{path}, line {line}: printable names were expected, found {shown(",".join(fields))}')
-        if not file or not person:
-            raise UserError(f'{path}, line {line}: a file and a person were expected, one is missing; fill it in')
-        if split not in _SPLITS:
-            raise UserError(f'{path}, line {line}: the split train, test or nothing was expected, found {shown(split)}')
-        rows.append((line, file, person, name or file, split))
+        row = dict.fromkeys(_COLUMNS, '') | dict(zip(header, fields, strict=True))
+        _refuse_row(row, f'{path}, line {line}')
+        rows.append((line, row['file'], row['person'], row['recording'] or row['file'], row['split']))
     if not rows:
         raise UserError(f'{path} names no recording; add a line for each')
     return rows
+
+
+def _refuse_row(row: dict[str, str], where: str) -> None:
+    if not all(map(str.isprintable, row.values())):
+        raise UserError(f'{where}: printable names were expected, found {shown(",".join(row.values()))}')
+    if not row['file'] or not row['person']:
+        raise UserError(f'{where}: a file and a person were expected, one is missing; fill it in')
+    if row['split'] not in _SPLITS:
+        raise UserError(f'{where}: the split train, test or nothing was expected, found {shown(row["split"])}')
 
 
 def _inside(folder: Path, file: str, where: str) -> Path:
@@ -122,8 +126,8 @@ def _inside(folder: Path, file: str, where: str) -> Path:
         exists = path.exists()
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f'{where}: a file inside {folder} was expected, found {shown(file)}; move it there')
-    if path.suffix not in ('.csv', '.npy'):
-        raise UserError(f'{where}: a .csv or .npy file was expected, found {shown(file)}; convert it')
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(f'{where}: a file {", ".join(ENDINGS)} was expected, found {shown(file)}; convert it')
     if not exists:
         raise UserError(f'{where}: there is no file {shown(file)} in {folder}; correct the line or add the file')
     return path
@@ -143,97 +147,9 @@ def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
 
     Raises UserError: it does not fit the skeleton, or holds no finite numbers; file and line, or frame, are named.
     """
-    if raw.path.suffix == '.npy':
+    if raw.path.suffix.lower() == '.npy':
         return _read_npy(raw, skeleton)
-    frames, numbers = parse(read_text(raw.path), str(raw.path), skeleton)
-    return Recording(raw, frames, numbers)
-
-
-def parse(text: str, where: str, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray | None]:
-    """Turns the text of a `.csv` recording into arrays.
-
-    `text`: the lines, separated by newlines; `where`: the file, for the errors; `skeleton`: the joints that are wanted,
-    in the order of the result. Returns float32 `[F, J, 3]`, metres, and int64 `[F]` frame numbers or None. Raises
-    UserError: the header or a line does not fit, or something is no number.
-    """
-    lines = [(number, line) for number, line in enumerate(text.split('\n'), 1) if line.strip()]
-    if not lines:
-        raise UserError(f'{where} is empty; it should have a header and a line for each frame')
-    columns = _columns(lines[0][1], f'{where}, line {lines[0][0]}', skeleton)
-    if len(lines) == 1:
-        raise UserError(f'{where} has a header and no frame; add frames or take it out of {TABLE}')
-    place = {column: index for index, column in enumerate(columns)}
-    wanted = [place[f'{joint}_{axis}'] for joint in skeleton.joints for axis in _AXES]
-    frames = np.empty((len(lines) - 1, len(skeleton.joints), 3), np.float32)
-    numbers = np.empty(len(frames), np.int64)
-    for start in range(0, len(frames), _LINES_AT_ONCE):
-        block = lines[1 + start : 1 + start + _LINES_AT_ONCE]
-        rows = [_fields(line, len(columns), f'{where}, line {number}') for number, line in block]
-        values = coordinates([row[column] for row in rows for column in wanted])
-        if values is None:
-            values = [
-                _coordinate(row[column], f'{where}, line {number}, column {columns[column]}')
-                for (number, _), row in zip(block, rows, strict=True)
-                for column in wanted
-            ]
-        frames[start : start + len(block)] = np.reshape(values, (-1, *frames.shape[1:]))
-        if 'frame' in place:
-            places = (f'{where}, line {number}' for number, _ in block)
-            numbers[start : start + len(block)] = [
-                _frame_number(row[place['frame']].strip(), at) for row, at in zip(rows, places, strict=True)
-            ]
-    if 'frame' not in place:
-        return frames, None
-    return frames, _rising(numbers, where, [f'line {line}' for line, _ in lines[1:]])
-
-
-def _fields(line: str, count: int, where: str) -> list[str]:
-    fields = line.split(',')
-    if len(fields) != count:
-        raise UserError(
-            f'{where}: {count} columns were expected, found {len(fields)} in {shown(line)}; correct the line'
-        )
-    return fields
-
-
-def _coordinate(field: str, where: str) -> float:
-    try:
-        return coordinate(field, where)
-    except UserError as error:
-        # A line is a frame, and one that was lost is no reason to lose the file.
-        text = str(error).removesuffix('correct or remove the file')
-        raise UserError(f'{text}correct it or leave the frame out') from None
-
-
-def _frame_number(field: str, where: str) -> int:
-    usable = field.isascii() and field.isdigit() and len(field) <= len(str(_LARGEST_FRAME_NUMBER))
-    if not usable or int(field) > _LARGEST_FRAME_NUMBER:
-        raise UserError(f'{where}: a frame number was expected, found {shown(field)}; correct the line')
-    return int(field)
-
-
-def _columns(header: str, where: str, skeleton: Skeleton) -> list[str]:
-    """The names of the columns, all of the skeleton's and perhaps `frame`, in the file's order."""
-    if header.count(';') > header.count(','):
-        raise UserError(f'{where}: columns separated by commas were expected, found semicolons; save it with commas')
-    columns = [field.strip().strip('"') for field in header.split(',')]
-    expected = [f'{joint}_{axis}' for joint in skeleton.joints for axis in _AXES]
-    known, present = {*expected, 'frame'}, set(columns)
-    unknown = [column for column in columns if column not in known]
-    missing = [column for column in expected if column not in present]
-    if unknown or missing or len(set(columns)) < len(columns):
-        problem = (
-            f'{shown(unknown[0])} is no column of {SKELETON_FILE}'
-            if unknown
-            else f'{missing[0]} is missing'
-            if missing
-            else 'a column occurs twice'
-        )
-        raise UserError(
-            f'{where}: the header frame,{",".join(expected[:3])},... was expected ({len(skeleton.joints)} joints), '
-            f'but {problem}; correct the header or {SKELETON_FILE}'
-        )
-    return columns
+    return table.parse(read_text(raw.path), raw, skeleton)
 
 
 def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
@@ -250,7 +166,7 @@ def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
             'correct it or leave the frame out'
         )
     path = raw.path.with_name(f'{raw.path.stem}_frames.npy')
-    numbers = None
+    numbers, rate, notes = None, None, []
     if path.exists():
         refuse_way_out(path, path.parent)
         numbers = read_npy(path)
@@ -259,16 +175,6 @@ def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
                 f'{path} should hold {len(frames)} whole numbers, one a frame, found {list(numbers.shape)} '
                 f'of {numbers.dtype}; correct or remove it'
             )
-        numbers = _rising(numbers.astype(np.int64), str(path), [f'frame {at}' for at in range(len(numbers))])
-    return Recording(raw, np.ascontiguousarray(frames, np.float32), numbers)
-
-
-def _rising(numbers: np.ndarray, where: str, places: list[str]) -> np.ndarray:
-    falls = np.flatnonzero(np.diff(numbers) <= 0)
-    if len(falls):
-        at = int(falls[0]) + 1
-        raise UserError(
-            f'{where}, {places[at]}: frame numbers that grow were expected, but {numbers[at]} follows '
-            f'{numbers[at - 1]}; sort the frames, or split the file if it holds two recordings'
-        )
-    return numbers
+        places = [f'frame {at}' for at in range(len(numbers))]
+        numbers, rate, notes = clock.frame_numbers(numbers.astype(np.int64), str(path), places)
+    return Recording(raw, np.ascontiguousarray(frames, np.float32), numbers, tuple(notes), rate)

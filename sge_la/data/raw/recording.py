@@ -46,13 +46,14 @@ class Recording:
 
     `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres; `numbers`: int64 `[F]`, increasing frame numbers that
     no sequence may jump, or None where the frames follow each other whatever was dropped between them; `notes`:
-    sentences about what is odd but usable, for the summary.
+    sentences about what is odd but usable, for the summary; `rate`: frames a second, None where the file does not tell.
     """
 
     raw: RawRecording
     frames: np.ndarray
     numbers: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,31 @@ class RawData:
     recordings: Sequence[RawRecording]
     read: Callable[[RawRecording], Recording]
     notes: tuple[str, ...] = ()
+
+
+def notes_of(recordings: Sequence[Recording]) -> list[str]:
+    """The notes on recordings, each once, however many recordings it is about; and their frames a second."""
+    about: dict[str, list[str]] = {}
+    for item in recordings:
+        for note in item.notes:
+            about.setdefault(note, []).append(item.raw.name)
+    counts = {
+        note: names[0] if len(names) == 1 else f'{len(names)} recordings, first {names[0]}'
+        for note, names in about.items()
+    }
+    notes = [note if names[0] in note else f'{note} ({counts[note]})' for note, names in about.items()]
+    return [*notes, *_rates(recordings)]
+
+
+def _rates(recordings: Sequence[Recording]) -> list[str]:
+    """How many frames a second the recordings have, if they tell; walks at different rates look different."""
+    rates: dict[int, list[str]] = {}
+    for item in recordings:
+        if item.rate is not None:
+            rates.setdefault(round(item.rate), []).append(item.raw.name)
+    found = ', '.join(f'{rate} in {len(names)} (first {names[0]})' for rate, names in sorted(rates.items()))
+    if not rates:
+        return []
+    differ = max(rates) > 1.2 * min(rates)
+    warning = '; they should be alike, for a sequence of a person then lasts as long as another: bring them to one rate'
+    return [f'frames a second: {found}' + warning * differ]

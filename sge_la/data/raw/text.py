@@ -43,16 +43,17 @@ def read_text(path: Path) -> str:
     return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
-def coordinates(fields: list[str]) -> np.ndarray | None:
+def coordinates(fields: list[str], scale: float = 1.0) -> np.ndarray | None:
     """Reads many numbers at once.
 
-    Returns float32 `[len(fields)]`, or None if one of them is no usable coordinate; `coordinate` then tells which.
+    `fields`: their texts; `scale`: metres in a unit of theirs. Returns float32 `[len(fields)]`, or None if one of them
+    is no usable coordinate; `coordinate` then tells which.
     """
     # Python's own notation with underscores is not one of these files'.
     if '_' in ''.join(fields):
         return None
     try:
-        values = np.array(list(map(float, fields)))
+        values = np.array(list(map(float, fields))) * scale
     except ValueError:
         return None
     # Written so that NaN fails too.
@@ -61,14 +62,14 @@ def coordinates(fields: list[str]) -> np.ndarray | None:
     return values.astype(np.float32)
 
 
-def coordinate(field: str, where: str) -> float:
+def coordinate(field: str, where: str, scale: float = 1.0) -> float:
     """Reads one number.
 
-    `field`: the text; `where`: file and line, for the error. Raises UserError: it is no finite number, or none that can
-    be a coordinate in metres.
+    `field`: the text; `where`: file and line, for the error; `scale`: metres in a unit of the text's. Raises UserError:
+    it is no finite number, or none that can be a coordinate in metres.
     """
     try:
-        value = float('none' if '_' in field else field)
+        value = float('none' if '_' in field else field) * scale
     except ValueError:
         raise UserError(f'{where}: a number was expected, found {shown(field)}; correct or remove the file') from None
     if not abs(value) <= MAX_COORDINATE:
