@@ -142,14 +142,13 @@ def test_command_names_people(small_run, places, walking, tmp_path, capsys):
         main([*flags, str(tmp_path / 'short.npy')])
 
 
-@pytest.mark.parametrize('source', ['sge_la/api.py', 'README.md'])
+@pytest.mark.parametrize('source', ['sge_la/api.py', 'docs/trained-models.md'])
 def test_example_runs(source, small_run, walking, tmp_path, monkeypatch, capsys):
-    """The example of the module, and that of the README once it has one, on another run."""
-    text = (ROOT / source).read_text() if (ROOT / source).exists() else ''
-    pattern = r'```python\n(.*?GaitEncoder.*?)```' if source == 'README.md' else r'\n\n(    import numpy.*?)\n"""'
+    """The example of the module, and that of the documents, on another run."""
+    text = (ROOT / source).read_text()
+    pattern = r'```python\n(.*?GaitEncoder.*?)```' if source.endswith('.md') else r'\n\n(    import numpy.*?)\n"""'
     found = re.search(pattern, text, re.DOTALL)
-    if not found:
-        pytest.skip(f'{source} has no example of GaitEncoder')
+    assert found, f'{source} has no example of GaitEncoder'
     code = textwrap.dedent(found[1]).replace('DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', RUN)
     (tmp_path / 'demo').symlink_to(small_run)
     np.save(tmp_path / 'walk.npy', walking.skeletons[:2].reshape(-1, 20, 3))

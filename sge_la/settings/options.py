@@ -131,7 +131,7 @@ class CommonOptions:
     )
     recipe: str = flag(
         ORIGINAL,
-        'original: as the papers train; modern: the same method, trained as one would today (see README)',
+        'original: as the papers train; modern: the same method, trained as one would today (docs/modern.md)',
         choices=(ORIGINAL, MODERN),
     )
     precision: str = flag(
@@ -142,7 +142,7 @@ class CommonOptions:
     without: str | None = flag(
         None, "pieces of the modern recipe to leave out, joined by '+', such as sizes+decay", type=piece
     )
-    faithful: bool = flag(False, 'repeat what the original really does where we differ (see README)', type=bool)
+    faithful: bool = flag(False, 'repeat what the original really does where we differ (docs/original.md)', type=bool)
     select: str = flag(
         'test',
         'which epoch to keep: best on the test set (as the original), last, or best on held-out training data',
