@@ -18,13 +18,14 @@ DEMO_FLAGS := --dataset DEMO --data_dir '$(DEMO_DIR)/Datasets' --models_dir '$(D
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 ON_JAX := KERAS_BACKEND=jax JAX_PLATFORMS=cpu JAX_DEFAULT_MATMUL_PRECISION=highest
 
-.PHONY: help install demo quick test test-rest test-all lint check-python clean
+.PHONY: help install demo quick test test-rest test-all lint docs check-python clean
 
 help:
 	@echo 'make demo      simulate walkers, train, evaluate; writes $(DEMO_DIR)/'
 	@echo 'make quick     what tells at once that something is broken (a minute)'
 	@echo 'make test      check the format, lint, run the tests but the slow ones (minutes)'
 	@echo 'make test-all  run all tests; make test-rest runs those that make test leaves out'
+	@echo 'make docs      make the site of the documentation in site/, to be read without a network'
 	@echo 'make install   only install into $(VENV)'
 	@echo 'make clean     remove $(VENV), $(DEMO_DIR) and caches; Datasets and Models stay'
 	@echo 'PYTHON=python3.12 in front or behind chooses another Python.'
@@ -51,6 +52,10 @@ test-rest: $(VENV)/.installed-dev
 
 test-all: test test-rest
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict --quiet
+	@echo 'Open site/index.html; for its search: $(BIN)/python -m http.server --directory site'
+
 install: $(VENV)/.installed
 
 $(VENV)/bin/python: | check-python
@@ -72,5 +77,5 @@ check-python:
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: '$(PYTHON)' cannot make virtual environments, because its venv or ensurepip module is missing; install it (on Debian and Ubuntu the package python3-venv) and run make again" >&2; exit 1; }
 
 clean:
-	rm -rf $(VENV) '$(DEMO_DIR)' .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) '$(DEMO_DIR)' site .pytest_cache .ruff_cache .hypothesis build *.egg-info
 	find sge_la tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
