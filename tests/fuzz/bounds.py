@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import resource
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sge_la.errors import UserError
 
-_GIGABYTE = 2**30
+# What SECURITY.md promises of every reader: memory beyond what the process has, and processor time.
+MEMORY_A_BYTE, MEMORY_BESIDES = 10, 64 * 2**20
+SECONDS_A_BYTE, SECONDS_BESIDES = 5e-6, 1.0
 
 
 @contextlib.contextmanager
-def memory_limit(above: int = _GIGABYTE) -> Iterator[None]:
+def memory_limit(above: int) -> Iterator[None]:
     """Refuses the process more than `above` bytes of address space beyond what it has (on Linux); asking fails."""
     if not Path('/proc/self/statm').exists():
         yield
@@ -50,8 +53,8 @@ def hold_to_its_word(
         How many were read, and how many were refused.
 
     Raises:
-        AssertionError: another exception came, more than a gigabyte was asked for, or a result was wrong; the case's
-            number and bytes are in the message.
+        AssertionError: another exception came, more memory or processor time was taken than SECURITY.md promises, or a
+            result was wrong; the case's number and bytes are in the message.
     """
     read_well = refused = 0
     for number, content in damaged:
@@ -60,8 +63,11 @@ def hold_to_its_word(
         path.write_bytes(content)
         faulthandler.dump_traceback_later(seconds, exit=True)
         try:
-            with memory_limit():
+            start = time.process_time()
+            with memory_limit(MEMORY_A_BYTE * len(content) + MEMORY_BESIDES):
                 result = read(path)
+            taken = time.process_time() - start
+            assert taken <= SECONDS_A_BYTE * len(content) + SECONDS_BESIDES, f'{taken:.1f} s of processor time'
             check(result, content)
             read_well += 1
         except UserError as error:

@@ -133,7 +133,7 @@ def check_ids(ids: dict[int, np.ndarray], content: bytes) -> None:
     start = 10 + int.from_bytes(content[8:10], 'little')
     try:
         # An index of a thousand million in its memo makes Python's unpickler ask for as much memory.
-        with memory_limit():
+        with memory_limit(2**30):
             expected = Twin(io.BytesIO(content[start:])).load().items[0]
     except (MemoryError, pickle.UnpicklingError, EOFError, OverflowError, UnicodeDecodeError):
         return
