@@ -3,7 +3,8 @@
 `python -m benchmarks.soak --minutes 20`: simulated walkers are prepared and trained on once without a disturbance. Then
 round after round the same `train.py` is killed (SIGKILL), terminated (SIGTERM) or interrupted (SIGINT, as by Ctrl-C) at
 random moments, and started again until it ends by itself. Nothing may be lost: every checkpoint, feature file and
-curve has the bytes of the quiet run, nothing is left over, and no life repeats more than one epoch.
+curve has the bytes of the quiet run, nothing is left over, and no life repeats more than one epoch. `--slow_disk 2`
+lets every state take two seconds more to be written, so that signals meet states that are half-way.
 """
 
 from __future__ import annotations
@@ -37,6 +38,21 @@ EARLY, START_UP = 0.15, 5.0  # every so many signals come within so many seconds
 STUCK = 900.0  # seconds
 
 
+# train.py in a process where every state takes so many seconds more.
+SLOWLY = """
+import sys, time
+import train
+from sge_la.errors import run_command
+from sge_la.runs import states
+save = states.save
+def slow(*given, **named):
+    time.sleep({})
+    save(*given, **named)
+states.save = slow
+sys.exit(run_command(train.main))
+"""
+
+
 class Position(NamedTuple):
     """An epoch of the encoders (stage 1) or of the recognition network (stage 2)."""
 
@@ -55,11 +71,12 @@ class Tally:
     losses: list[str] = field(default_factory=list)
 
 
-def command(folder: Path, models: Path) -> list[str]:
+def command(folder: Path, models: Path, slow_disk: float = 0) -> list[str]:
     """The training that is disturbed."""
+    program = ['-c', SLOWLY.format(slow_disk)] if slow_disk else ['train.py']
     flags = f'--dataset DEMO --epochs {EPOCHS} --rn_epochs {EPOCHS} --batch_size 16 --gpu -1'
     places = ['--data_dir', str(folder / 'Datasets'), '--models_dir', str(models)]
-    return [sys.executable, 'train.py', *flags.split(), *places]
+    return [sys.executable, *program, *flags.split(), *places]
 
 
 def digests(models: Path) -> dict[str, str]:
@@ -110,13 +127,13 @@ def live(arguments: list[str], log: Path, number: int | None = None, delay: floa
     return process.returncode, time.monotonic() - (working or started), log.read_text()
 
 
-def disturb(folder: Path, models: Path, work: float, rng: random.Random, tally: Tally) -> None:
+def disturb(arguments: list[str], folder: Path, work: float, rng: random.Random, tally: Tally) -> None:
     """One round: stops and starts the training until it ends by itself."""
     log, last = folder / 'life.log', Position(1, 0)
     while True:
         number, early = rng.choice(list(STATUS)), rng.random() < EARLY
         delay = rng.uniform(0, START_UP if early else work)
-        status, _, text = live(command(folder, models), log, number, delay, early)
+        status, _, text = live(arguments, log, number, delay, early)
         if done := epochs_of(text):
             first = done[0]._replace(epoch=done[0].epoch - 1)
             tally.resumes += first > (1, 0)
@@ -133,11 +150,11 @@ def disturb(folder: Path, models: Path, work: float, rng: random.Random, tally: 
             raise UserError(f'after {number.name} the training ended with status {status}; see what it said in {log}')
 
 
-def soak(folder: Path, minutes: float, seed: int) -> Tally:
+def soak(folder: Path, minutes: float, seed: int, slow_disk: float = 0) -> Tally:
     """Prepares, trains once in quiet, then disturbs until the time is up; the last round is brought to its end."""
     rng, tally, until = random.Random(seed), Tally(), time.monotonic() + 60 * minutes
     prepare(['DEMO', '--people', '3', '--recordings', '3', '--data_dir', str(folder / 'Datasets')])
-    status, work, text = live(command(folder, folder / 'quiet'), folder / 'life.log')
+    status, work, text = live(command(folder, folder / 'quiet', slow_disk), folder / 'life.log')
     if status:
         raise UserError(f'the undisturbed training ended with status {status}; see what it said in {folder}/life.log')
     expected = digests(folder / 'quiet')
@@ -145,7 +162,7 @@ def soak(folder: Path, minutes: float, seed: int) -> Tally:
     while time.monotonic() < until:
         tally.rounds += 1
         models = folder / f'round{tally.rounds}'
-        disturb(folder, models, work, rng, tally)
+        disturb(command(folder, models, slow_disk), folder, work, rng, tally)
         found = digests(models)
         wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         left = [path.name for path in models.rglob('*') if re.search(r'\.partial$|^resume\b|\.lock$', path.name)]
@@ -161,18 +178,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.soak', description=__doc__.partition('\n')[0])
     parser.add_argument('--minutes', type=float, default=20, help='how long (default %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of moments and signals (default %(default)s)')
+    parser.add_argument(
+        '--slow_disk', type=float, default=0, metavar='SECONDS', help='that a state takes more to write'
+    )
     parser.add_argument('--json', metavar='FILE', type=Path, help='write facts and results to FILE as well')
     options = parser.parse_args(argv)
     common.check_json_path(options.json)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it, and children would too
     folder, began = Path(tempfile.mkdtemp(prefix='soak-')), time.monotonic()
-    tally = soak(folder, options.minutes, options.seed)
+    tally = soak(folder, options.minutes, options.seed, options.slow_disk)
     minutes = round((time.monotonic() - began) / 60, 1)
     kills = {number.name: tally.kills[number.name] for number in STATUS}
     facts = common.start('-1')
     print(common.format_facts(facts))
-    headers = ['minutes', 'rounds', *kills, 'resumes', 'epochs repeated', 'losses']
-    row = [minutes, tally.rounds, *kills.values(), tally.resumes, tally.repeated, len(tally.losses)]
+    headers = ['minutes', 'slow disk, s', 'rounds', *kills, 'resumes', 'epochs repeated', 'losses']
+    row = [minutes, options.slow_disk, tally.rounds, *kills.values(), tally.resumes, tally.repeated, len(tally.losses)]
     print(common.format_table(headers, [row]))
     common.write_json(options.json, 'soak', facts, dict(zip(headers, row, strict=True)) | {'losses': tally.losses})
     if tally.losses:
