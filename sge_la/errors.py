@@ -11,6 +11,33 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+# The commands, and how they are called in a clone of the repository, where nothing need be installed.
+PROGRAMS = {
+    'train': 'python train.py',
+    'evaluate': 'python evaluate.py',
+    'prepare': 'python -m sge_la.data.prepare',
+    'check': 'python -m sge_la.data.check',
+    'convert': 'python -m sge_la.data.convert',
+    'identify': 'python -m sge_la.identify',
+    'export': 'python -m sge_la.export',
+    'checkpoints': 'python -m sge_la.checkpoints',
+    'compare': 'python -m sge_la.compare',
+    'ablation': 'python -m sge_la.ablation',
+    'cost': 'python -m sge_la.cost',
+}
+
+
+def program(command: str) -> str:
+    """How a command is called, in the words that called this one: `sge-la check`, or as in a clone."""
+    called = Path(sys.argv[0])
+    if called.stem == 'sge-la':
+        return f'sge-la {command}'
+    if called.parts[-2:] == ('sge_la', '__main__.py'):
+        return f'python -m sge_la {command}'
+    return PROGRAMS[command]
+
 
 # Longest value (text without a blank) and longest message that is shown.
 _VALUE, _MESSAGE = 300, 2000

@@ -161,7 +161,7 @@ def _checked(answers: Callable, recogniser: Recogniser, random) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Parser('python -m sge_la.export', 'Export a trained run as a TensorFlow SavedModel or an ONNX file.')
+    parser = Parser('export', 'Export a trained run as a TensorFlow SavedModel or an ONNX file.')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--output', required=True, type=Path, help='folder of the SavedModel, or file.onnx; new')
     parser.add_argument('--format', choices=FORMATS, help='default: onnx for a name that ends so, else saved_model')

@@ -93,7 +93,7 @@ def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, n
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Parser('python -m sge_la.identify', 'Name the person of new recordings.')
+    parser = Parser('identify', 'Name the person of new recordings.')
     parser.add_argument('recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, or .txt of KGBD')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')

@@ -116,7 +116,7 @@ def _source_and_target(prefix: Path, to_bundle: bool) -> tuple[Path, Path]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a block of lines for each checkpoint; a damaged one is named and the rest still told (exit status 2)."""
-    parser = Parser('python -m sge_la.checkpoints', __doc__.partition(': ')[2])
+    parser = Parser('checkpoints', __doc__.partition(': ')[2])
     parser.add_argument('folder', type=Path, help='a run, or a folder of runs such as Models/')
     form = parser.add_mutually_exclusive_group()
     form.add_argument('--to-bundle', action='store_true', help='write TensorFlow bundles from .npz files, beside them')

@@ -24,7 +24,7 @@ Exit status: 0 nothing is bad, 1 something is, 2 there is no such data set or th
 
 def parser() -> Parser:
     """The command line."""
-    result = Parser('python -m sge_la.data.check', _DESCRIPTION)
+    result = Parser('check', _DESCRIPTION)
     result.add_dataset()
     result.add_argument('--layout', type=int, choices=(1, 2, 3), help='default: the one that it is found in')
     result.add_argument(

@@ -37,7 +37,7 @@ skeleton.json beside the new training arrays names the joints in their new order
 
 def parser() -> Parser:
     """The command line."""
-    result = Parser('python -m sge_la.data.convert', _DESCRIPTION)
+    result = Parser('convert', _DESCRIPTION)
     result.add_dataset()
     result.add_argument('--from_layout', type=int, choices=(1, 2, 3), help='default: the one that it is found in')
     result.add_argument('--to_layout', type=int, choices=(1, 2, 3), help='default: as it is')

@@ -12,7 +12,7 @@ from sge_la.data.dataset import Dataset
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, program, say
 from sge_la.files.text import read_json
 from sge_la.settings.papers import CONDITION_MATCHING, DATASETS, facts
 from sge_la.settings.parser import did_you_mean
@@ -237,7 +237,7 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     protocol = {'CASIA_B': ' --protocol CVE', CONDITION_MATCHING: ' --protocol CME'}.get(name, '')
     folder = '' if data_dir == Path('Datasets') else f' --data_dir {data_dir}'
     prepared = 'CASIA_B' if protocol else name
-    command = f'python -m sge_la.data.prepare {prepared}{raw}{protocol} --length {length}{folder}'
+    command = f'{program("prepare")} {prepared}{raw}{protocol} --length {length}{folder}'
     # Whatever has no reader is prepared like recordings of one's own, the paper's KinectReID too.
     table = '' if prepared in _WITH_READER else ' (FOLDER with a recordings.csv, as for recordings of your own)'
     return (

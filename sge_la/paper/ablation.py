@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _rows_and_flags(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    parser = Parser('python -m sge_la.ablation', _DESCRIPTION)
+    parser = Parser('ablation', _DESCRIPTION)
     parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'all, or some of: {", ".join(ROWS)}')
     known, flags = parser.parse_known_args(argv)
     if '--ablation' in flags:

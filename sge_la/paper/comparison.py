@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data import Dataset, load
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, program, say
 from sge_la.evaluation import metrics
 from sge_la.evaluation.intervals import summarise_runs
 from sge_la.files.atomic import make_folder
@@ -113,7 +113,7 @@ def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
             notes.append(_how_trained(folder, of_test))
     if not found:
         typed = ' '.join([*flags, *TRAINED[method]])
-        return Row(method, note=f'not trained: python train.py {typed}')
+        return Row(method, note=f'not trained: {program("train")} {typed}')
     note = '; '.join([*dict.fromkeys(filter(None, notes)), 'time without the encoders'])
     return Row(method, found, float(np.mean(seconds)), note)
 
@@ -221,7 +221,7 @@ def _heading(name: str, test: str, dataset: Dataset) -> Iterator[str]:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = Parser('python -m sge_la.compare', "Print the paper's comparison table with our numbers.")
+    parser = Parser('compare', "Print the paper's comparison table with our numbers.")
     parser.add_argument('--dataset', required=True, help=f'{", ".join(DATASETS)}, or your own')
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
     parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')

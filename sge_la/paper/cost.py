@@ -103,7 +103,7 @@ nobody says: they cannot be compared."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = Parser('python -m sge_la.cost', 'Print parameters and GFLOP of the models beside the published ones.')
+    parser = Parser('cost', 'Print parameters and GFLOP of the models beside the published ones.')
     parser.parse_args(argv)
     from sge_la.backends.runtime import quietly
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sge_la.backends import ops
 from sge_la.checkpoints import has_checkpoint
-from sge_la.errors import UserError
+from sge_la.errors import UserError, program
 from sge_la.runs import records, state_files
 from sge_la.runs.state_files import RunState
 
@@ -70,7 +70,7 @@ class NotFinite(UserError):
         where = f' of axis {axis}' if axis else ''
         super().__init__(
             f'the {what}{where} became NaN or infinite in epoch {epoch}, step {step}: expected a finite number; '
-            "look for absurd coordinates with `python -m sge_la.data.check`, or lower the temperature's extremes (--t)"
+            f'look for absurd coordinates with `{program("check")}`, or take a temperature nearer to 0.1 (--t)'
         )
 
 

@@ -19,8 +19,10 @@ from sge_la.settings.recipe import MODERN
 from sge_la.settings.rules import resolve
 
 
-def _parse(options: type, prog: str, description: str, argv: Sequence[str] | None, of_folder: Callable | None = None):
-    typed = vars(options_parser(options, prog, description).parse_args(argv))
+def _parse(
+    options: type, command: str, description: str, argv: Sequence[str] | None, of_folder: Callable | None = None
+):
+    typed = vars(options_parser(options, command, description).parse_args(argv))
     found: dict[str, Any] = {}
     if typed.get('config'):
         found = _read_config(typed['config'], options)
@@ -46,7 +48,7 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:
 
     Raises UserError: a value that is unknown or impossible, or a combination that means nothing.
     """
-    options, typed = _parse(TrainOptions, 'train.py', 'Train gait encoders and a recognition network.', argv)
+    options, typed = _parse(TrainOptions, 'train', 'Train gait encoders and a recognition network.', argv)
     if options.tensorboard and find_spec('tensorboard') is None:
         raise UserError(
             '--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard, '
@@ -65,7 +67,7 @@ def parse_evaluate(
     folder's run.
     """
     description = 'Score a trained recognition network.'
-    return resolve(*_parse(EvaluateOptions, 'evaluate.py', description, argv, of_folder))
+    return resolve(*_parse(EvaluateOptions, 'evaluate', description, argv, of_folder))
 
 
 def _read_config(path: str, options: type) -> dict[str, Any]:
@@ -115,7 +117,7 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
         else:
             words.append(f'--{name}={value}')  # one word: whoever wrote the file must not type flags of their own
     try:
-        return vars(options_parser(options, 'x', '').parse_args(words))
+        return vars(options_parser(options, 'train', '').parse_args(words))
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
 

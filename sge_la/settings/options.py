@@ -86,7 +86,10 @@ class CommonOptions:
     """Flags that train.py and evaluate.py share."""
 
     dataset: str = flag(
-        'BIWI', 'BIWI, IAS, KGBD, KS20, KinectReID, CASIA_B, DEMO, or the name of your own', type=_dataset_name
+        'BIWI',
+        'BIWI, IAS, KGBD, KS20, KinectReID, CASIA_B, DEMO, or the name of your own',
+        type=_dataset_name,
+        group='common',
     )
     attention: str | None = flag(
         None, 'locality-aware (LA, default) or basic (BA, default of prediction and sorting)', choices=('LA', 'BA')
@@ -133,6 +136,7 @@ class CommonOptions:
         ORIGINAL,
         'original: as the papers train; modern: the same method, trained as one would today (docs/modern.md)',
         choices=(ORIGINAL, MODERN),
+        group='common',
     )
     precision: str = flag(
         FLOAT32,
@@ -147,16 +151,17 @@ class CommonOptions:
         'test',
         'which epoch to keep: best on the test set (as the original), last, or best on held-out training data',
         choices=('test', 'last', 'val'),
+        group='common',
     )
     probe: str | None = flag(
         None, 'test set to score where a data set has several (BIWI: Walking, Still)', type=_dataset_name
     )
-    seed: int = flag(0, 'seed of everything random', type=_SEED)
+    seed: int = flag(0, 'seed of everything random', type=_SEED, group='common')
     by_seed: bool = flag(False, 'use the folders of this seed (`..._seed-1`), as --runs makes them', type=bool)
     batch_size: int = flag(BATCH_SIZE, 'sequences, and frames of the recognition network, in a batch', type=_BATCH)
     gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=gpu_number, group='machine')
-    data_dir: str = flag('Datasets', 'folder of the data sets', group='machine')
-    models_dir: str = flag('Models', 'folder of the trained models', group='machine')
+    data_dir: str = flag('Datasets', 'folder of the data sets', group='common')
+    models_dir: str = flag('Models', 'folder of the trained models', group='common')
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,14 @@ class TrainOptions(CommonOptions):
     ablation: str | None = flag(
         None, "a row of the IJCAI paper's ablation, such as GE-GD-Rev-BAS; `python -m sge_la.ablation` runs them all"
     )
-    epochs: int | None = flag(None, 'epochs of the gait encoders (default 400; KGBD 150, CASIA_B 100)', type=_COUNT)
+    epochs: int | None = flag(
+        None, 'epochs of the gait encoders (default 400; KGBD 150, CASIA_B 100)', type=_COUNT, group='common'
+    )
     rn_epochs: int | None = flag(
-        None, 'epochs of the recognition network (default 300; KGBD 200, KS20 800, CASIA_B 1000)', type=_COUNT
+        None,
+        'epochs of the recognition network (default 300; KGBD 200, KS20 800, CASIA_B 1000)',
+        type=_COUNT,
+        group='common',
     )
     rn_batch_size: int | None = flag(
         None, 'rows of the recognition network in a batch (default --batch_size; CASIA_B ten times that)', type=_BATCH
@@ -194,7 +204,9 @@ class TrainOptions(CommonOptions):
     resume: bool = flag(
         False, 'go on with a run, never start one (the same command without it does either)', type=bool, group='machine'
     )
-    figures: bool = flag(False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool)
+    figures: bool = flag(
+        False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool, group='common'
+    )
     tensorboard: bool = flag(False, "write TensorBoard's event files of both stages into their run folders", type=bool)
     overwrite: bool = flag(False, 'replace a run that was made with other options', type=bool, group='machine')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
@@ -204,14 +216,14 @@ class TrainOptions(CommonOptions):
 class EvaluateOptions(CommonOptions):
     """Flags of evaluate.py."""
 
-    seed: int | None = flag(None, 'seed of everything random (default: that of the run)', type=_SEED)
+    seed: int | None = flag(None, 'seed of everything random (default: that of the run)', type=_SEED, group='common')
     batch_size: int | None = flag(
         None,
         'rows in a batch; rows beyond the last whole one are not scored (default: that of the run, or 128)',
         type=_BATCH,
     )
     best_model: str = flag('rev_rec', 'pretext task of the model to score', choices=(*TASKS, PLUS))
-    RN_dir: str | None = flag(None, 'name (or path) of the folder of a trained recognition network')
+    RN_dir: str | None = flag(None, 'name (or path) of the folder of a trained recognition network', group='common')
     ablation: str | None = flag(None, "a row of the IJCAI paper's ablation")
     protocol: str = flag(
         'classifier',
@@ -222,8 +234,12 @@ class EvaluateOptions(CommonOptions):
     metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
-    figures: bool = flag(False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool)
-    report: bool = flag(False, 'write report.html: scores, figures, settings and environment in one page', type=bool)
+    figures: bool = flag(
+        False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool, group='common'
+    )
+    report: bool = flag(
+        False, 'write report.html: scores, figures, settings and environment in one page', type=bool, group='common'
+    )
     save_features: str | None = flag(None, 'write the CAGEs of all sets into this .npz file')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
 

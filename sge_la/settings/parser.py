@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, program
 
 
 class Parser(argparse.ArgumentParser):
     """Tells a mistake in the arguments in one sentence, like every other mistake."""
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, command: str, description: str) -> None:
         super().__init__(
-            prog=prog,
+            prog=program(command),
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -52,18 +52,29 @@ def _did_you_mean(message: str, flags: Iterable[str]) -> str:
     return did_you_mean(unknown[1], flags) if unknown else ''
 
 
-def options_parser(options: type, prog: str, description: str) -> argparse.ArgumentParser:
-    parser = Parser(f'python {prog}', description)
-    groups = {name: parser.add_argument_group(name) for name in ('method', 'machine')}
+def options_parser(options: type, command: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command whose flags are the fields of `options`; what was not typed is left out."""
+    parser = Parser(command, description)
+    parser.usage = '%(prog)s [--FLAG VALUE ...]'
+    groups = {name: parser.add_argument_group(name) for name in ('common', 'method', 'machine')}
     for item in fields(options):
         meta = dict(item.metadata)
         group, kind = groups[meta['group']], meta['type']
-        settings = {'help': meta['help'], 'default': argparse.SUPPRESS}
+        settings = {'help': _help(item), 'default': argparse.SUPPRESS}
         if kind is bool:
             group.add_argument(f'--{item.name}', action='store_true', **settings)
         else:
             group.add_argument(f'--{item.name}', type=kind, choices=meta['choices'], metavar=_metavar(item), **settings)
     return parser
+
+
+def _help(item) -> str:
+    text, default = item.metadata['help'], item.default
+    return (
+        text
+        if 'default' in text or default is None or default is False or default == ''
+        else f'{text} (default {default})'
+    )
 
 
 def _metavar(item) -> str:

@@ -34,7 +34,7 @@ A recording that repeats another is left out. What was done is written to prepar
 
 def parser() -> Parser:
     """The command line."""
-    result = Parser('python -m sge_la.data.prepare', _DESCRIPTION)
+    result = Parser('prepare', _DESCRIPTION)
     result.add_argument('name', metavar='NAME', help='the data set')
     where = result.add_argument_group('where')
     where.add_argument('--raw', type=Path, metavar='FOLDER', help='folder of the raw recordings')
