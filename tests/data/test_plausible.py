@@ -210,6 +210,45 @@ def test_prepare_refuses_two_units_unless_that_is_accepted(walks, tmp_path, caps
     assert run_command(prepare, [*flags, '--accept']) == 0
 
 
+@pytest.mark.parametrize(
+    ('axes', 'disturb'),
+    [
+        ({'units': 'mm'}, lambda frames: frames * 1000),
+        ({'units': 'cm', 'up': '-y'}, lambda frames: frames * np.float32([100, -100, -100])),
+        ({'up': 'z'}, lambda frames: frames[..., [0, 2, 1]] * np.float32([1, -1, 1])),
+        ({'up': '-z'}, lambda frames: frames[..., [0, 2, 1]] * np.float32([1, 1, -1])),
+        ({'up': 'x'}, lambda frames: frames[..., [1, 0, 2]] * np.float32([1, -1, 1])),
+        ({'up': '-x'}, lambda frames: frames[..., [1, 0, 2]] * np.float32([-1, 1, 1])),
+    ],
+)
+@pytest.mark.parametrize('typed', [False, True])
+def test_units_and_axes_are_turned_into_metres_with_y_up(walks, tmp_path, capsys, axes, disturb: Callable, typed):
+    """Said in skeleton.json or typed; a joint at -1 is lost in any unit; without a word the set is doubted."""
+    changed = {name: disturb(frames) for name, frames in walks.items()}
+    changed['walker00/1'][3, 2] = -1
+    flags = raw_folder(tmp_path, changed)
+    assert run_command(prepare, flags) == 0
+    said = capsys.readouterr().out
+    assert all(f'say "{key}": "{value}" in skeleton.json' in said for key, value in axes.items())
+    path = tmp_path / 'raw' / 'skeleton.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | ({} if typed else axes)))
+    assert run_command(prepare, flags + [f'--{key}={value}' for key, value in axes.items() if typed]) == 0
+    said = capsys.readouterr().out
+    assert 'say "' not in said and 'of 60 frames, 1 have lost joints' in said
+    train = load('Own', data_dir=tmp_path / 'Datasets').train
+    np.testing.assert_allclose(train.skeletons[0], walks['walker00/1'][4:10], atol=1e-6)
+    np.testing.assert_allclose(train.skeletons[-1], walks['walker01/1'][54:], atol=1e-6)
+
+
+@pytest.mark.parametrize('said', [{'units': 'inch'}, {'units': 1}, {'up': 'down'}, {'up': ['y']}])
+def test_axes_that_nobody_knows_are_refused(walks, tmp_path, capsys, said):
+    flags = raw_folder(tmp_path, walks)
+    path = tmp_path / 'raw' / 'skeleton.json'
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    assert run_command(prepare, flags) == 2
+    assert f'was expected as "{next(iter(said))}"' in capsys.readouterr().err
+
+
 def test_who_cannot_be_tested_is_named(walks, tmp_path, capsys):
     few = dict(list(walks.items())[:3])
     assert run_command(prepare, raw_folder(tmp_path, few)) == 0

@@ -55,6 +55,10 @@ def parser() -> Parser:
         'smpl_24, kgbd, casia_b',
     )
     joints.add_argument('--leave_out', nargs='+', metavar='JOINT', help='joints of the skeleton that are not used')
+    joints.add_argument('--units', choices=('m', 'cm', 'mm'), help='of the coordinates (default: as skeleton.json, m)')
+    joints.add_argument(
+        '--up', metavar='AXIS', help='where the head is: y, =-y, x, =-x, z, =-z (default: as skeleton.json, y)'
+    )
     _add_cutting(result)
     _add_tracking(result)
     _add_testing(result)
@@ -179,6 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         skeleton=options.skeleton,
         leave_out=options.leave_out and tuple(options.leave_out),
         accept=options.accept,
+        units=options.units,
+        up=options.up,
         lost=options.lost,
         max_gap=options.max_gap,
     )

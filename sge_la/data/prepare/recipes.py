@@ -6,9 +6,10 @@ The defaults are those of the published preprocessing where there is one. Test s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from sge_la.data.axes import Axes
 from sge_la.data.prepare import splits
 from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
@@ -88,6 +89,8 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
         'simulate': settings.simulate or None,
         'skeleton': settings.skeleton,
         'leave_out': settings.leave_out,
+        'units': settings.units,
+        'up': settings.up,
     }
     for flag, value in chosen.items():
         if value is not None and flag not in recipe.flags:
@@ -183,7 +186,9 @@ def _find_own(settings: Settings) -> RawData:
             f'{settings.name} is none of {", ".join(RECIPES)}, and {folder} has no {own.TABLE} as recordings of your '
             'own need it; correct the name or the folder'
         )
-    return own.find(folder, settings.skeleton, settings.leave_out or ())
+    found = own.find(folder, settings.skeleton, settings.leave_out or ())
+    typed = {key: value for key in ('units', 'up') if (value := getattr(settings, key)) is not None}
+    return replace(found, axes=Axes.from_json({**asdict(found.axes), **typed}, 'the command line'))
 
 
 RECIPES = {
@@ -206,4 +211,4 @@ RECIPES = {
     'DEMO': Recipe(_find_demo, (Target(splits.one_per_person),), frozenset({'holdout', 'people', 'recordings'})),
 }
 # Recordings of the user's own, under any other name.
-OWN = Recipe(_find_own, (Target(splits.own),), frozenset({'raw', 'holdout', 'skeleton', 'leave_out'}))
+OWN = Recipe(_find_own, (Target(splits.own),), frozenset({'raw', 'holdout', 'skeleton', 'leave_out', 'units', 'up'}))

@@ -29,6 +29,8 @@ class Settings:
         leave_out: joints of that skeleton which are not used.
         accept: take what is refused as a mistake all the same: one walk under two names (the second is left out), two
             units or two upright directions in one set.
+        units: 'm', 'cm' or 'mm', instead of what skeleton.json says of recordings of the user's own.
+        up: 'y', '-y', 'x', '-x', 'z' or '-z', the same.
         lost: what is done about frames in which a joint was lost: 'drop', 'interpolate' or 'keep'.
         max_gap: frames in a row that 'interpolate' fills at most; longer gaps are dropped.
     """
@@ -50,5 +52,7 @@ class Settings:
     skeleton: str | None = None
     leave_out: tuple[str, ...] | None = None
     accept: bool = False
+    units: str | None = None
+    up: str | None = None
     lost: str | None = None
     max_gap: int | None = None

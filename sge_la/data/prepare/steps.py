@@ -19,9 +19,8 @@ from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import Tree, repeats
 from sge_la.data.raw.reading import read_all, refuse_links_out
-from sge_la.data.raw.recording import Recording, notes_of
+from sge_la.data.raw.recording import RawData, Recording, notes_of
 from sge_la.data.raw.text import alike_people
-from sge_la.data.skeletons import Skeleton
 from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors
@@ -57,7 +56,7 @@ def prepare(
     recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]
     yield _how_many(recordings, settings, time.perf_counter() - since)
     firsts = [recipe.clip_of(recording.raw, settings)[0] for recording in recordings]
-    found = inspect(recordings, firsts, raw.skeleton, settings)
+    found = inspect(recordings, firsts, raw, settings)
     recordings = found.recordings
     notes = [*raw.notes, *notes_of(recordings)]
     notes += alike_people(item.raw.person for item in recordings)
@@ -71,9 +70,7 @@ def prepare(
         if settings.protocols is not None and target.protocol not in settings.protocols:
             continue
         for length in dict.fromkeys(lengths or target.lengths):
-            work = _Work(
-                settings, recipe, target, raw.skeleton, recordings, copies, found, (*notes, *found.notes), length
-            )
+            work = _Work(settings, recipe, target, raw, recordings, copies, found, (*notes, *found.notes), length)
             yield from work.write(Path(data_dir), overwrite)
 
 
@@ -93,7 +90,7 @@ class _Work:
     settings: Settings
     recipe: Recipe
     target: Target
-    skeleton: Skeleton
+    raw: RawData
     recordings: list[Recording]
     copies: dict[int, str]
     found: Inspected
@@ -146,7 +143,7 @@ class _Work:
             layout=layout,
             view=tree.view,
             overwrite=overwrite or _is_ours(place.train.folder),
-            skeleton=self.skeleton,
+            skeleton=self.raw.skeleton,
             prepared=self._record(cuts, counts, splits, left_out),
         )
         yield f'{files.root} (layout {layout}):'
@@ -182,11 +179,11 @@ class _Work:
     def _new_split(self, part: list[int], cutting: Cutting) -> tuple[NewSplit, dict[int, int]]:
         """Cuts the recordings of one split, and counts the sequences of each."""
         if not part:
-            return NewSplit(np.empty((0, cutting.length, len(self.skeleton.joints), 3), np.float32), {}), {}
+            return NewSplit(np.empty((0, cutting.length, len(self.raw.skeleton.joints), 3), np.float32), {}), {}
         chosen = [self.recordings[index] for index in part]
         sequences = cut([item.frames for item in chosen], cutting, [item.numbers for item in chosen])
         if self.settings.center is not None:
-            centre = self.skeleton.index(self.settings.center)
+            centre = self.raw.skeleton.index(self.settings.center)
             sequences.skeletons[:] -= sequences.skeletons[:, :, centre : centre + 1].copy()
         numbers = self._numbers()
         origin = np.array([numbers[index] for index in part], np.int64)[sequences.recordings]
@@ -242,6 +239,7 @@ class _Work:
             'dataset': self.settings.name,
             'length': self.length,
             'settings': {key: value for key, value in asdict(self.settings).items() if key not in _NOT_KEPT},
+            'axes': asdict(self.raw.axes),
             'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
             'people': {item.raw.identity: item.raw.person for item in self.recordings},
             'splits': {

@@ -4,7 +4,8 @@
 folder; the person, any text; the recording's name or number, by which those of a person are sorted; `train`, `test`, or
 nothing, which leaves the choice to `--holdout`.
 
-`skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`.
+`skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`, and may
+have `"units"` ("m", "cm", "mm") and `"up"` ("y", "-y", "x", "-x", "z", "-z") of the recordings.
 
 A recording is a table (`table`) in metres, or a `.npy` `[frames, joints, 3]`, with frame numbers in
 `<name>_frames.npy` if that is there. No sequence crosses a jump in the frame numbers.
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.data.axes import METRES_Y_UP, Axes
 from sge_la.data.raw import clock, table
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, in_order, read_text, shown
@@ -65,7 +67,8 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
     both = skeleton is not None and (folder / SKELETON_FILE).exists()
     notes = (f'the joints are those of --skeleton {skeleton}, and {SKELETON_FILE} is not read',) if both else ()
-    return RawData(joints, [raw for _, raw in recordings], partial(read, skeleton=joints), notes)
+    axes = METRES_Y_UP if skeleton is not None else Axes.from_json(read_json(folder / SKELETON_FILE), SKELETON_FILE)
+    return RawData(joints, [raw for _, raw in recordings], partial(read, skeleton=joints), notes, axes)
 
 
 def _skeleton(folder: Path) -> Skeleton:

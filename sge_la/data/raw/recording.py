@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.data.axes import METRES_Y_UP, Axes
 from sge_la.data.skeletons import Skeleton
 
 
@@ -44,9 +45,10 @@ class RawRecording:
 class Recording:
     """A recording that was read.
 
-    `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres; `numbers`: int64 `[F]`, increasing frame numbers that
-    no sequence may jump, or None where the frames follow each other whatever was dropped between them; `notes`:
-    sentences about what is odd but usable, for the summary; `rate`: frames a second, None where the file does not tell.
+    `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres unless `RawData.axes` says otherwise; `numbers`: int64
+    `[F]`, increasing frame numbers that no sequence may jump, or None where the frames follow each other whatever was
+    dropped between them; `notes`: sentences about what is odd but usable, for the summary; `rate`: frames
+    a second, None where the file does not tell.
     """
 
     raw: RawRecording
@@ -62,13 +64,15 @@ class RawData:
 
     `skeleton`: the joints, in the files' order; `recordings`: sorted by person, then in the data set's own order; what
     is written follows it; `read`: reads one recording; picklable, because it runs in several processes; `notes`:
-    sentences about files that were not used, for the summary.
+    sentences about files that were not used, for the summary; `axes`: the unit and the upright axis of what `read`
+    gives.
     """
 
     skeleton: Skeleton
     recordings: Sequence[RawRecording]
     read: Callable[[RawRecording], Recording]
     notes: tuple[str, ...] = ()
+    axes: Axes = METRES_Y_UP
 
 
 def notes_of(recordings: Sequence[Recording]) -> list[str]:
