@@ -198,6 +198,11 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
     assert all(link.startswith('data:image/png;base64,') for link in page.links)  # nothing from the network
     for words in ('Test set Walking', 'all sequences', 'vote of each recording', 'Settings', 'Environment'):
         assert words in text
+    assert '<h1>Person re-identification on BIWI: CAGEs of 6 frames</h1>' in text
+    assert 'python train.py --dataset BIWI --batch_size 8 --epochs 2 --rn_epochs 2 ' in text
+    assert text.index('first is of the same') < text.index('first is of another')
+    # An option that was left alone is no line, and neither is a flag that was not given; a number is, even 0.
+    assert '<td>seed</td>' in text and '<td>ablation</td>' not in text and '<td>faithful</td>' not in text
     with np.load(tmp_path / 'cages.npz') as found:
         assert sorted(found) == [
             f'{name}_{key}' for name in ('Walking', 'train') for key in ('cages', 'labels', 'recordings')
@@ -219,7 +224,7 @@ def test_the_page_shows_names_as_text(tmp_path):
     page = _Page()
     page.feed(write_report(folder, [picture]).read_text())
     assert page.open == [] and not page.tags & {'s', 'i', 'b', 'u', 'script', 'q', 'em'}
-    for words in ('<s>run', '<i>test', '<b>units', '<u>key', '<script>value', '"<q>system', '"<em>: CMC'):
+    for words in ('<s>run', '<i>test', '<b>units', '<u>key', '<script>value', '"<q>system', '"<em>. CMC'):
         assert words in page.words
     assert page.attributes == {'lang', 'charset', 'name', 'content', 'open', 'class', 'src', 'alt'}
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import pytest
 
 from sge_la.errors import UserError
-from sge_la.settings.command_line import parse_evaluate, parse_train
+from sge_la.settings.command_line import flags_again, parse_evaluate, parse_train
 from sge_la.settings.names import encoder_suffix, options_of_suffix, recognition_suffix
 from sge_la.settings.papers import ROWS, TASKS, facts
 
@@ -291,3 +291,20 @@ def test_ablation_rows_share_encoders():
     assert len({row.encoder or row.attention for row in ROWS.values()}) == 9
     assert [name for name, row in ROWS.items() if row.labelled] == ['GE']
     assert [name for name, row in ROWS.items() if row.attention == 'none'] == ['GE', 'GE-GD', 'GE-GD-Rev']
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        '--dataset DEMO',
+        '--dataset KS20 --view 2 --recipe modern --without sizes --epochs 7',
+        '--dataset IAS --seed 3 --model rev_rec_plus',
+        '--dataset KGBD --ablation GE-GD-Rev-BAS',
+        '--dataset BIWI --manner sc --precision bfloat16 --select val --batch_size 64 --model sorting',
+        '--dataset BIWI --encoding AGE --faithful --models_dir elsewhere',
+    ],
+)
+def test_a_run_is_made_again_by_the_flags_that_it_was_made_with(flags):
+    """Those flags alone: no default and nothing that another flag brings."""
+    saved = json.loads(json.dumps(asdict(parse_train([*flags.split(), '--gpu', '-1', '--overwrite']))))
+    assert flags_again(saved, 'config.json') == flags.split()

@@ -10,24 +10,7 @@ import numpy as np
 from sge_la.data.draw import centred_posture, draw_skeleton, drawing_limits, legend_line
 from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton
-from sge_la.reporting.style import (
-    COLOURS,
-    GREY,
-    LOOKS,
-    MAP,
-    ONE_COLUMN,
-    TWO_COLUMNS,
-    finish,
-    fitted,
-    line_look,
-    marked_line_look,
-    new_figure,
-    of_test_set,
-    percent,
-    point_look,
-    styled,
-    width,
-)
+from sge_la.reporting import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +25,7 @@ _MOST_FRAMES = 12
 _LABEL = 16  # columns of a name beside a row
 
 
-@styled
+@style.styled
 def training_curves(
     encoder: Sequence[Mapping], recognition: Sequence[Mapping], chosen: Mapping[str, int] | None = None
 ) -> Figure:
@@ -51,38 +34,44 @@ def training_curves(
     `encoder` are joined history rows of x, y and z, may be empty; `recognition` those of the recognition network;
     `chosen` the epoch whose weights were kept, by test set.
     """
-    figure, axes = new_figure(TWO_COLUMNS, 5, 2, 2)
+    figure, axes = style.new_figure(style.TWO_COLUMNS, 5, 2, 2)
     _encoder_curves(axes[0], encoder)
-    _line(axes[1, 0], recognition, 'train_loss', 'training, last batch', **line_look(0))
-    _line(axes[1, 1], recognition, 'train_accuracy', 'training, last batch (frames)', 100, **line_look(0))
+    _line(axes[1, 0], recognition, 'train_loss', 'training, last batch', **style.line_look(0))
+    _line(axes[1, 1], recognition, 'train_accuracy', 'training, last batch (frames)', 100, **style.line_look(0))
     for number, name in enumerate(_names(recognition, 'accuracy_'), 1):
-        _line(axes[1, 0], recognition, f'loss_{name}', of_test_set(name), **line_look(number))
-        _line(axes[1, 1], recognition, f'accuracy_{name}', of_test_set(name), 100, **line_look(number))
+        _line(axes[1, 0], recognition, f'loss_{name}', style.of_test_set(name), **style.line_look(number))
+        _line(axes[1, 1], recognition, f'accuracy_{name}', style.of_test_set(name), 100, **style.line_look(number))
         if epoch := (chosen or {}).get(name):
-            kept, colour = 100 * recognition[epoch - 1][f'accuracy_{name}'], line_look(number)['color']
+            kept, colour = 100 * recognition[epoch - 1][f'accuracy_{name}'], style.line_look(number)['color']
             axes[1, 1].axvline(epoch, color=colour, linewidth=0.6)
-            axes[1, 1].plot([epoch], [kept], 'o', color=colour, label=f'kept: epoch {epoch}, {of_test_set(name)}')
-    finish(axes[1, 0], title='Recognition network: loss', xlabel='Epoch', ylabel='Cross-entropy (nats)')
-    finish(axes[1, 1], title='Recognition network: accuracy', xlabel='Epoch', ylabel='Accuracy (%)', ylim=(0, 102))
+            axes[1, 1].plot([epoch], [kept], 'o', color=colour, label=f'kept: epoch {epoch}, {style.of_test_set(name)}')
+    style.finish(axes[1, 0], title='Recognition network: loss', xlabel='Epoch', ylabel='Cross-entropy (nats)')
+    style.finish(
+        axes[1, 1], title='Recognition network: accuracy', xlabel='Epoch', ylabel='Accuracy (%)', ylim=(0, 102)
+    )
     for axis in axes.flat:
         axis.xaxis.get_major_locator().set_params(integer=True)
         if axis.lines:
             axis.legend()
         else:
-            axis.text(0.5, 0.5, 'none', transform=axis.transAxes, ha='center', va='center', color=GREY)
+            axis.text(0.5, 0.5, 'none', transform=axis.transAxes, ha='center', va='center', color=style.GREY)
     return figure
 
 
 def _encoder_curves(axes, history: Sequence[Mapping]) -> None:
     for number, axis in enumerate(AXES):
-        style = {'color': COLOURS[number]}
-        _line(axes[0], history, f'reconstruction_{axis}', f'{axis}, training', **style)
-        _line(axes[0], history, f'validation_reconstruction_{axis}', f'{axis}, validation', linestyle='--', **style)
+        look = {'color': style.COLOURS[number]}
+        _line(axes[0], history, f'reconstruction_{axis}', f'{axis}, training', **look)
+        _line(axes[0], history, f'validation_reconstruction_{axis}', f'{axis}, validation', linestyle='--', **look)
         column = f'validation_contrastive_{axis}'
         if any(row.get(column) for row in history):  # AGEs have no such term, and it is 0
-            _line(axes[1], history, column, axis, **line_look(number))
-    finish(axes[0], title='Gait encoders: reconstruction loss', xlabel='Epoch', ylabel='½ Σ (output − target)² (m²)')
-    finish(axes[1], title='Gait encoders: contrastive loss', xlabel='Epoch', ylabel='Loss of 128 sequences (nats)')
+            _line(axes[1], history, column, axis, **style.line_look(number))
+    style.finish(
+        axes[0], title='Gait encoders: reconstruction loss', xlabel='Epoch', ylabel='½ Σ (output − target)² (m²)'
+    )
+    style.finish(
+        axes[1], title='Gait encoders: contrastive loss', xlabel='Epoch', ylabel='Loss of 128 sequences (nats)'
+    )
     if history:
         axes[0].set_yscale('log')
 
@@ -92,26 +81,26 @@ def _names(history: Sequence[Mapping], prefix: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _line(axis, history: Sequence[Mapping], column: str, label: str, times: float = 1, **style) -> None:
+def _line(axis, history: Sequence[Mapping], column: str, label: str, times: float = 1, **look) -> None:
     points = [(row['epoch'], times * row[column]) for row in history if column in row]
     if points:
         marker = 'o' if len(points) == 1 else None  # a line of one point cannot be seen
-        axis.plot(*zip(*points, strict=True), label=label, marker=marker, **style)
+        axis.plot(*zip(*points, strict=True), label=label, marker=marker, **look)
 
 
-@styled
+@style.styled
 def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None, title: str = 'CMC') -> Figure:
     """Identification rate over rank, of each named curve (Rank-1 first); with `num_classes` the line of chance."""
-    figure, axes = new_figure(ONE_COLUMN, 2.8 if len(curves) <= 4 else 2.8 + 0.17 * len(curves))
+    figure, axes = style.new_figure(style.ONE_COLUMN, 2.8 if len(curves) <= 4 else 2.8 + 0.17 * len(curves))
     axis = axes[0, 0]
     for number, (name, values) in enumerate(curves.items()):
         rates = np.asarray(values) * 100
-        label = f'{fitted(name)} (Rank-1 {percent(values[0])})'
-        axis.plot(np.arange(1, len(rates) + 1), rates, label=label, **marked_line_look(number))
+        label = f'{style.fitted(name)} (Rank-1 {style.percent(values[0])})'
+        axis.plot(np.arange(1, len(rates) + 1), rates, label=label, **style.marked_line_look(number))
     if num_classes:
         ranks = np.arange(1, num_classes + 1)
-        axis.plot(ranks, ranks / num_classes * 100, color=GREY, linewidth=0.8, label='chance')
-    finish(axis, xlabel='Rank', ylabel='Identification rate (%)', ylim=(0, 102))
+        axis.plot(ranks, ranks / num_classes * 100, color=style.GREY, linewidth=0.8, label='chance')
+    style.finish(axis, xlabel='Rank', ylabel='Identification rate (%)', ylim=(0, 102))
     axis.set_xlim(0.5, min(50, max(map(len, curves.values()))) + 0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title)
@@ -122,7 +111,7 @@ def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None, title:
     return figure
 
 
-@styled
+@style.styled
 def roc(scores: np.ndarray, labels: np.ndarray, area: float, title: str = 'ROC') -> Figure:
     """The micro-averaged ROC curve: all S·C scores against one-hot labels, with its area (nAUC) beside."""
     right = np.sort(scores[np.arange(len(labels)), labels])
@@ -133,24 +122,24 @@ def roc(scores: np.ndarray, labels: np.ndarray, area: float, title: str = 'ROC')
     num_right = len(right) - np.searchsorted(right, marks)
     num_wrong = len(everything) - np.searchsorted(everything, marks) - num_right
     true, false = 100 * num_right / len(right), 100 * num_wrong / max(1, len(everything) - len(right))
-    figure, axes = new_figure(ONE_COLUMN, 3.4)
+    figure, axes = style.new_figure(style.ONE_COLUMN, 3.4)
     axis = axes[0, 0]
-    axis.plot([*false, 0], [*true, 0], color=COLOURS[0], label=f'nAUC {area:.3f}')
-    axis.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle='--', label='chance, nAUC 0.500')
+    axis.plot([*false, 0], [*true, 0], color=style.COLOURS[0], label=f'nAUC {area:.3f}')
+    axis.plot([0, 100], [0, 100], color=style.GREY, linewidth=0.8, linestyle='--', label='chance, nAUC 0.500')
     texts = {'xlabel': 'False accept rate (%)', 'ylabel': 'True accept rate (%)'}
-    finish(axis, aspect='equal', xlim=(0, 100), ylim=(0, 101), **texts)
+    style.finish(axis, aspect='equal', xlim=(0, 100), ylim=(0, 101), **texts)
     figure.suptitle(title)
     axis.legend(loc='lower right')
     return figure
 
 
-@styled
+@style.styled
 def confusion(matrix: np.ndarray, classes: Sequence[object], title: str = 'Confusion matrix') -> Figure:
     """Who was taken for whom, in shares of each true identity's sequences; integers [K, K], rows true."""
     return _matrix(matrix, matrix.sum(axis=1), list(classes), list(classes), title)
 
 
-@styled
+@style.styled
 def most_confused(matrix: np.ndarray, classes: Sequence[object], title: str = '') -> Figure:
     """The confusion matrix of the identities with most mistakes, as true or as predicted one, and all others in one.
 
@@ -169,14 +158,14 @@ def _matrix(counts: np.ndarray, totals: np.ndarray, true: list, predicted: list,
     shares = 100 * counts / np.maximum(totals[:, None], 1)
     step = max(1, len(predicted) // 20)
     (ys, rows), (xs, columns) = (
-        (np.arange(0, len(names), step), [fitted(name, _LABEL) for name in names[::step]])
+        (np.arange(0, len(names), step), [style.fitted(name, _LABEL) for name in names[::step]])
         for names in (true, predicted)
     )
-    small = len(counts) <= _NUMBERED and max(map(width, rows)) <= 4
-    size = ONE_COLUMN if small else TWO_COLUMNS
-    figure, axes = new_figure(size, 0.86 * size)
+    small = len(counts) <= _NUMBERED and max(map(style.width, rows)) <= 4
+    size = style.ONE_COLUMN if small else style.TWO_COLUMNS
+    figure, axes = style.new_figure(size, 0.86 * size)
     axis = axes[0, 0]
-    image = axis.imshow(shares, cmap=MAP, vmin=0, vmax=100, interpolation='nearest')
+    image = axis.imshow(shares, cmap=style.MAP, vmin=0, vmax=100, interpolation='nearest')
     axis.set_xticks(xs, columns, rotation=90)
     axis.set_yticks(ys, rows)
     axis.set(xlabel='Predicted identity', ylabel='True identity')
@@ -191,24 +180,24 @@ def _matrix(counts: np.ndarray, totals: np.ndarray, true: list, predicted: list,
     return figure
 
 
-@styled
+@style.styled
 def attention(weights: Mapping[str, np.ndarray]) -> Figure:
     """Attention weights, mean over sequences, all to one scale: float [A, T decoded, T input] by name ('LA', 'BA')."""
-    figure, axes = new_figure(TWO_COLUMNS, 0.3 + 2.1 * len(weights), len(weights), len(AXES))
+    figure, axes = style.new_figure(style.TWO_COLUMNS, 0.3 + 2.1 * len(weights), len(weights), len(AXES))
     highest = max(float(values.max()) for values in weights.values())
     for row, (name, values) in enumerate(weights.items()):
         for axis, letter, matrix in zip(axes[row], AXES, values, strict=True):
-            image = axis.imshow(matrix, cmap=MAP, vmin=0, vmax=highest, interpolation='nearest')
+            image = axis.imshow(matrix, cmap=style.MAP, vmin=0, vmax=highest, interpolation='nearest')
             length = len(matrix)
             ticks = np.arange(0, length, max(1, length // 10))
             axis.set_xticks(ticks, ticks + 1)
             axis.set_yticks(ticks, ticks + 1)
-            axis.set(title=f'{fitted(name, _LABEL)}, {letter}', xlabel='Input frame', ylabel='Decoded frame')
+            axis.set(title=f'{style.fitted(name, _LABEL)}, {letter}', xlabel='Input frame', ylabel='Decoded frame')
     figure.colorbar(image, ax=axes, label='Attention weight', shrink=0.8)
     return figure
 
 
-@styled
+@style.styled
 def reconstruction(output: np.ndarray, target: np.ndarray, skeleton: Skeleton | None) -> Figure:
     """A sequence [T, J, 3] (metres) that the decoder made, below what it should be, seen from the front."""
     error = float(np.sqrt(np.mean(np.sum((output - target) ** 2, axis=-1))) * 100)
@@ -216,7 +205,7 @@ def reconstruction(output: np.ndarray, target: np.ndarray, skeleton: Skeleton | 
     return strips(rows, skeleton, 'Reconstruction, error: root mean square distance of a joint', keep_place=True)
 
 
-@styled
+@style.styled
 def strips(
     rows: Mapping[str, np.ndarray],
     skeleton: Skeleton | None,
@@ -239,8 +228,8 @@ def strips(
         postures = {name: (sequence + moved) * (1, up, 1) for name, sequence in rows.items()}
     half, low, high = drawing_limits(np.concatenate(list(postures.values())))
     frames = np.unique(np.linspace(0, len(rows[first]) - 1, _MOST_FRAMES).round().astype(int))
-    height = min(1.5, (TWO_COLUMNS - 1.2) / len(frames) * (high - low) / (2 * half))
-    figure, axes = new_figure(TWO_COLUMNS, 0.7 + height * len(rows), len(rows), len(frames))
+    height = min(1.5, (style.TWO_COLUMNS - 1.2) / len(frames) * (high - low) / (2 * half))
+    figure, axes = style.new_figure(style.TWO_COLUMNS, 0.7 + height * len(rows), len(rows), len(frames))
     for row, (name, posture) in enumerate(postures.items()):
         for frame, axis in zip(frames, axes[row], strict=True):
             draw_skeleton(axis, posture[frame, :, 0], posture[frame, :, 1], skeleton)
@@ -249,7 +238,7 @@ def strips(
             if row == len(rows) - 1:
                 axis.set_xlabel(f'frame {frame + 1}', fontsize=7)
         colour = colours[row] if colours else 'black'
-        lines = '\n'.join(fitted(line, 2 * _LABEL) for line in name.split('\n'))
+        lines = '\n'.join(style.fitted(line, 2 * _LABEL) for line in name.split('\n'))
         axes[row, 0].set_ylabel(lines, rotation=0, ha='right', va='center', fontsize=7, color=colour)
     figure.suptitle(f'{title}; a row is {high - low:.1f} m high')
     if skeleton is not None:
@@ -258,20 +247,20 @@ def strips(
     return figure
 
 
-@styled
+@style.styled
 def embedding(points: np.ndarray, people: np.ndarray, title: str) -> Figure:
-    """Points [N, 2] of the plane, each person's with a marker and colour of their own (`LOOKS` differ)."""
+    """Points [N, 2] of the plane, each person's with a marker and colour of their own (`style.LOOKS` differ)."""
     names = np.unique(people).tolist()
-    size = ONE_COLUMN if len(names) <= 40 else TWO_COLUMNS
-    labels = [fitted(name, _LABEL) for name in names]
+    size = style.ONE_COLUMN if len(names) <= 40 else style.TWO_COLUMNS
+    labels = [style.fitted(name, _LABEL) for name in names]
     # Inches that an entry of the legend takes.
-    columns = max(1, int((size - 0.2) / (0.22 + 0.075 * max(map(width, labels)))))
-    figure, axes = new_figure(size, 0.8 * size + 0.6 + 0.13 * -(-len(names) // columns))
+    columns = max(1, int((size - 0.2) / (0.22 + 0.075 * max(map(style.width, labels)))))
+    figure, axes = style.new_figure(size, 0.8 * size + 0.6 + 0.13 * -(-len(names) // columns))
     axis = axes[0, 0]
     for number, (name, label) in enumerate(zip(names, labels, strict=True)):
-        axis.scatter(*points[people == name].T, s=8, linewidths=0.6, label=label, **point_look(number))
-    finish(axis, xlabel='t-SNE 1', ylabel='t-SNE 2', xticks=[], yticks=[])
-    repeats = f'; looks repeat after {LOOKS} identities' if len(names) > LOOKS else ''
+        axis.scatter(*points[people == name].T, s=8, linewidths=0.6, label=label, **style.point_look(number))
+    style.finish(axis, xlabel='t-SNE 1', ylabel='t-SNE 2', xticks=[], yticks=[])
+    repeats = f'; looks repeat after {style.LOOKS} identities' if len(names) > style.LOOKS else ''
     figure.suptitle(f'{title}{repeats}')
     look = {'handletextpad': 0.1, 'columnspacing': 0.6, 'handlelength': 1, 'borderpad': 0.2, 'labelspacing': 0.2}
     figure.legend(title='Identity', ncols=columns, loc='outside lower center', **look)

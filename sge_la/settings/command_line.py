@@ -5,6 +5,7 @@ A value that the user typed is never changed: defaults < the data set's < `--con
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
@@ -120,6 +121,28 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
         return vars(options_parser(options, 'train', '').parse_args(words))
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
+
+
+# Options that a run's result does not depend on, and those that tell which part of a training was asked for.
+_NO_WISH = frozenset({'gpu', 'train_flag'})
+
+
+def flags_again(saved: Mapping[str, Any], where: str) -> list[str]:
+    """The fewest flags with which train.py makes a run again, its folders included.
+
+    `saved`: the options in the run's config.json; `where`: what they are called in errors. Raises UserError: one of
+    them is none.
+    """
+    typed = {name: value for name, value in _as_typed(saved, TrainOptions, where).items() if name not in _NO_WISH}
+    wanted = resolve(TrainOptions(**typed), frozenset(typed))
+    for name in [name for name in typed if name != 'dataset']:
+        fewer = {other: value for other, value in typed.items() if other != name}
+        with contextlib.suppress(UserError):
+            typed = fewer if resolve(TrainOptions(**fewer), frozenset(fewer)) == wanted else typed
+    folders = {name: saved[name] for name in ('data_dir', 'models_dir') if name in saved}
+    typed |= {name: value for name, value in folders.items() if value != getattr(TrainOptions, name)}
+    pairs = ([f'--{name}'] if value is True else [f'--{name}', str(value)] for name, value in typed.items())
+    return [word for pair in pairs for word in pair]
 
 
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
