@@ -8,24 +8,22 @@ import importlib
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
 
-from sge_la.settings.options import EvaluateOptions, TrainOptions
+from sge_la.__main__ import COMMANDS
 
 PAGE = Path(__file__).with_name('commands.md')
-# By what they are for; each module has a `main`.
-COMMANDS = {
+GROUPS = {
     'Train and score': ('train', 'evaluate'),
-    'Data': ('sge_la.data.prepare.__main__', 'sge_la.data.check', 'sge_la.data.convert'),
-    'Trained models': ('sge_la.identify', 'sge_la.export', 'sge_la.checkpoints.__main__'),
-    "The papers' tables": ('sge_la.compare', 'sge_la.ablation', 'sge_la.cost'),
+    'Data': ('prepare', 'check', 'convert'),
+    'Trained models': ('identify', 'export', 'checkpoints'),
+    "The papers' tables": ('compare', 'ablation', 'cost'),
 }
-OPTIONS = {'train': TrainOptions, 'evaluate': EvaluateOptions}
 HEAD = """\
 # Commands and flags
 
-Made from the commands by `python docs/write_commands.py`; `--help` says the same in the terminal. Flags of the original
+Made from the commands by `python docs/write_commands.py`; `--help` says the same in the terminal. `pip install .` gives
+the command `sge-la`; without it, or in the clone, the second name of each command does the same. Flags of the original
 keep their names, values and defaults.
 """
 
@@ -34,18 +32,24 @@ class _AboutToParse(Exception):
     """Carries the parser of a command out of it."""
 
 
-def parser_of(module: str) -> argparse.ArgumentParser:
-    """The parser that the command makes: it is started, and stopped before it parses anything."""
+def parser_of(main: Callable) -> argparse.ArgumentParser:
+    """The parser that a command makes: it is started, and stopped before it parses anything."""
 
     def stop(parser, *_, **__):
         raise _AboutToParse(parser)
 
     with _replaced(argparse.ArgumentParser, 'parse_known_args', stop):
         try:
-            importlib.import_module(module).main([])
+            main([])
         except _AboutToParse as found:
             return found.args[0]
-    raise ValueError(f'{module}.main parses no arguments')
+    raise ValueError(f'{main.__module__} parses no arguments')
+
+
+def main_of(command: str) -> Callable:
+    """What `sge-la COMMAND` calls with the further arguments."""
+    module, _, function = COMMANDS[command][0].partition(':')
+    return getattr(importlib.import_module(module), function)
 
 
 @contextlib.contextmanager
@@ -61,40 +65,44 @@ def _replaced(owner: type, name: str, function: Callable) -> Iterator[None]:
 def page() -> str:
     """The whole page."""
     lines, rows = [HEAD], {}
-    for title, modules in COMMANDS.items():
+    for title, commands in GROUPS.items():
         lines += [f'## {title}\n']
-        for module in modules:
-            parser = parser_of(module)
-            rows[module] = _rows(parser, module)
-            shared = rows['train'].items() & rows[module].items() if module == 'evaluate' else set()
-            lines += [*_section(parser, rows[module], dict(shared)), '']
+        for command in commands:
+            parser = parser_of(main_of(command))
+            rows[command] = _rows(parser)
+            shared = rows['train'].items() & rows[command].items() if command == 'evaluate' else set()
+            lines += [*_section(command, parser, rows[command], dict(shared)), '']
     return '\n'.join(lines).rstrip('\n') + '\n'
 
 
-def _rows(parser: argparse.ArgumentParser, module: str) -> dict[str, str]:
+def _rows(parser: argparse.ArgumentParser) -> dict[str, str]:
     """Flag → row of the table, in the order of `--help`."""
-    defaults = {f'--{item.name}': item.default for item in fields(OPTIONS[module])} if module in OPTIONS else {}
     return {
-        _name(action): f'| {_name(action)} | {_values(action)} | {_meaning(action, defaults)} |'
+        _name(action): f'| {_name(action)} | {_values(action)} | {_meaning(action)} |'
         for group in parser._action_groups
         for action in group._group_actions
         if action.dest != 'help'
     }
 
 
-def _section(parser: argparse.ArgumentParser, rows: dict[str, str], shared: dict[str, str]) -> Iterator[str]:
-    """A command: what it does, and its flags, but for those that it shares with train.py."""
-    program = parser.prog if parser.prog.startswith('python ') else f'python {parser.prog}'
+def _section(
+    command: str, parser: argparse.ArgumentParser, rows: dict[str, str], shared: dict[str, str]
+) -> Iterator[str]:
+    """A command: what it does, and its flags, but for those that it shares with train."""
+    module = parser.prog if parser.prog.startswith('python ') else f'python {parser.prog}'
     description = ' '.join(parser.description.split('\n\n')[0].split())
-    yield f'### `{program}`\n'
-    description = textwrap.fill(description, 120, break_on_hyphens=False)
-    yield f'{description[0].upper()}{description[1:]}\n'
+    yield f'### {command}\n'
+    yield f'`sge-la {command}` or `{module}`\n'
+    yield _filled(f'{description[0].upper()}{description[1:]}') + '\n'
     if shared:
-        names = ', '.join(name for name in rows if name in shared)
-        yield textwrap.fill(f'As in `python train.py`: {names}. Besides:', 120, break_on_hyphens=False) + '\n'
+        yield _filled(f'As in `train`: {", ".join(name for name in rows if name in shared)}. Besides:') + '\n'
     own = [row for name, row in rows.items() if name not in shared]
     if own:
         yield from ('| flag | value | |', '|---|---|---|', *own)
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def _name(action: argparse.Action) -> str:
@@ -113,11 +121,10 @@ def _values(action: argparse.Action) -> str:
     return ' '.join(metavar) if isinstance(metavar, tuple) else ', '.join(metavar.split('|'))
 
 
-def _meaning(action: argparse.Action, defaults: dict) -> str:
+def _meaning(action: argparse.Action) -> str:
     text = (action.help or '').replace('|', '/')
-    default = defaults.get(action.option_strings[0] if action.option_strings else '', action.default)
-    told = re.search(r'\bdefault', text) or default in (None, False, '', argparse.SUPPRESS)
-    return text if told else f'{text} (default: {default})'
+    told = re.search(r'\bdefault', text) or action.default in (None, False, '', argparse.SUPPRESS)
+    return text if told else f'{text} (default {action.default})'
 
 
 if __name__ == '__main__':

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from sge_la.__main__ import COMMANDS
 from sge_la.data import load
 from sge_la.data.skeletons import from_json
 from sge_la.errors import run_command
@@ -35,7 +36,7 @@ DOCUMENTS = tuple(
     for pattern in ('*.md', 'docs/*.md', '*/README.md')
     for path in sorted(ROOT.glob(pattern))
 )
-# What makes docs/commands.md, with the parser of each command.
+# What makes docs/commands.md: each command and its parser.
 COMMANDS_PAGE = runpy.run_path(str(ROOT / 'docs' / 'write_commands.py'))
 
 # Blocks that hold no command and no Python, by how they begin.
@@ -61,10 +62,10 @@ NOT_EXECUTED = {
 }
 # What makes a command fit for a test; later flags win.
 SMALL = {
-    'train.py': '--epochs 1 --rn_epochs 1 --batch_size 12 --rn_batch_size 128 --gpu -1',
-    'evaluate.py': '--gpu -1',
-    'sge_la.compare': '--runs 1 --lstm_epochs 1 --gpu -1',
-    'sge_la.identify': '--gpu -1',
+    'train': '--epochs 1 --rn_epochs 1 --batch_size 12 --rn_batch_size 128 --gpu -1',
+    'evaluate': '--gpu -1',
+    'compare': '--runs 1 --lstm_epochs 1 --gpu -1',
+    'identify': '--gpu -1',
 }
 # Words of the documents that stand for something.
 PLACEHOLDERS = {'NAME': 'KGBD', 'FOLDER': 'elsewhere', 'PIECE': 'sizes', 'ROW': 'GE', 'FILE': 'config.json'}
@@ -75,7 +76,7 @@ BENCHMARKS = tuple(
 )
 
 
-PARSE = {'train.py': parse_train, 'evaluate.py': parse_evaluate}
+PARSE = {'train': parse_train, 'evaluate': parse_evaluate}
 
 
 class Block(NamedTuple):
@@ -95,10 +96,16 @@ class Command(NamedTuple):
 
     @property
     def program(self) -> str:
-        return self.plain[2] if self.plain[1] == '-m' else self.plain[1]
+        """The command of sge-la, whichever way it is called, or else the module or script."""
+        called = self.plain[self._first() - 1]
+        name = called.removesuffix('.py').removeprefix('sge_la.').removeprefix('data.')
+        return name if name in COMMANDS else called
 
     def arguments(self, full: bool = False) -> list[str]:
-        return (self.full if full else self.plain)[3 if self.plain[1] == '-m' else 2 :]
+        return (self.full if full else self.plain)[self._first() :]
+
+    def _first(self) -> int:
+        return {'-m sge_la': 4}.get(' '.join(self.plain[1:3]), 3 if self.plain[1] == '-m' else 2)
 
 
 FENCE = re.compile(r'^```(\w*)\n(.*?)^```$', re.DOTALL | re.MULTILINE)
@@ -114,17 +121,16 @@ def blocks(document: str) -> list[Block]:
 def in_sentences(document: str) -> list[str]:
     """The commands outside of blocks, each on one line."""
     text = FENCE.sub('', (ROOT / document).read_text(encoding='utf-8'))
-    commands = (
-        r'`(?:[A-Z_]+=\w+ )?(python -m [^`]+|(?:python )?(?:train|evaluate)\.py\s[^`]+|python \w+/[^`]+|make \w[^`]*)`'
-    )
+    ways = (r'python -m [^`]+', r'(?:python )?(?:train|evaluate)\.py\s[^`]+', r'python \w+/[^`]+', r'sge-la \w[^`]*')
+    commands = rf'`(?:[A-Z_]+=\w+ )?({"|".join(ways)}|make \w[^`]*)`'
     found = [' '.join(line.split()) for line in re.findall(commands, text)]
-    return [line if line.startswith(('python', 'make')) else f'python {line}' for line in found]
+    return [line if line.startswith(('python', 'sge-la', 'make')) else f'python {line}' for line in found]
 
 
 def shell_lines(block: Block) -> list[str]:
     """The commands of a block; a block with any is made of nothing else."""
     lines = [line.split('  #')[0].strip() for line in block.text.splitlines()]
-    commands = [line for line in lines if re.match(r'(python3?|pip|make) ', line)]
+    commands = [line for line in lines if re.match(r'(python3?|sge-la|pip|make) ', line)]
     assert not commands or commands == lines, f'{block.document}: commands and other text in one block: {lines}'
     return commands
 
@@ -144,13 +150,8 @@ def reason(line: str) -> str | None:
     return next((why for start, why in NOT_EXECUTED.items() if line.startswith(start)), None)
 
 
-def module_of(program: str) -> str:
-    name = program.removesuffix('.py')
-    return f'{name}.__main__' if name in ('sge_la.checkpoints', 'sge_la.data.prepare') else name
-
-
 def main_of(program: str) -> Callable:
-    return importlib.import_module(module_of(program)).main
+    return COMMANDS_PAGE['main_of'](program) if program in COMMANDS else importlib.import_module(program).main
 
 
 def parse(one: Command, full: bool) -> None:
@@ -168,8 +169,8 @@ def parse(one: Command, full: bool) -> None:
     elif one.program.endswith('.py'):
         assert (ROOT / one.program).is_file()
     else:
-        _, further = parser_of(module_of(one.program)).parse_known_args(one.arguments(full))
-        parse_train(further) if one.program == 'sge_la.ablation' else parse_nothing(further)
+        _, further = parser_of(one.program).parse_known_args(one.arguments(full))
+        parse_train(further) if one.program == 'ablation' else parse_nothing(further)
 
 
 def parse_nothing(words: list[str]) -> None:
@@ -177,8 +178,8 @@ def parse_nothing(words: list[str]) -> None:
 
 
 @cache
-def parser_of(module: str) -> argparse.ArgumentParser:
-    return COMMANDS_PAGE['parser_of'](module)
+def parser_of(program: str) -> argparse.ArgumentParser:
+    return COMMANDS_PAGE['parser_of'](main_of(program))
 
 
 def place(block: Block) -> str:
@@ -206,7 +207,7 @@ SENTENCES = [(document, line) for document in DOCUMENTS for line in in_sentences
 @pytest.mark.parametrize(('document', 'line'), SENTENCES)
 def test_commands_in_sentences_are_parsed(document, line):
     one = command(line)
-    if one.plain[0] == 'make' or len(one.plain) > 3 or one.program.endswith('.py'):
+    if one.plain[0] == 'make' or one.arguments() or one.program.endswith('.py'):
         parse(one, full=True)
     else:  # a program is named, without what it needs
         assert callable(main_of(one.program))
@@ -220,8 +221,7 @@ def test_the_lists_are_of_what_is_there():
 
 def test_flags_that_the_documents_name_are_there():
     """In tables and sentences too: each is a flag of some command."""
-    modules = (*(module for group in COMMANDS_PAGE['COMMANDS'].values() for module in group), *BENCHMARKS)
-    known = {flag for module in modules for flag in parser_of(module)._option_string_actions}
+    known = {flag for program in (*COMMANDS, *BENCHMARKS) for flag in parser_of(program)._option_string_actions}
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding='utf-8')
         named = set(re.findall(r'(?<![\w-])--[a-zA-Z][\w-]*', text))
@@ -253,7 +253,7 @@ def folder(tmp_path_factory) -> Iterator[Path]:
             ['DEMO', '--people', '3', '--recordings', '3', '--data_dir', 'demo/Datasets']
         )
         places = '--data_dir demo/Datasets --models_dir demo/Models'
-        main_of('train.py')(f'--dataset DEMO {places} {SMALL["train.py"]} --batch_size 64'.split())
+        main_of('train')(f'--dataset DEMO {places} {SMALL["train"]} --batch_size 64'.split())
         np.save('walk.npy', load('DEMO', data_dir='demo/Datasets').train.skeletons[:2].reshape(-1, 20, 3))
         yield work
 
