@@ -200,7 +200,6 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
         assert words in text
     assert '<h1>Person re-identification on BIWI: CAGEs of 6 frames</h1>' in text
     assert 'python train.py --dataset BIWI --batch_size 8 --epochs 2 --rn_epochs 2 ' in text
-    assert text.index('first is of the same') < text.index('first is of another')
     # An option that was left alone is no line, and neither is a flag that was not given; a number is, even 0.
     assert '<td>seed</td>' in text and '<td>ablation</td>' not in text and '<td>faithful</td>' not in text
     with np.load(tmp_path / 'cages.npz') as found:
@@ -219,10 +218,12 @@ def test_the_page_shows_names_as_text(tmp_path):
     scores = {'rank1': 0.5, 'nauc': 0.5, 'rank_n': [0.5, 1], 'sequences': 4, 'classes': 2, 'chance': 0.5}
     records.write_results(folder, {'test_sets': {'<i>test': {'all_sequences': {**scores, 'resampled': '<b>units'}}}})
     records.write_config(folder, {'options': {'<u>key': '<script>value'}, 'environment': {'os': '"<q>system'}})
-    picture = folder / '"<em>-cmc.png'
-    picture.write_bytes(b'x')
+    pictures = [folder / f'"<em>-{kind}.png' for kind in ('match-wrong', 'match-right', 'cmc')]
+    for picture in pictures:
+        picture.write_bytes(b'x')
     page = _Page()
-    page.feed(write_report(folder, [picture]).read_text())
+    page.feed(write_report(folder, pictures).read_text())
+    assert page.words.index('CMC') < page.words.index('of the same person') < page.words.index('of another person')
     assert page.open == [] and not page.tags & {'s', 'i', 'b', 'u', 'script', 'q', 'em'}
     for words in ('<s>run', '<i>test', '<b>units', '<u>key', '<script>value', '"<q>system', '"<em>. CMC'):
         assert words in page.words
