@@ -16,7 +16,7 @@ import numpy as np
 from sge_la.data.raw import table
 from sge_la.data.raw.kgbd import JOINT_NAMES
 from sge_la.data.raw.recording import RawRecording, Recording
-from sge_la.data.skeletons import Skeleton
+from sge_la.data.skeletons import SKELETONS, Skeleton
 
 # What follows the tracking state in BIWI and IAS: quality, two joints of a link, a quaternion.
 _REST = '0,1,2,0.1,0.2,0.3,0.9'
@@ -96,6 +96,75 @@ def own_csv(frames: np.ndarray, skeleton: Skeleton, numbers: Sequence[int] | Non
 def read_table(text: str, skeleton: Skeleton) -> Recording:
     """What the reader of tables makes of a file `x` with this text."""
     return table.parse(text, RawRecording('x', Path('x'), 'Ann', 0), skeleton)
+
+
+def skeleton_text(
+    frames: Sequence[Mapping[int, np.ndarray]], lost: Mapping[tuple[int, int], Sequence[int]] | None = None
+) -> str:
+    """A `.skeleton` file: for each frame the joints of each body; `lost` joints of (frame, body) are not tracked."""
+    lines = [str(len(frames))]
+    for at, bodies in enumerate(frames):
+        lines.append(str(len(bodies)))
+        for name, joints in bodies.items():
+            lines += [f'{name} 0 1 1 1 1 0 0.1 0.2 2', str(len(joints))]
+            gone = (lost or {}).get((at, name), ())
+            for joint, (x, y, z) in enumerate(joints):
+                lines.append(f'{x:.4f} {y:.4f} {z:.4f} 0 200 1000 500 0.1 0.2 0.3 0.9 {0 if joint in gone else 2}')
+    return '\n'.join(lines) + '\n'
+
+
+def azure(
+    frames: Sequence[Mapping[int, np.ndarray]],
+    ids: Sequence[int] | None = None,
+    lost: Mapping[tuple[int, int], Sequence[int]] | None = None,
+) -> str:
+    """What `offline_processor` writes, with levels of confidence if joints are `lost`: millimetres, y down."""
+    written = []
+    for at, bodies in enumerate(frames):
+        entries = []
+        for name, joints in bodies.items():
+            positions = (joints.astype(np.float64) * [1000, -1000, -1000]).round(1).tolist()
+            entry = {'body_id': name, 'joint_positions': positions, 'joint_orientations': [[1, 0, 0, 0]] * len(joints)}
+            if lost:
+                gone = lost.get((at, name), ())
+                entry['confidence_level'] = [0 if joint in gone else 2 for joint in range(len(joints))]
+            entries.append(entry)
+        time = {'timestamp_usec': 1000 + 33_333 * at, 'frame_id': ids[at] if ids else at, 'num_bodies': len(bodies)}
+        written.append({**time, 'bodies': entries})
+    return json.dumps({'joint_names': SKELETONS['azure_kinect'].joints, 'bone_list': [], 'frames': written})
+
+
+def openpose(people: Sequence[np.ndarray]) -> str:
+    """A frame of OpenPose: x and y of each person's joints `[25, 2]`, y up."""
+    flat = [np.column_stack([joints * [1, -1], np.full(len(joints), 0.5)]).ravel().tolist() for joints in people]
+    return json.dumps({'version': 1.3, 'people': [{'person_id': [-1], 'pose_keypoints_2d': points} for points in flat]})
+
+
+def alphapose(people: Sequence[tuple[str, np.ndarray, int | None]]) -> str:
+    """What AlphaPose writes: image, x and y of the joints `[J, 2]`, y up, and number of each person, None for none."""
+    written = []
+    for image, joints, number in people:
+        points = np.column_stack([joints * [1, -1], np.full(len(joints), 0.5)]).ravel().tolist()
+        entry = {'image_id': image, 'category_id': 1, 'keypoints': points, 'score': 2.5}
+        written.append(entry if number is None else {**entry, 'idx': number})
+    return json.dumps(written)
+
+
+def trc_text(frames: np.ndarray, markers: Sequence[str], numbers: Sequence[int] | None = None) -> str:
+    """A TRC file in millimetres, 60 frames a second."""
+    count = len(frames)
+    lines = [
+        'PathFileType\t4\t(X/Y/Z)\twalk.trc',
+        'DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames',
+        f'60\t60\t{count}\t{len(markers)}\tmm\t60\t1\t{count}',
+        'Frame#\tTime\t' + '\t\t\t'.join(markers) + '\t\t',
+        '\t\t' + '\t'.join(f'{axis}{marker + 1}' for marker in range(len(markers)) for axis in 'XYZ'),
+        '',
+    ]
+    for number, frame in zip(numbers or range(1, count + 1), frames, strict=True):
+        values = [f'{1000 * value:.1f}' for value in frame.astype(np.float64).ravel()]
+        lines.append('\t'.join([str(number), f'{number / 60:.6f}', *values]))
+    return '\n'.join(lines) + '\n'
 
 
 def write_own(folder: Path, skeleton: Skeleton, recordings: Sequence[tuple[str, str, str, str, np.ndarray]]) -> Path:

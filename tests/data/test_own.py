@@ -136,7 +136,7 @@ BAD_TABLES = {
     'an unknown split': ('Bo_10.csv,Bo,10,', 'Bo_10.csv,Bo,10,val', "line 2: the split train, test .* found 'val'"),
     'a file that is not there': ('Bo_10.csv,Bo', 'Bo_11.csv,Bo', "line 2: there is no file 'Bo_11.csv'"),
     'a file outside': ('Bo_10.csv,Bo', '../x.csv,Bo', 'line 2: a file inside'),
-    'another kind of file': ('Bo_10.csv,Bo', 'skeleton.json,Bo', r'line 2: a file \.csv, '),
+    'another kind of file': ('Bo_10.csv,Bo', 'walk.pdf,Bo', r'line 2: a file \.csv, '),
     'one file for two people': ('Åsa_b.csv', 'Bo_10.csv', 'line 3: Bo_10.csv is in line 2 already'),
     'a recording twice': ('Bo,9', 'Bo,10', "line 4: the recording '10' of Bo is in line 2 already"),
     'a bell': ('Bo,10', 'Bo\a,10', 'line 2: printable names'),
@@ -179,7 +179,7 @@ def test_a_missing_or_bad_skeleton_is_refused(tmp_path):
         (np.zeros((3, 5, 3)), r'should be an array \[frames, 4, 3\], found \[3, 5, 3\]'),
         (np.zeros((3, 4)), r'found \[3, 4\]'),
         (np.zeros((0, 4, 3)), r'found \[0, 4, 3\]'),
-        (np.array([np.zeros((4, 3)), np.full((4, 3), np.nan)]), 'frame 1 has others'),
+        (np.array([np.zeros((4, 3)), np.full((4, 3), np.inf)]), 'frame 1 has others'),
         (np.full((2, 4, 3), 1e6), 'frame 0 has others'),
     ],
 )

@@ -37,8 +37,7 @@ BAD_RECORDINGS = {
     'a decimal comma': ('0.5000', '"0,5000"', "a decimal point was expected, found '0,5000'"),
     'a short line': ('0.5000,', '', 'x, line 3: 12 columns were expected, found 11'),
     'text': ('0.5000', 'far', "x, line 3, column Hip_x: a number was expected, found 'far'"),
-    'nothing': ('0.5000', '', "column Hip_x: a number was expected, found ''"),
-    'NaN': ('0.5000', 'nan', 'column Hip_x: a coordinate in metres'),
+    'infinity': ('0.5000', 'inf', 'column Hip_x: a coordinate in metres'),
 }
 
 
@@ -101,6 +100,16 @@ def test_separators_and_spellings(separator, spelt):
     read = read_table(text.replace(',', separator), STICK)
     np.testing.assert_array_equal(read.frames, frames)
     assert read.numbers is None and read.rate is None
+
+
+@pytest.mark.parametrize('lost', ['', 'nan', 'NaN', 'NA', ' '])
+def test_cells_without_a_number_are_joints_that_were_not_seen(lost):
+    """They are NaN, and for `--lost` to see to; the other joints of the frame are what they are."""
+    frames = np.ones((2, 4, 3), np.float32)
+    frames[1, 0, 0] = 0.5
+    read = read_table(own_csv(frames, STICK).replace('0.5000', lost), STICK)
+    frames[1, 0, 0] = np.nan
+    np.testing.assert_array_equal(read.frames, frames)
 
 
 def with_columns(frames: np.ndarray, **columns: list) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,22 @@ import numpy as np
 import pytest
 
 from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
-from sge_la.data.raw.recording import Recording
+from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, read_text
-from sge_la.data.skeletons import Skeleton
-from tests.data.generators import body, casia_b_text, kgbd_text, own_csv, read_table, skel_text
+from sge_la.data.skeletons import SKELETONS, Skeleton
+from tests.data.generators import (
+    alphapose,
+    azure,
+    body,
+    casia_b_text,
+    kgbd_text,
+    openpose,
+    own_csv,
+    read_table,
+    skel_text,
+    skeleton_text,
+    trc_text,
+)
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
 
@@ -20,12 +33,13 @@ STICK = Skeleton('own', ('Hip', 'Head', 'Foot'), (-1, 0, 0), ())
 TABLE = 'file,person,recording,split\n1.csv,Ann,1,train\n2.csv,Ann,2,\n3.npy,Bo,x,test\n'
 
 
-def coordinates_are_sound(result: Any, content: bytes) -> None:
-    """Whatever was read is finite, of the right kind and shape, and no larger than the text that it is from."""
+def coordinates_are_sound(result: Any, content: bytes, lost: bool = False) -> None:
+    """Whatever was read is finite (but for joints that were `lost`), of the right kind and shape, and no larger than
+    the text that it is from."""
     if result is None:
         return
     assert result.dtype == np.float32 and result.shape[-1] == 3
-    assert (np.abs(result) <= MAX_COORDINATE).all()
+    assert not (np.abs(result) > MAX_COORDINATE).any() and (lost or np.isfinite(result).all())
     # A number and what divides it from the next take two bytes.
     assert 2 * result.size <= len(content) + 1
 
@@ -101,7 +115,47 @@ def test_own_recordings(tmp_path, fuzz_cases):
     def read(path: Path) -> Any:
         return numbers_rise(read_table(read_text(path), STICK))
 
-    counts = hold_to_its_word(cases(seeds, fuzz_cases), tmp_path / 'x.csv', read, coordinates_are_sound)
+    counts = hold_to_its_word(
+        cases(seeds, fuzz_cases), tmp_path / 'x.csv', read, partial(coordinates_are_sound, lost=True)
+    )
+    assert min(counts) > 0
+
+
+def sensors() -> dict[str, list[str]]:
+    """Valid files of each kind: one body and two, with joints that were not seen."""
+    kinect, azure_body, points = body(3, 25, 0), body(3, 32, 0), body(3, 25, 0)[..., :2]
+    return {
+        'skeleton': [
+            skeleton_text([{7: joints} for joints in kinect]),
+            skeleton_text([{7: kinect[0], 8: kinect[1]}, {8: kinect[2]}], lost={(0, 8): [3]}),
+        ],
+        'azure': [azure([{1: azure_body[0]}]), azure([{1: azure_body[0], 2: azure_body[1]}, {}], lost={(0, 2): [4]})],
+        'openpose': [openpose(points[:1]), openpose(points[:2])],
+        'alphapose': [alphapose([(f'{at}.jpg', joints[:17], at % 2) for at, joints in enumerate(points)])],
+        'trc': [trc_text(body(4, 3, 0), STICK.joints), trc_text(body(6, 3, 0), STICK.joints, [2, 4, 6, 8, 10, 14])],
+    }
+
+
+@pytest.mark.parametrize(
+    'kind, ending, skeleton',
+    [
+        ('skeleton', 'skeleton', SKELETONS['kinect_v2']),
+        ('azure', 'json', SKELETONS['azure_kinect']),
+        ('openpose', 'json', SKELETONS['openpose_25']),
+        ('alphapose', 'json', SKELETONS['coco_17']),
+        ('trc', 'trc', STICK),
+    ],
+)
+def test_files_of_sensors(tmp_path, fuzz_cases, kind, ending, skeleton):
+    """The same promises, the choice of a body and the frame numbers included."""
+
+    def read(path: Path) -> Any:
+        return numbers_rise(own.read(RawRecording(path.name, path, 'Ann', 0), skeleton))
+
+    seeds = [text.encode() for text in sensors()[kind]]
+    counts = hold_to_its_word(
+        cases(seeds, fuzz_cases), tmp_path / f'x.{ending}', read, partial(coordinates_are_sound, lost=True)
+    )
     assert min(counts) > 0
 
 

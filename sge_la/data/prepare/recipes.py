@@ -188,7 +188,9 @@ def _find_own(settings: Settings) -> RawData:
         )
     found = own.find(folder, settings.skeleton, settings.leave_out or ())
     typed = {key: value for key in ('units', 'up') if (value := getattr(settings, key)) is not None}
-    return replace(found, axes=Axes.from_json({**asdict(found.axes), **typed}, 'the command line'))
+    found = replace(found, axes=Axes.from_json({**asdict(found.axes), **typed}, 'the command line'))
+    own.refuse_axes(found)
+    return found
 
 
 RECIPES = {

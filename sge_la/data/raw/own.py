@@ -1,14 +1,16 @@
 """Recordings of the user's own: a folder with `recordings.csv`, `skeleton.json` and one file a recording.
 
-`recordings.csv` has the header `file,person,recording,split`, of which the last two may be missing: a path inside the
-folder; the person, any text; the recording's name or number, by which those of a person are sorted; `train`, `test`, or
-nothing, which leaves the choice to `--holdout`.
+`recordings.csv` has the header `file,person,recording,split,body`, of which the last three may be missing: a path
+inside the folder; the person, any text; the recording's name or number, by which those of a person are sorted; `train`,
+`test`, or nothing, which leaves the choice to `--holdout`; which of several bodies in the file it is, as the file calls
+it.
 
 `skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`, and may
 have `"units"` ("m", "cm", "mm") and `"up"` ("y", "-y", "x", "-x", "z", "-z") of the recordings.
 
-A recording is a table (`table`) in metres, or a `.npy` `[frames, joints, 3]`, with frame numbers in
-`<name>_frames.npy` if that is there. No sequence crosses a jump in the frame numbers.
+A recording is a table (`table`) in metres; a `.npy` `[frames, joints, 3]`, with frame numbers in `<name>_frames.npy` if
+that is there; a `.skeleton` (`kinect_v2`), `.json` (`pose_json`) or `.trc` (`trc`); or a folder of OpenPose's `.json`,
+one a frame. No sequence crosses a jump in the frame numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.axes import METRES_Y_UP, Axes
-from sge_la.data.raw import clock, table
+from sge_la.data.raw import clock, kinect_v2, pose_json, table, trc
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, in_order, read_text, shown
 from sge_la.data.skeletons import SKELETONS, Skeleton, from_json, ready, without
@@ -33,9 +35,10 @@ from sge_la.files.text import read_json
 
 TABLE = 'recordings.csv'
 SKELETON_FILE = 'skeleton.json'
-_COLUMNS = ('file', 'person', 'recording', 'split')
+_COLUMNS = ('file', 'person', 'recording', 'split', 'body')
 _SPLITS = ('', 'train', 'test')
-ENDINGS = ('.csv', '.tsv', '.txt', '.npy')
+_READERS = {'.skeleton': kinect_v2.parse, '.json': pose_json.parse, '.trc': trc.parse}
+ENDINGS = ('.csv', '.tsv', '.txt', '.npy', '.skeleton', '.json', '.trc')
 
 
 def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = ()) -> RawData:
@@ -48,27 +51,48 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
     refuse_way_out(folder / TABLE, folder)
     joints = without(_skeleton(folder) if skeleton is None else ready(skeleton), leave_out)
     rows = _read_table(folder / TABLE)
-    people = sorted({person for _, _, person, _, _ in rows}, key=in_order)
-    labels = {person: label for label, person in enumerate(people)}
+    labels = {person: at for at, person in enumerate(sorted({row['person'] for _, row in rows}, key=in_order))}
     recordings, seen_files, seen_names = [], {}, {}
-    for line, file, person, name, split in rows:
-        where = f'{folder / TABLE}, line {line}'
+    for line, row in rows:
+        where, file, person, body = f'{folder / TABLE}, line {line}', row['file'], row['person'], row['body']
         path = _inside(folder, file, where)
-        if path in seen_files:
-            raise UserError(f'{where}: {file} is in line {seen_files[path]} already; a recording belongs to one person')
-        if (person, name) in seen_names:
+        name = f'{file}#{body}' if body else file
+        bodies, take = seen_files.setdefault(path, {}), row['recording'] or name
+        if body in bodies or (bodies and '' in (body, *bodies)):
             raise UserError(
-                f"{where}: the recording '{name}' of {person} is in line {seen_names[person, name]} already; "
+                f'{where}: {file} is in line {next(iter(bodies.values()))} already; a recording belongs to one person, '
+                'and people in one file are told apart by the column body'
+            )
+        if (person, take) in seen_names:
+            raise UserError(
+                f"{where}: the recording '{take}' of {person} is in line {seen_names[person, take]} already; "
                 'give it another name'
             )
-        seen_files[path], seen_names[person, name] = line, line
-        size = regular_size(path)
-        recordings.append((in_order(name), RawRecording(file, path, person, labels[person], split, size=size)))
+        bodies[body], seen_names[person, take] = line, line
+        files = _frames_in(path, where) if path.is_dir() else ()
+        size = sum(regular_size(path / frame) for frame in files) if files else regular_size(path)
+        found = RawRecording(name, path, person, labels[person], row['split'], size=size, files=files, body=body)
+        recordings.append((in_order(take), found))
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
     both = skeleton is not None and (folder / SKELETON_FILE).exists()
     notes = (f'the joints are those of --skeleton {skeleton}, and {SKELETON_FILE} is not read',) if both else ()
     axes = METRES_Y_UP if skeleton is not None else Axes.from_json(read_json(folder / SKELETON_FILE), SKELETON_FILE)
     return RawData(joints, [raw for _, raw in recordings], partial(read, skeleton=joints), notes, axes)
+
+
+def refuse_axes(data: RawData) -> None:
+    """Refuses units, or an upright axis, for files that have their own; a TRC file has units alone.
+
+    Raises UserError: names the first.
+    """
+    for raw in data.recordings:
+        ending = '.json' if raw.files else raw.path.suffix.lower()
+        own = {'.trc': Axes(METRES_Y_UP.units, data.axes.up)}.get(ending, METRES_Y_UP)
+        if ending in _READERS and data.axes != own:
+            raise UserError(
+                f'{raw.name} says its units itself, and so does every {ending} file: units of metres and y as upright '
+                f'axis were expected, found {data.axes.units} and {data.axes.up}; leave them out'
+            )
 
 
 def _skeleton(folder: Path) -> Skeleton:
@@ -82,8 +106,8 @@ def _skeleton(folder: Path) -> Skeleton:
     return from_json(read_json(path), str(path))
 
 
-def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
-    """Line, file, person, recording and split of each row."""
+def _read_table(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The line of each row, and what stands in its columns; '' for a column that is missing."""
     text = read_text(path)
     header = text.lstrip().split('\n', 1)[0]
     reader = csv.reader(text.split('\n'), delimiter=max(',;\t', key=header.count))
@@ -91,7 +115,7 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
         lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise UserError(f'{path}, line {reader.line_num}: {error}; correct the file') from error
-    expected = ','.join(_COLUMNS)
+    expected = ','.join(_COLUMNS[:4])
     if not lines:
         raise UserError(f'{path} is empty; it should have the header {expected} and a line for each recording')
     header = [name.casefold() for name in lines[0][1]]
@@ -108,7 +132,7 @@ def _read_table(path: Path) -> list[tuple[int, str, str, str, str]]:
             )
         row = dict.fromkeys(_COLUMNS, '') | dict(zip(header, fields, strict=True))
         _refuse_row(row, f'{path}, line {line}')
-        rows.append((line, row['file'], row['person'], row['recording'] or row['file'], row['split']))
+        rows.append((line, row))
     if not rows:
         raise UserError(f'{path} names no recording; add a line for each')
     return rows
@@ -129,11 +153,20 @@ def _inside(folder: Path, file: str, where: str) -> Path:
         exists = path.exists()
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f'{where}: a file inside {folder} was expected, found {shown(file)}; move it there')
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in ENDINGS and not path.is_dir():
         raise UserError(f'{where}: a file {", ".join(ENDINGS)} was expected, found {shown(file)}; convert it')
     if not exists:
         raise UserError(f'{where}: there is no file {shown(file)} in {folder}; correct the line or add the file')
     return path
+
+
+def _frames_in(folder: Path, where: str) -> tuple[str, ...]:
+    """The files of a folder of OpenPose's, in the order of the numbers in their names."""
+    with os_errors(folder, 'read'):
+        found = [path.name for path in folder.iterdir() if path.suffix.lower() == '.json' and path.name[0] != '.']
+    if not found:
+        raise UserError(f'{where}: a folder of .json files of OpenPose was expected, {folder} has none; name a file')
+    return tuple(sorted(found, key=in_order))
 
 
 def _in_either_form(path: Path) -> Path:
@@ -150,9 +183,14 @@ def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
 
     Raises UserError: it does not fit the skeleton, or holds no finite numbers; file and line, or frame, are named.
     """
-    if raw.path.suffix.lower() == '.npy':
+    if raw.files:
+        texts = ((str(raw.path / name), read_text(raw.path / name)) for name in raw.files)
+        return pose_json.parse_frames(texts, raw, skeleton)
+    ending = raw.path.suffix.lower()
+    if ending == '.npy':
         return _read_npy(raw, skeleton)
-    return table.parse(read_text(raw.path), raw, skeleton)
+    text = read_text(raw.path)
+    return _READERS.get(ending, table.parse)(text, raw, skeleton)
 
 
 def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
@@ -162,10 +200,11 @@ def _read_npy(raw: RawRecording, skeleton: Skeleton) -> Recording:
             f'{raw.path} should be an array [frames, {len(skeleton.joints)}, 3], found {list(frames.shape)}; '
             f'correct it or {SKELETON_FILE}'
         )
-    bad = ~(np.abs(frames.astype(np.float64)) <= MAX_COORDINATE).all(axis=(1, 2))
+    # NaN passes: a joint that was not seen.
+    bad = (np.abs(frames.astype(np.float64)) > MAX_COORDINATE).any(axis=(1, 2))
     if bad.any():
         raise UserError(
-            f'{raw.path}: finite coordinates in metres were expected, but frame {int(bad.argmax())} has others; '
+            f'{raw.path}: coordinates in metres were expected, but frame {int(bad.argmax())} has others; '
             'correct it or leave the frame out'
         )
     path = raw.path.with_name(f'{raw.path.stem}_frames.npy')

@@ -28,6 +28,7 @@ class RawRecording:
             share their number, since a sequence of one tells too much about the others.
         size: bytes of text to read, about; 0 where nothing is read.
         files: names of the frames' files in `path`, in order, where each frame has its own.
+        body: which of several bodies in the file is meant; '' for the one in most frames.
     """
 
     name: str
@@ -39,16 +40,17 @@ class RawRecording:
     walk: str = ''
     size: int = 0
     files: tuple[str, ...] = ()
+    body: str = ''
 
 
 @dataclass(frozen=True)
 class Recording:
     """A recording that was read.
 
-    `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres unless `RawData.axes` says otherwise; `numbers`: int64
-    `[F]`, increasing frame numbers that no sequence may jump, or None where the frames follow each other whatever was
-    dropped between them; `notes`: sentences about what is odd but usable, for the summary; `rate`: frames
-    a second, None where the file does not tell.
+    `raw`: what was found; `frames`: float32 `[F, J, 3]`, metres unless `RawData.axes` says otherwise, NaN where the
+    file says that a joint was not seen; `numbers`: int64 `[F]`, increasing frame numbers that no sequence may jump, or
+    None where the frames follow each other whatever was dropped between them; `notes`: sentences about what is odd but
+    usable, for the summary; `rate`: frames a second, None where the file does not tell.
     """
 
     raw: RawRecording

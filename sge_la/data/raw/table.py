@@ -2,12 +2,14 @@
 
 Commas, semicolons or tabs separate the columns. A coordinate is a column `<joint>_x` (or `.x`, `_X`, `X`), in any
 order, and joints that are called by numbers (`x0`, `3_y`) are taken in the skeleton's order. A frame column or a column
-of times tells where frames are missing. All other columns are left out, and named.
+of times tells where frames are missing. An empty cell, or NaN, is a joint that was not seen. All other columns are left
+out, and named.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -40,6 +42,8 @@ _FRAME_COLUMNS = {
     'frameindex',
     'frameidx',
 }
+# What programs write where a joint was not seen.
+_LOST = {'', 'nan', 'na', 'n/a', 'null', 'none'}
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
@@ -72,7 +76,7 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     (number, header), *rest = lines
     separator = max(',;\t', key=header.count)
     names = [name.strip() for name in _fields(header, separator, f'{where}, line {number}')]
-    columns = _columns(names, f'{where}, line {number}', skeleton)
+    columns = find_columns(names, f'{where}, line {number}', skeleton)
     if not rest:
         raise UserError(f'{where} has a header and no frame; add frames or take it out of recordings.csv')
     return read_lines(rest, columns, separator, raw)
@@ -146,6 +150,8 @@ def _fields(line: str, separator: str, where: str, width: int | None = None) -> 
 
 
 def _coordinate(field: str, where: str, scale: float) -> float:
+    if field.strip().casefold() in _LOST:
+        return math.nan
     if _DECIMAL_COMMA.fullmatch(field.strip()):
         raise UserError(f'{where}: a decimal point was expected, found {shown(field)}; save the file with points')
     try:
@@ -164,8 +170,12 @@ def _frame_number(field: str, where: str) -> int:
     return int(whole)
 
 
-def _columns(names: list[str], where: str, skeleton: Skeleton) -> Columns:
-    """Finds the joints, and what else is used, among the names of the columns."""
+def find_columns(names: list[str], where: str, skeleton: Skeleton) -> Columns:
+    """Finds the joints, and what else is used, among the names of the columns.
+
+    `names`: of the columns; `where`: the place of the header, for the error; `skeleton`: the joints that are wanted.
+    Raises UserError: a column of a joint is missing, or there are two for it.
+    """
     exact = {
         f'{joint}_{axis}': 3 * at + axes for at, joint in enumerate(skeleton.joints) for axes, axis in enumerate(AXES)
     }
@@ -229,7 +239,7 @@ def _refuse_missing(places: dict[int, int], names: list[str], where: str, skelet
     first = f'{joints[0]}_{AXES[missing[0] % 3]}'
     others = f' (and columns of {len(joints) - 1} more joints)' if len(joints) > 1 else ''
     used = set(places.values())
-    left = [name for column, name in enumerate(names) if column not in used]
+    left = [name for column, name in enumerate(names) if column not in used and _COORDINATE.fullmatch(name)]
     there = f', and {shown(left[0])} is no column of the skeleton' if left else ''
     ways = 'correct the header or the skeleton'
     if 3 * len(joints) == len(missing) and len(joints) < len(skeleton.joints) - 1:
