@@ -7,7 +7,7 @@ test set moves a number of the given model. What another seed of the training wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,6 +134,34 @@ def bootstrap_match(
     return {name: bootstrap_interval(numbers, groups, **options) for name, numbers in values.items()}
 
 
+def bootstrap_measures(
+    measures: Callable[[np.ndarray | None], Mapping[str, float]],
+    groups: np.ndarray,
+    *,
+    strata: np.ndarray,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """Intervals of measures that are no means, such as a rate at a threshold that is itself chosen on the sample.
+
+    `measures`: from how often each of S probes counts, float64 [S] (None: once), to numbers by name; `groups`: integers
+    [S]; `strata`: booleans [S]; groups are drawn apart on either side, so that each keeps its number of groups.
+    """
+    groups, parts = np.asarray(groups), [np.flatnonzero(strata == side) for side in (True, False)]
+    coded = [_group_codes(groups[part], len(part)) for part in parts]
+    draws = [_draws(len(counts), repeats, [seed, side]) for side, (_, counts) in enumerate(coded)]
+    weights, found = np.empty(len(groups)), []
+    for repeat in range(repeats):
+        for part, (codes, _), drawn in zip(parts, coded, draws, strict=True):
+            weights[part] = drawn[repeat, codes]
+        found.append(measures(weights))
+    fewest = min(len(counts) for _, counts in coded)
+    values = {name: np.array([one[name] for one in found]) for name in found[0]}
+    total = sum(len(counts) for _, counts in coded) if fewest > 1 else fewest
+    return {name: _interval(value, values[name], level, total) for name, value in measures(None).items()}
+
+
 def recording_votes(
     scores: np.ndarray, labels: np.ndarray, recordings: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,7 +233,7 @@ def _group_codes(groups: np.ndarray, num_sequences: int) -> tuple[np.ndarray, np
     return codes.reshape(-1), counts
 
 
-def _draws(num_groups: int, repeats: int, seed: int) -> np.ndarray:
+def _draws(num_groups: int, repeats: int, seed: int | Sequence[int]) -> np.ndarray:
     """float64 [repeats, groups]: how often each group occurs when as many as there are get drawn with replacement."""
     random = np.random.default_rng(seed)
     return random.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=repeats).astype(np.float64)

@@ -1,0 +1,96 @@
+"""Measures of open-set identification: a case computed by hand, and a twin that counts answer by answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
+
+
+def by_hand() -> OpenSet:
+    """Two people, A and B. Known: A at 1 (right), B at 2 (right), A at 3 (B is nearer), A at 6 (right).
+
+    Strangers: nearest people at 2.5, 4, 5, 7, 8 and so on to 13, ten in all.
+    """
+    known = [[1.0, 9], [9, 2], [4, 3], [6, 9]]
+    strangers = [[9, 2.5], [4, 9], [5, 9], *([value, 20.0] for value in range(7, 14))]
+    return OpenSet.of(np.array(known + strangers), np.array([0, 1, 0, 0] + [-1] * 10))
+
+
+def test_case_by_hand():
+    """FAR 0.001 and 0.01 allow no stranger: below 2.5, DIR is 2/4. FAR 0.1 allows one: below 4, still 2/4.
+
+    At 6, three of ten strangers are accepted and 3/4 of the known are right: FAR 0.3 and FNIR 0.25 differ least; the
+    EER is 0.275. Pairs that stand right: 1 and 2 before all ten, 3 before nine, 6 before seven: AUROC 36/40.
+    """
+    found = by_hand().measures()
+    assert found == pytest.approx(
+        {'dir_at_0.001': 0.5, 'dir_at_0.01': 0.5, 'dir_at_0.1': 0.5, 'eer': 0.275, 'auroc': 0.9}
+    )
+    assert by_hand().at(6.0) == (0.75, 0.3)
+
+
+def test_nobody_as_near_as_the_own_person():
+    """Equal distances count against the probe."""
+    assert OpenSet.of(np.array([[2.0, 2.0], [2.0, 2.1]]), np.array([0, 0])).right.tolist() == [False, True]
+
+
+def answered(seed: int, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    own = random.integers(-1, 4, count)
+    own[:2] = 0, -1
+    return random.integers(0, 30, (count, 4)) / 10, own
+
+
+def twin(distances: np.ndarray, own: np.ndarray) -> dict[str, float]:
+    """Every threshold that occurs is tried on every probe; all pairs are compared."""
+
+    def rates(threshold: float) -> tuple[float, float]:
+        right = accepted = 0
+        for row, person in zip(distances.tolist(), own.tolist(), strict=True):
+            if min(row) <= threshold:
+                accepted += person < 0
+                right += person >= 0 and row.index(min(row)) == person and row.count(min(row)) == 1
+        return accepted / sum(own < 0), 1 - right / sum(own >= 0)
+
+    points = [rates(threshold) for threshold in [-1.0, *sorted(set(distances.min(axis=1).tolist()))]]
+    found = {f'dir_at_{far:g}': max(1 - fnir for rate, fnir in points if rate <= far + 1e-12) for far in FARS}
+    nearest = min(points, key=lambda point: abs(point[0] - point[1]))
+    known, strangers = distances[own >= 0].min(axis=1), distances[own < 0].min(axis=1)
+    pairs = [(one < other) + (one == other) / 2 for one in known for other in strangers]
+    return {**found, 'eer': sum(nearest) / 2, 'auroc': float(np.mean(pairs))}
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=25)
+def test_twin(seed):
+    distances, own = answered(seed)
+    assert OpenSet.of(distances, own).measures() == pytest.approx(twin(distances, own))
+
+
+def test_intervals_are_of_resampled_recordings():
+    """Twin: recordings copied whole, known and unknown ones apart, each as often as it is drawn."""
+    distances, own = answered(3)
+    groups = np.where(own < 0, 100, 0) + np.arange(60) % 4
+    found = OpenSet.of(distances, own).intervals(groups, repeats=30, seed=5)
+    draws = [np.random.default_rng([5, side]).multinomial(4, [1 / 4] * 4, size=30) for side in (0, 1)]
+    values = []
+    for repeat in range(30):
+        times = np.where(own < 0, draws[1][repeat][np.arange(60) % 4], draws[0][repeat][np.arange(60) % 4])
+        rows = np.repeat(np.arange(60), times)
+        values.append(twin(distances[rows], own[rows]))
+    for name, interval in found.items():
+        expected = np.quantile([one[name] for one in values], [0.025, 0.975])
+        np.testing.assert_allclose([interval.low, interval.high], expected)
+        assert interval.num_groups == 8
+
+
+@pytest.mark.parametrize(('far', 'accepted'), [(0.1, 0), (0.2, 1), (0.5, 1), (0.6, 3), (0.7, 3), (0.8, 4), (1, 5)])
+def test_threshold_accepts_no_more_than_was_allowed(far, accepted):
+    """Two of five strangers are equally near: a threshold cannot part them, and 0.5 allows but one more."""
+    assert (
+        int((np.array([3.0, 1.0, 2.0, 2.0, 4.0]) <= threshold_at(np.array([3.0, 1, 2, 2, 4]), far)).sum()) == accepted
+    )
