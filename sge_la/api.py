@@ -119,12 +119,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """A trained run: gait encoders, and the recognition network on them; `people` by class."""
+    """A trained run: gait encoders, and the recognition network on them; `people` by class.
+
+    `trained_on`: what the recordings were like, None where nobody has said.
+    """
 
     encoder: GaitEncoder
     params: dict[str, np.ndarray]
     people: list[str | int]
     skeleton: Skeleton | None
+    trained_on: TrainedOn | None = None
 
     @classmethod
     def load(
@@ -135,8 +139,9 @@ class Recogniser:
         folder = encoder.plan.network
         _, width = feature_shape(encoder.sources, encoder.plan.manner)
         params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
-        known = _trained_on(encoder.plan, load_options(run, models_dir, data_dir), params['Variable'].shape[0])
-        return cls(encoder, params, list(known.people), known.skeleton)
+        options, classes = load_options(run, models_dir, data_dir), params['Variable'].shape[0]
+        known = _trained_on(encoder.plan, options, classes, encoder.joints)
+        return cls(encoder, params, list(known.people), known.skeleton, known)
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
@@ -167,7 +172,7 @@ def _filled_up(skeletons: np.ndarray) -> np.ndarray:
     return np.concatenate([skeletons, np.repeat(skeletons[:1], copies, axis=0)])
 
 
-def _trained_on(plan: Plan, options, classes: int) -> TrainedOn:
+def _trained_on(plan: Plan, options, classes: int, joints: int) -> TrainedOn:
     """Whom a run was trained on, as its folder says.
 
     A run of an older version does not say: the data set at hand tells, if it is the one of the training. Without both,
@@ -176,7 +181,7 @@ def _trained_on(plan: Plan, options, classes: int) -> TrainedOn:
     Raises UserError: the data set at hand is another one.
     """
     folder = plan.network
-    if known := trained_on.read(folder, classes):
+    if known := trained_on.read(folder, classes, joints):
         return known
     nobody = TrainedOn(tuple(range(classes)), for_dataset(options.dataset))
     checksum = (records.read_config(folder) or {}).get('record', {}).get('data')

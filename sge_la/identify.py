@@ -8,12 +8,14 @@ the people that it was trained on and nobody else: it names one of them for a st
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command, say
+from sge_la.errors import Notice, UserError, run_command, say
 from sge_la.settings.options import gpu_number
 from sge_la.settings.parser import Parser
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sge_la.api import Answer, Recogniser
+    from sge_la.data.axes import Axes
     from sge_la.data.skeletons import Skeleton
 
 
@@ -31,23 +34,28 @@ def identify(
     models_dir: str | Path = 'Models',
     data_dir: str | Path = 'Datasets',
     top: int = 5,
+    accept: bool = False,
 ) -> list[Answer]:
     """Who walks in a recording: its likeliest people, likeliest first.
 
-    `frames` are [F, J, 3], metres, joints in the order of the training data, at least T of them; `run` is a loaded
-    `Recogniser`, or name or path of the folder of a recognition network.
+    `frames` are [F, J, 3], metres, in the axes and with the joints in the order of the training data, at least T of
+    them; frames with lost joints are treated as those of the training data were. `run` is a loaded `Recogniser`, or
+    name or path of the folder of a recognition network. What is odd about the recording is a warning (`Notice`);
+    `accept`: so is what would be refused.
 
-    Raises UserError: the run is missing, or the recording does not fit it.
+    Raises UserError: the run is missing, or the recording does not fit it, or is in another unit or upright direction.
     """
     from sge_la.api import Recogniser
 
     if not isinstance(run, Recogniser):
         run = Recogniser.load(run, models_dir=models_dir, data_dir=data_dir)
-    return run.identify(_cut(frames, None, run, 'the recording'), top)
+    return run.identify(_cut(frames, None, run, 'the recording', accept), top)
 
 
-def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where: str) -> np.ndarray:
-    """The recording's sequences `[N, T, J, 3]`."""
+def _cut(
+    frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where: str, accept: bool, axes: Axes | None = None
+) -> np.ndarray:
+    """The recording's sequences `[N, T, J, 3]`; `axes`: what it comes in, None for metres and the training's axes."""
     import numpy as np
 
     from sge_la.data.prepare.sequences import Cutting, cut
@@ -58,12 +66,50 @@ def _cut(frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where:
             f'{where} should have frames [F, {joints}, 3], as the model was trained on, found {list(frames.shape)}: '
             'check the joints, or choose another model'
         )
+    total = len(frames)
+    frames, numbers = _usable(frames, numbers, run, where, accept, axes)
     sequences = cut([frames], Cutting.whole(length), [numbers]).skeletons
     if not len(sequences):
+        lost = f', of which {total - len(frames)} have lost joints' if len(frames) < total else ''
         raise UserError(
-            f'{where} should have {length} frames in a row or more, found {len(frames)} in all: give a longer recording'
+            f'{where} should have {length} frames in a row or more, found {total} in all{lost}: give a longer recording'
         )
     return sequences
+
+
+def _usable(
+    frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where: str, accept: bool, axes: Axes | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Treats a recording as those of the training were treated, and compares it with them; frames, and numbers."""
+    import numpy as np
+
+    from sge_la.data.axes import METRES_Y_UP
+    from sge_la.data.lost import lost_joints
+    from sge_la.data.plausible import doubts, measure
+    from sge_la.data.usable import make_usable
+    from sge_la.data.way import Way
+
+    known = run.trained_on
+    usual = known and known.body
+    way = replace(known.way if known else Way(), axes=axes or METRES_Y_UP)
+    # Coordinates were centred on a joint: that joint is not lost where it is the origin.
+    origin = [joint for joint in (usual.origin if usual else ()) if not frames[:, joint].any()]
+    called = np.arange(len(frames)) if numbers is None else numbers
+    usable = make_usable(where, frames, called, run.skeleton, origin, way)
+    found = [] if usable.finding is None else [usable.finding]
+    if len(usable.frames) < len(frames):
+        numbers = usable.numbers
+    frames = usable.frames
+    if usual is not None:
+        frames = frames - frames[:, usual.origin[:1]] if usual.origin else frames
+        lost = lost_joints(frames, usual.origin)
+        body = measure(frames, run.skeleton, lost, usable.numbers, usual.origin)
+        found += [] if body is None else doubts(where, body, usual, run.skeleton, 'in what the model was trained on')
+    for finding in found:
+        if finding.grave and not accept:
+            raise UserError(f'{finding.text}; or accept it (--accept), if it is meant')
+        warnings.warn(Notice(finding.text), stacklevel=4)
+    return frames, numbers
 
 
 def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -100,6 +146,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
+    parser.add_argument(
+        '--accept', action='store_true', help="name somebody even if unit or upright direction are not the training's"
+    )
     given = parser.parse_args(argv)
     if given.top < 1:
         raise UserError(f'--top: a number of at least 1 was expected, found {given.top}')
@@ -115,7 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)
     start(given.gpu, run.encoder.plan.seed)
     for path in given.recordings:
-        sequences = _cut(*read_recording(path, run.skeleton), run, str(path))
+        axes = None if path.suffix == '.txt' or run.trained_on is None else run.trained_on.way.axes
+        sequences = _cut(*read_recording(path, run.skeleton), run, str(path), given.accept, axes)
         say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
             say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import evaluate
 import train
 from sge_la import identify
 from sge_la.data.prepare.__main__ import main as prepare
+from sge_la.data.simulated.kinect import walkers
 from sge_la.data.skeletons import SKELETONS, to_json
-from sge_la.errors import UserError, run_command
+from sge_la.errors import Notice, UserError, run_command
 from sge_la.runs import trained_on
 from tests.command_line_cases import refused, uncompiled
-from tests.data.generators import body, own_csv
+from tests.data.generators import own_csv
 
 SKELETON = SKELETONS['kinect_v1']
 
 
+@functools.cache
+def walks() -> dict[str, np.ndarray]:
+    """Two walks of two simulated people, `[60, 20, 3]` each, in metres; the second is much taller."""
+    raw = walkers(2, 2, seed=0)
+    found = [raw.read(item).frames[10:70] * np.float32(1 + 0.4 * item.identity) for item in raw.recordings]
+    return dict(zip(('a1', 'a2', 'b1', 'b2'), found, strict=True))
+
+
 def write_raw(folder: Path, names: dict[str, str]) -> None:
-    """Recordings a1, a2, b1, b2 of two people, who are called as `names` says."""
+    """Recordings a1, a2, b1, b2 of two people, who are called as `names` says; millimetres, y down."""
     folder.mkdir(exist_ok=True)
-    (folder / 'skeleton.json').write_text(json.dumps(to_json(SKELETON)))
+    (folder / 'skeleton.json').write_text(json.dumps({**to_json(SKELETON), 'units': 'mm', 'up': '-y'}))
     lines = ['file,person,recording,split']
-    for number, file in enumerate(('a1', 'a2', 'b1', 'b2')):
-        (folder / f'{file}.csv').write_text(own_csv(body(60, 20, number), SKELETON))
+    for file, frames in walks().items():
+        (folder / f'{file}.csv').write_text(own_csv(frames * np.float32([1000, -1000, -1000]), SKELETON))
         lines.append(f'{file}.csv,{names[file[0]]},{file[1]},{"train" if file[1] == "1" else "test"}')
     (folder / 'recordings.csv').write_text('\n'.join(lines) + '\n')
 
@@ -94,7 +106,7 @@ def test_a_test_set_that_was_prepared_again_is_not_scored(run, tmp_path, capsys)
 
     status, before, error = scored()
     assert status == 0 and 'warning' not in error
-    (home / 'raw' / 'b2.csv').write_text(own_csv(body(60, 20, 7), SKELETON))
+    (home / 'raw' / 'b2.csv').write_text(own_csv(walks()['b2'][::-1] * np.float32([1000, -1000, -1000]), SKELETON))
     prepared(home)
     status, after, _ = scored()
     assert status == 0 and 'warning: the test set test is not the one of the training' in after
@@ -106,13 +118,113 @@ def test_a_test_set_that_was_prepared_again_is_not_scored(run, tmp_path, capsys)
     assert status == 2 and 'was prepared again since' in refused(error)
 
 
+@pytest.fixture(scope='module')
+def recogniser(run):
+    from sge_la.api import Recogniser
+
+    [network] = (run / 'Models' / 'CAGEs_RN_models').iterdir()
+    with uncompiled():
+        yield Recogniser.load(network, models_dir=run / 'Models', data_dir=run / 'Datasets')
+
+
+def test_new_recordings_are_turned_as_those_of_the_training(run, recogniser, capsys):
+    """The raw file, and its frames in metres with y up, have one answer and raise no doubt."""
+    with warnings.catch_warnings(), uncompiled():
+        warnings.simplefilter('error', Notice)
+        answer = identify(walks()['a1'], recogniser)[0]
+        assert abs(answer.score - identify(walks()['a1'] + np.float32(1e-4), recogniser)[0].score) < 0.1
+    said = named(run, capsys)
+    assert said[0] == 0 and said[2] == '' and said[1][0] == answer.person
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (lambda frames: frames * 1000, 'millimetres among metres'),
+        (lambda frames: frames * np.float32([1, -1, -1]), 'upright along -y in all frames, and along y in what'),
+        (lambda frames: frames[..., [0, 2, 1]], 'upright along z in all frames, and along y in what'),
+    ],
+)
+def test_another_unit_or_direction_than_the_training_has_is_refused(recogniser, change, words):
+    with uncompiled():
+        with pytest.raises(UserError, match=words):
+            identify(change(walks()['a1']), recogniser)
+        with pytest.warns(Notice, match=words):
+            assert len(identify(change(walks()['a1']), recogniser, accept=True)) == 2
+
+
+def test_lost_joints_are_left_out_as_in_the_training(recogniser):
+    frames = walks()['a1'].copy()
+    frames[6:9, 3], frames[9, 3] = 0, np.nan
+    with uncompiled(), pytest.warns(Notice, match='of 60 frames, 4 have lost joints: Head in 4 .first in frame 6'):
+        answers = identify(frames, recogniser)
+        kept = [frames[start : start + 6] for start in (0, *range(10, 55, 6))]
+        assert answers == recogniser.identify(np.stack(kept))
+    frames[::5, 3] = 0
+    with (
+        uncompiled(),
+        pytest.warns(Notice, match='16 have lost joints'),
+        pytest.raises(UserError, match='16 have lost'),
+    ):
+        identify(frames, recogniser)
+
+
+def test_another_body_is_told(recogniser):
+    left, right = np.array(SKELETON.pairs).T
+    frames = walks()['a1'].copy()
+    frames[:, [*left, *right]] = frames[:, [*right, *left]]
+    with uncompiled(), pytest.warns(Notice, match='left and right are swapped or mirrored'):
+        identify(frames, recogniser)
+    with uncompiled(), pytest.warns(Notice, match='bones are 2 times as long as in what the model was trained on'):
+        identify(2 * walks()['a1'], recogniser)
+
+
+def test_a_run_that_does_not_say_what_bodies_were_like_works(run, recogniser):
+    from sge_la.api import Recogniser
+
+    path = next((run / 'Models' / 'CAGEs_RN_models').iterdir()) / trained_on.FILE
+    content = path.read_text()
+    short = {key: value for key, value in json.loads(content).items() if key in ('people', 'skeleton')}
+    try:
+        path.write_text(json.dumps(short))
+        with uncompiled():
+            old = Recogniser.load(path.parent, models_dir=run / 'Models', data_dir=run / 'Datasets')
+            assert identify(1000 * walks()['a1'], old)
+    finally:
+        path.write_text(content)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'body': []},
+        {'body': {}},
+        {'way': {'lost': 'x', 'max_gap': 5}},
+        {'way': {'lost': 'drop', 'max_gap': 5, 'axes': {'up': 3}}},
+        *(
+            {'body': {key: value}}
+            for key in ('size', 'bones', 'profile', 'up', 'origin')
+            for value in ([[1]], 'w', [None])
+        ),
+    ],
+    ids=str,
+)
+def test_what_bodies_were_like_is_read_with_care(run, change, tmp_path):
+    path = next((run / 'Models' / 'CAGEs_RN_models').iterdir()) / trained_on.FILE
+    content = json.loads(path.read_text())
+    change = {key: {**content[key], **value} if value and key == 'body' else value for key, value in change.items()}
+    (tmp_path / trained_on.FILE).write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError, match=r'trained_on\.json'):
+        trained_on.read(tmp_path, 2, 20)
+
+
 @pytest.mark.parametrize(
     'content', ['[]', '{"people": ["a"]}', '{"people": ["a", "\\u001b[1m"]}', '{"people": ["a", 1.5]}']
 )
 def test_a_file_that_is_no_such_thing_is_refused(tmp_path, content):
     (tmp_path / trained_on.FILE).write_text(content)
     with pytest.raises(UserError, match='should name the 2 people'):
-        trained_on.read(tmp_path, 2)
+        trained_on.read(tmp_path, 2, 20)
 
 
 def test_what_is_kept_comes_back_and_is_written_once(tmp_path, write_tiny):
@@ -120,8 +232,8 @@ def test_what_is_kept_comes_back_and_is_written_once(tmp_path, write_tiny):
 
     dataset = load('BIWI', data_dir=write_tiny(people=2), warn=lambda text: None)
     trained_on.keep(tmp_path, dataset)
-    found = trained_on.read(tmp_path, 2)
+    found = trained_on.read(tmp_path, 2, 20)
     assert found.people == (0, 3) and found.skeleton == dataset.skeleton
     (tmp_path / trained_on.FILE).write_text('{"people": ["x", "y"], "skeleton": null}')
     trained_on.keep(tmp_path, dataset)
-    assert trained_on.read(tmp_path, 2).people == ('x', 'y')
+    assert trained_on.read(tmp_path, 2, 20).people == ('x', 'y')

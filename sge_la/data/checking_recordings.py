@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sge_la.data.dataset import groups
 from sge_la.data.findings import Finding, Part, Report
 from sge_la.data.lost import lost_finding, lost_joints, origin_joints
 from sge_la.data.plausible import few_of_each, look_through
@@ -60,15 +61,10 @@ def _recordings(what: str, part: Part, names: Mapping[int, str]) -> Iterator[tup
     if keys is None:
         yield what, slice(None)
         return
-    order = np.argsort(keys, kind='stable')
-    for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-        key = int(keys[rows[0]])
-        if key >= 0:
-            kind = 'identity' if part.recordings is None else 'recording'
-            name = names.get(key) if part.recordings is not None else None
-            # Most lie one behind the other, and need no copy.
-            together = slice(int(rows[0]), int(rows[-1]) + 1)
-            yield name or f'{what}, {kind} {key}', together if len(rows) == rows[-1] - rows[0] + 1 else rows
+    kind = 'identity' if part.recordings is None else 'recording'
+    for key, rows in groups(keys):
+        name = names.get(key) if part.recordings is not None else None
+        yield name or f'{what}, {kind} {key}', rows
 
 
 def before_prepare(content: Any) -> dict[str, str]:

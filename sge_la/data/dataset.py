@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.skeletons import Skeleton
+from sge_la.data.way import Way
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,18 @@ def labels_of(ids: dict[int, np.ndarray], count: int) -> np.ndarray:
     return labels
 
 
+def groups(keys: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray]]:
+    """For each number among `keys` `[N]`, rising, but those below 0: the number, and where it stands.
+
+    Mostly these places lie one behind the other; then they are a slice, which copies nothing.
+    """
+    order = np.argsort(keys, kind='stable')
+    for rows in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+        if len(rows) and keys[rows[0]] >= 0:
+            together = slice(int(rows[0]), int(rows[-1]) + 1)
+            yield int(keys[rows[0]]), together if len(rows) == rows[-1] - rows[0] + 1 else rows
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set of one length: skeletons, and who they are.
@@ -53,6 +66,7 @@ class Dataset:
         identities: the training set's labels, rising; class k of a recognition network is `identities[k]`.
         skeleton: names and bones of the joints, or None where nobody knows them.
         names: of people by label, those that `prepare` kept.
+        way: what `prepare` did to the raw recordings.
     """
 
     name: str
@@ -64,6 +78,7 @@ class Dataset:
     identities: tuple[int, ...]
     skeleton: Skeleton | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    way: Way = field(default_factory=Way)
 
     @property
     def joints(self) -> int:

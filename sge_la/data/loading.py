@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from sge_la.data.dataset import Dataset
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
+from sge_la.data.way import Way
 from sge_la.errors import UserError, program, say
 from sge_la.files.text import read_json
 from sge_la.settings.papers import CONDITION_MATCHING, DATASETS, facts
@@ -66,7 +68,9 @@ def load(
         if not is_open_set(name):
             check_test_identities(split.ids, identities, files.tests[test].ids)
     skeleton, people = read_skeleton(files, joints), read_names(files)
-    dataset = Dataset(name, length, files.layout, files.root, train, splits, identities, skeleton, people)
+    dataset = Dataset(
+        name, length, files.layout, files.root, train, splits, identities, skeleton, people, read_way(files)
+    )
     for text in oddities(dataset, files):
         warn(text)
     return dataset
@@ -142,13 +146,26 @@ def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
 
 def read_names(files: DatasetFiles) -> dict[int, str]:
     """The people's names by label, as `prepare.json` beside the training arrays has them; empty where it has none."""
-    record = files.train.folder / 'prepare.json'
-    content = read_json(record) if record.exists() else None
-    people = content.get('people') if isinstance(content, dict) else None
+    content = _record(files)
+    people = content.get('people')
     names = people if isinstance(people, dict) else {}
     # Whoever made the file chose the names, and terminals obey control characters.
     printable = {label: name for label, name in names.items() if isinstance(name, str) and name.isprintable()}
     return {int(label): name for label, name in printable.items() if label.isdecimal() and len(label) < 10}
+
+
+def read_way(files: DatasetFiles) -> Way:
+    """What `prepare` did to the raw recordings, as its record says; nothing where there is none.
+
+    Raises UserError: the record says something that cannot be.
+    """
+    return Way.from_json(_record(files).get('way'), str(files.train.folder / 'prepare.json'))
+
+
+def _record(files: DatasetFiles) -> dict[str, Any]:
+    path = files.train.folder / 'prepare.json'
+    content = read_json(path) if path.exists() else None
+    return content if isinstance(content, dict) else {}
 
 
 def find(

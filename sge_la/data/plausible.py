@@ -47,7 +47,7 @@ class Typical:
 
     `size`, `bones`: medians; `up`: (axis, 1 or −1) that the body is upright along, None where the recordings do not
     agree; `profile`: `[J]`, the order of the joints along it; `height`: median extent along it; `forward`: `[J]`, which
-    joints lie in front, None where the recordings do not agree.
+    joints lie in front, None where the recordings do not agree; `origin`: joints that are the origin of all frames.
     """
 
     size: float
@@ -56,6 +56,7 @@ class Typical:
     profile: np.ndarray | None = None
     height: float = 0.0
     forward: np.ndarray | None = None
+    origin: tuple[int, ...] = ()
 
 
 def typical(bodies: Sequence[Body], skeleton: Skeleton | None) -> Typical | None:
@@ -118,7 +119,7 @@ def doubts(
             Finding(
                 path,
                 f'{name}: the body is upright along {direction(up)} in all frames, and along {direction(usual.up)} '
-                f'{among}; turn the coordinates, or say "up" in skeleton.json if all recordings are like that',
+                f'{among}; turn its coordinates',
                 'up',
                 grave=True,
             )
@@ -197,25 +198,31 @@ def look_through(
 
     `recordings`: name → frames `[F, J, 3]`, metres, and their numbers or None. What holds for all comes first.
     """
-    origin = origin_joints(frames for frames, _ in recordings.values() if len(frames))
-    bodies = {
-        name: measure(frames, skeleton, lost_joints(frames, origin), numbers, origin)
-        for name, (frames, numbers) in recordings.items()
-        if len(frames)
-    }
-    bodies = {name: body for name, body in bodies.items() if body is not None}
-    usual = typical(list(bodies.values()), skeleton)
+    bodies, usual = bodies_of(recordings, skeleton)
     if usual is None:
         return []
-    found = _of_the_set(bodies, usual, origin, skeleton)
+    found = _of_the_set(bodies, usual, skeleton)
     for name, body in bodies.items():
         found += doubts(name, body, usual, skeleton, 'in the other recordings', place)
     return found
 
 
-def _of_the_set(
-    bodies: Mapping[str, Body], usual: Typical, origin: Sequence[int], skeleton: Skeleton | None
-) -> list[Finding]:
+def bodies_of(
+    recordings: Mapping[str, tuple[np.ndarray, np.ndarray | None]], skeleton: Skeleton | None
+) -> tuple[dict[str, Body], Typical | None]:
+    """Measures recordings, as `look_through` gets them; and what they have in common, None without any body."""
+    origin = origin_joints(frames for frames, _ in recordings.values() if len(frames))
+    measured = {
+        name: measure(frames, skeleton, lost_joints(frames, origin), numbers, origin)
+        for name, (frames, numbers) in recordings.items()
+        if len(frames)
+    }
+    bodies = {name: body for name, body in measured.items() if body is not None}
+    usual = typical(list(bodies.values()), skeleton)
+    return bodies, usual and replace(usual, origin=origin)
+
+
+def _of_the_set(bodies: Mapping[str, Body], usual: Typical, skeleton: Skeleton | None) -> list[Finding]:
     """What holds for all recordings, and is told once, by the first of them."""
     path, found = Path(next(iter(bodies))), []
     flat = {axis: [name for name, body in bodies.items() if axis in body.flat] for axis in range(len(AXES))}
@@ -236,8 +243,8 @@ def _of_the_set(
     if usual.up not in (None, (1, 1)) and levels(skeleton) is not None:
         text = f'bodies are upright along {direction(usual.up)} in all recordings, and y is up in most data sets'
         found.append(Finding(path, f'{text}; say "up": "{direction(usual.up)}" in skeleton.json to turn them', 'axes'))
-    if origin:
-        joints = some([skeleton.joints[joint] if skeleton else f'joint {joint}' for joint in origin])
+    if usual.origin:
+        joints = some([skeleton.joints[joint] if skeleton else f'joint {joint}' for joint in usual.origin])
         found.append(
             Finding(path, f'{joints} is at 0, 0, 0 in all frames: taken for the origin, not for lost', 'origin')
         )

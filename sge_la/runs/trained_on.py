@@ -1,44 +1,77 @@
-"""Whom a run was trained on: `trained_on.json` in its folder, so that nobody is named from data that changed since."""
+"""What a run was trained on: `trained_on.json` in its folder. Whom, so that nobody is named from data that changed
+since; and what their recordings were like, so that new ones are treated alike and compared with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sge_la.data import Dataset
+from sge_la.data.axes import UPRIGHT
+from sge_la.data.dataset import groups
+from sge_la.data.layout import AXES
+from sge_la.data.plausible import Typical, bodies_of, direction
 from sge_la.data.skeletons import Skeleton, from_json, to_json
+from sge_la.data.way import Way
 from sge_la.errors import UserError
 from sge_la.files.text import read_json, write_json
 
 FILE = 'trained_on.json'
+# Recordings that bodies are measured in.
+_MOST = 200
 
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """People by class, names where `prepare` knew them and labels elsewhere; and the joints, None where unknown."""
+    """What a run was trained on.
+
+    `people`: by class, names where `prepare` knew them and labels elsewhere; `skeleton`: the joints, None where
+    unknown; `way`: what was done to the raw recordings; `body`: what bodies had in common, None where unknown.
+    """
 
     people: tuple[str | int, ...]
     skeleton: Skeleton | None
+    way: Way = field(default_factory=Way)
+    body: Typical | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainedOn:
         """What a run on this data set is trained on."""
-        return cls(tuple(dataset.names.get(label, label) for label in dataset.identities), dataset.skeleton)
+        people = tuple(dataset.names.get(label, label) for label in dataset.identities)
+        return cls(people, dataset.skeleton, dataset.way, _body_of(dataset))
+
+
+def _body_of(dataset: Dataset) -> Typical | None:
+    """What bodies have in common in the training recordings, or, where those are not known, in what each person has."""
+    train = dataset.train
+    rows = [rows for _, rows in groups(train.labels if train.recordings is None else train.recordings)]
+    chosen = np.unique(np.linspace(0, max(len(rows) - 1, 0), _MOST).round().astype(int)) if rows else []
+    joints = train.skeletons.shape[2:]
+    recordings = {str(index): (train.skeletons[rows[index]].reshape(-1, *joints), None) for index in chosen}
+    return bodies_of(recordings, dataset.skeleton)[1]
 
 
 def keep(folder: Path, dataset: Dataset) -> None:
     """Writes the file of a network's folder, unless it is there: the data may have been renamed after the training."""
     if not (folder / FILE).exists():
         found = TrainedOn.of(dataset)
-        skeleton = None if found.skeleton is None else to_json(found.skeleton)
-        write_json(folder / FILE, {'people': found.people, 'skeleton': skeleton})
+        content = {
+            'people': found.people,
+            'skeleton': found.skeleton and to_json(found.skeleton),
+            'way': found.way.to_json(),
+            'body': found.body and _body_to_json(found.body),
+        }
+        write_json(folder / FILE, content)
 
 
-def read(folder: Path, classes: int) -> TrainedOn | None:
+def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
     """Reads the file of a network's folder; None if there is none.
 
-    Raises UserError: it is damaged, or names another number of people than the network has classes.
+    `classes`, `joints`: of the network. Raises UserError: it is damaged, or does not fit the network.
     """
     path = folder / FILE
     if not path.exists():
@@ -48,7 +81,43 @@ def read(folder: Path, classes: int) -> TrainedOn | None:
     if not isinstance(people, list) or len(people) != classes or not _are_people(people):
         raise UserError(f'{path} should name the {classes} people of the network, and does not; delete the file')
     skeleton = content.get('skeleton')
-    return TrainedOn(tuple(people), None if skeleton is None else from_json(skeleton, str(path)))
+    skeleton = None if skeleton is None else from_json(skeleton, str(path))
+    body = content.get('body')
+    body = None if body is None else _body_from_json(body, joints, skeleton, path)
+    return TrainedOn(tuple(people), skeleton, Way.from_json(content.get('way'), str(path)), body)
+
+
+def _body_to_json(body: Typical) -> dict[str, Any]:
+    rounded = {
+        name: None if (values := getattr(body, name)) is None else np.round(values, 6).tolist()
+        for name in ('size', 'height', 'bones', 'profile', 'forward')
+    }
+    return {**rounded, 'up': body.up and direction(body.up), 'origin': list(body.origin)}
+
+
+def _body_from_json(value: Any, joints: int, skeleton: Skeleton | None, path: Path) -> Typical:
+    try:
+        size, height = (float(value[name]) for name in ('size', 'height'))
+        bones, profile, forward = (
+            None if value[name] is None else np.array(value[name], np.float64)
+            for name in ('bones', 'profile', 'forward')
+        )
+        up = None if value['up'] is None else (AXES.index(value['up'][-1]), -1 if value['up'][0] == '-' else 1)
+        fits = value['up'] is None or (value['up'] in UPRIGHT and profile is not None)
+        fits &= bones.shape == (0 if skeleton is None else joints - 1,)
+        fits &= all(values is None or values.shape == (joints,) for values in (profile, forward))
+        fits &= bool(
+            np.isfinite(
+                np.concatenate([[size, height], *(v for v in (bones, profile, forward) if v is not None)])
+            ).all()
+        )
+        origin = tuple(value['origin'])
+        fits &= all(type(joint) is int and 0 <= joint < joints for joint in origin)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise UserError(f'{path} should say what the bodies were like, and does not; delete the file') from error
+    if not fits:
+        raise UserError(f'{path} should say what bodies of {joints} joints were like, and does not; delete the file')
+    return Typical(size, bones, up, profile, height, forward, origin)
 
 
 def _are_people(people: Sequence[object]) -> bool:

@@ -15,12 +15,11 @@ from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import Tree
 from sge_la.data.raw.recording import RawData, RawRecording
+from sge_la.data.way import Way
 from sge_la.errors import UserError
 
 # What a person is expected to type with the data sets whose test sets are part of the raw data.
 _COMMON = frozenset({'raw'})
-# Frames that --lost interpolate fills at most: a sixth of a second of a Kinect.
-_MAX_GAP = 5
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
         'people': _people(settings),
         'recordings': 5 if 'recordings' in recipe.flags else None,
         'lost': recipe.lost,
-        'max_gap': _MAX_GAP if settings.lost == 'interpolate' else None,
+        'max_gap': Way().max_gap if settings.lost == 'interpolate' else None,
     }
     chosen |= {'lost': settings.lost, 'max_gap': settings.max_gap}
     return recipe, replace(settings, **{name: value for name, value in defaults.items() if chosen[name] is None})

@@ -13,7 +13,7 @@ import numpy as np
 
 from sge_la.data.layout import check_dataset_name, dataset_files
 from sge_la.data.lost import some
-from sge_la.data.prepare.inspection import Inspected, inspect
+from sge_la.data.prepare.inspection import Inspected, inspect, way_of
 from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
 from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
 from sge_la.data.prepare.settings import Settings
@@ -239,7 +239,7 @@ class _Work:
             'dataset': self.settings.name,
             'length': self.length,
             'settings': {key: value for key, value in asdict(self.settings).items() if key not in _NOT_KEPT},
-            'axes': asdict(self.raw.axes),
+            'way': way_of(self.settings, self.raw).to_json(),
             'cutting': {name: asdict(cutting) for name, cutting in cuts.items()},
             'people': {item.raw.identity: item.raw.person for item in self.recordings},
             'splits': {
