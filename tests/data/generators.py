@@ -93,9 +93,9 @@ def own_csv(frames: np.ndarray, skeleton: Skeleton, numbers: Sequence[int] | Non
     return '\n'.join(','.join(row) for row in [header, *rows]) + '\n'
 
 
-def read_table(text: str, skeleton: Skeleton) -> Recording:
-    """What the reader of tables makes of a file `x` with this text."""
-    return table.parse(text, RawRecording('x', Path('x'), 'Ann', 0), skeleton)
+def read_table(text: str, skeleton: Skeleton, wanted: str = '') -> Recording:
+    """What the reader of tables makes of a file `x` with this text, and of the body that is wanted of it."""
+    return table.parse(text, RawRecording('x', Path('x'), 'Ann', 0, body=wanted), skeleton)
 
 
 def skeleton_text(

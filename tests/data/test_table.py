@@ -186,6 +186,32 @@ def test_steps_of_frame_numbers_are_the_rate(numbers, expected, rate, note):
     assert [text.endswith(note) for text in read.notes] == [True] * (note is not None)
 
 
+def test_one_of_several_bodies_is_read():
+    """Lines of two bodies in turn, as Kinect's recorders write them: the one with more lines, or the one named."""
+    frames = body(9, 4, 0)
+    order = [7, 8, 7, 8, 7, 8, 7, 8, 7]
+    text = with_columns(frames, TimeStamp=[at // 2 * 33 for at in range(9)], TrackingID=order)
+    read = read_table(text, STICK)
+    np.testing.assert_array_equal(read.frames, frames[::2])
+    assert read.numbers.tolist() == [0, 1, 2, 3, 4]
+    assert read.notes == (
+        "x has 2 bodies (7 in 5 frames, 8 in 4 frames): 7 is read; a column 'body' of the table can name another",
+    )
+    np.testing.assert_array_equal(read_table(text, STICK, '8').frames, frames[1::2])
+    with pytest.raises(UserError, match="body '9' was expected, and there are 7 in 5 frames, 8 in 4 frames"):
+        read_table(text, STICK, '9')
+    with pytest.raises(UserError, match="no column tells bodies apart, and body '7' was expected"):
+        read_table(own_csv(frames, STICK), STICK, '7')
+    mixed = read_table(text.replace('TrackingID', 'Colour').replace('99,7', '98,7'), STICK)
+    assert any('stand still in places: if two bodies' in note for note in mixed.notes)
+
+
+def test_blanks_separate_where_nothing_else_does():
+    frames = body(3, 4, 0)
+    text = own_csv(frames, STICK).replace('Hand L', 'HandLeft').replace('Hand R', 'HandRight').replace(',', '  ')
+    np.testing.assert_array_equal(read_table(text, STICK).frames, frames)
+
+
 def test_a_table_without_z_is_two_dimensional():
     frames = body(3, 4, 0)
     rows = [line.split(',') for line in own_csv(frames, STICK).splitlines()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +30,23 @@ def order_of(skeleton: Skeleton, source: Skeleton, where: str) -> list[int]:
             f'{source.name}, or leave the joint out by --leave_out'
         )
     return found
+
+
+def choose(raw: RawRecording, counts: Mapping[str, int]) -> tuple[str, list[str]]:
+    """Which body of a file is read: the one that the table names, or the one in most frames.
+
+    `raw`: the file, and the body that is wanted of it; `counts`: how many frames each body is in, at least one. Returns
+    its name, and notes where a choice was made. Raises UserError: there is no such body.
+    """
+    listed = ', '.join(f'{name[:40]} in {count} frames' for name, count in list(counts.items())[:_SHOWN])
+    listed += f' and {len(counts) - _SHOWN} more' if len(counts) > _SHOWN else ''
+    name = raw.body or max(counts, key=counts.__getitem__)
+    if name not in counts:
+        raise UserError(f'{raw.path}: body {shown(name)} was expected, and there are {listed}; correct the table')
+    if raw.body or len(counts) == 1:
+        return name, []
+    what = f"{raw.name} has {len(counts)} bodies ({listed}): {name[:40]} is read; a column 'body' of the table can name"
+    return name, [f'{what} another']
 
 
 class Bodies:
@@ -72,19 +89,8 @@ class Bodies:
         counts = {name: len(frames) for name, frames in self._frames.items()}
         if not counts:
             raise UserError(f'{self._raw.path} has no body in any frame; take it out of the table')
-        listed = ', '.join(f'{name} in {count} frames' for name, count in list(counts.items())[:_SHOWN])
-        listed += f' and {len(counts) - _SHOWN} more' if len(counts) > _SHOWN else ''
-        name = self._raw.body or max(counts, key=counts.__getitem__)
-        if name not in counts:
-            raise UserError(
-                f'{self._raw.path}: body {shown(name)} was expected, and there are {listed}; correct the table'
-            )
-        notes = [*notes, self._twice] if self._twice else list(notes)
-        if len(counts) > 1 and not self._raw.body:
-            notes.append(
-                f"{self._raw.name} has {len(counts)} bodies ({listed}): {name} is read; a column 'body' of the table "
-                'can name another'
-            )
+        name, chosen = choose(self._raw, counts)
+        notes = [*notes, *chosen, *[self._twice] * bool(self._twice)]
         seen = np.array(self._seen[name], np.int64)
         return Recording(
             self._raw, np.stack(self._frames[name]), seen if numbers is None else numbers[seen], tuple(notes), rate

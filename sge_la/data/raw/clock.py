@@ -55,9 +55,9 @@ def _seconds(field: str) -> float | None:
     return 86400.0 * days + 3600 * int(found['h']) + 60 * int(found['m']) + float(found['s'].replace(':', '.'))
 
 
-def usual_step(values: np.ndarray) -> float:
-    """How far frames are from each other by a column, usually; 1 where too few frames tell."""
-    return float(np.median(np.diff(values))) if len(values) > _ENOUGH else 1.0
+def usual_step(values: np.ndarray) -> float | None:
+    """How far frames are from each other by a column, usually; None where too few frames tell."""
+    return float(np.median(np.diff(values))) if len(values) > _ENOUGH else None
 
 
 def in_steps(values: np.ndarray, step: float) -> np.ndarray:
@@ -80,7 +80,7 @@ def frame_numbers(numbers: np.ndarray, where: str, places: list[str]) -> tuple[n
     """
     refuse_falling(numbers, where, places, 'frame numbers')
     step = usual_step(numbers)
-    if step <= 1:
+    if step is None or step <= 1:
         return numbers, None, []
     # 10 ms is the fastest camera, and nobody keeps only every tenth frame.
     per_second = rate(step) if step >= 10 else None

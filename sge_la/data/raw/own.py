@@ -187,6 +187,8 @@ def read(raw: RawRecording, skeleton: Skeleton) -> Recording:
         texts = ((str(raw.path / name), read_text(raw.path / name)) for name in raw.files)
         return pose_json.parse_frames(texts, raw, skeleton)
     ending = raw.path.suffix.lower()
+    if raw.body and ending in ('.npy', '.trc'):
+        raise UserError(f'{raw.path}: no body was expected in the table, for such a file has only one; leave it empty')
     if ending == '.npy':
         return _read_npy(raw, skeleton)
     text = read_text(raw.path)

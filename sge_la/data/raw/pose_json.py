@@ -103,7 +103,7 @@ def _clock(frames: list[Any], where: str) -> tuple[np.ndarray | None, float | No
         numbers, _, notes = clock.frame_numbers(np.array(ids, np.int64), where, places)
     if len(times) > 1 and all(type(time) is int and 0 <= time < 2**60 for time in times):
         step = clock.usual_step(np.array(times, np.float64))
-        rate = 1e6 / step if step > 1 else None
+        rate = 1e6 / step if step and step > 1 else None
     return numbers, rate, notes
 
 

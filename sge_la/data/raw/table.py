@@ -1,9 +1,9 @@
 """Tables of coordinates as spreadsheets, pandas and sensors' tools write them: a header, and a line a frame.
 
-Commas, semicolons or tabs separate the columns. A coordinate is a column `<joint>_x` (or `.x`, `_X`, `X`), in any
-order, and joints that are called by numbers (`x0`, `3_y`) are taken in the skeleton's order. A frame column or a column
-of times tells where frames are missing. An empty cell, or NaN, is a joint that was not seen. All other columns are left
-out, and named.
+Commas, semicolons or tabs separate the columns; blanks, where there are none of those. A coordinate is a column
+`<joint>_x` (or `.x`, `_X`, `X`), in any order, and joints that are called by numbers (`x0`, `3_y`) are taken in the
+skeleton's order. A frame column or a column of times tells where frames are missing; a column of bodies, which lines
+are one body's. An empty cell, or NaN, is a joint that was not seen. All other columns are left out, and named.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import csv
 import math
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sge_la.data.raw import clock
+from sge_la.data.raw.bodies import choose
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.data.raw.text import coordinate, coordinates, shown
 from sge_la.data.skeletons import Skeleton
@@ -31,6 +33,7 @@ _POSITION = re.compile(r'(?<=.)[ _.:-]+(?i:position|pos)$')
 _NUMBERED = re.compile(
     r'(?i:(?P<first>[xyz])_?(?P<number>\d{1,4})|[a-z]*[ _.-]?(?P<joint>\d{1,4})[ _.:-]?(?P<axis>[xyz]))'
 )
+_BODY_COLUMNS = {'body', 'bodyid', 'bodyindex', 'trackingid', 'trackid', 'skeletonid', 'personid', 'userid', 'playerid'}
 _FRAME_COLUMNS = {
     'frame',
     'frames',
@@ -52,12 +55,13 @@ class Columns:
     """Where things stand in a line.
 
     `wanted`: columns of the coordinates, joint by joint, each x, y, z; -1 for a z that the table lacks; `frame`,
-    `time`: columns of those, or None; `names`: of all columns; `notes`: sentences on what is left out.
+    `time`, `body`: columns of those, or None; `names`: of all columns; `notes`: sentences on what is left out.
     """
 
     wanted: Sequence[int]
     frame: int | None
     time: int | None
+    body: int | None
     names: Sequence[str]
     notes: tuple[str, ...] = ()
 
@@ -74,12 +78,30 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     if not lines:
         raise UserError(f'{where} is empty; it should have a header and a line for each frame')
     (number, header), *rest = lines
-    separator = max(',;\t', key=header.count)
+    separator = max(',;\t', key=header.count) if any(sign in header for sign in ',;\t') else ' '
     names = [name.strip() for name in _fields(header, separator, f'{where}, line {number}')]
     columns = find_columns(names, f'{where}, line {number}', skeleton)
     if not rest:
         raise UserError(f'{where} has a header and no frame; add frames or take it out of recordings.csv')
-    return read_lines(rest, columns, separator, raw)
+    rest, notes = _one_body(rest, columns, separator, raw)
+    recording = read_lines(rest, columns, separator, raw)
+    return replace(recording, notes=(*recording.notes, *notes))
+
+
+def _one_body(
+    lines: list[tuple[int, str]], columns: Columns, separator: str, raw: RawRecording
+) -> tuple[list[tuple[int, str]], list[str]]:
+    """The lines of the body that is read, where a column tells bodies apart; and notes."""
+    if columns.body is None:
+        if raw.body:
+            raise UserError(f'{raw.path}: no column tells bodies apart, and body {shown(raw.body)} was expected of it')
+        return lines, []
+    places = (f'{raw.path}, line {number}' for number, _ in lines)
+    width = len(columns.names)
+    rows = (_fields(line, separator, where, width) for (_, line), where in zip(lines, places, strict=True))
+    bodies = [row[columns.body].strip() for row in rows]
+    name, notes = choose(raw, Counter(filter(None, bodies)) or {'': len(bodies)})
+    return [line for line, body in zip(lines, bodies, strict=True) if body == name], notes
 
 
 def read_lines(
@@ -125,11 +147,13 @@ def _timed(
         name = columns.names[columns.time]
         times = clock.times(beside[columns.time])
         step = 0.0 if times is None else clock.usual_step(times)
-        if step > 0 and len(times) > 1:
+        if step:
             clock.refuse_falling(times, where, places, f"times '{name}'", 0)
             numbers = clock.in_steps(times, step) if numbers is None else numbers
             rate = clock.rate(step)
-        else:
+            if (np.diff(times) == 0).any():
+                notes.append(f"times '{name}' stand still in places: if two bodies are in the file, keep one of them")
+        elif step is not None:
             notes.append(f"the column '{name}' holds no times that tell frames apart, and is left out")
     return numbers, rate, notes
 
@@ -137,7 +161,8 @@ def _timed(
 def _fields(line: str, separator: str, where: str, width: int | None = None) -> list[str]:
     """The fields of a line; one more, '0', stands behind them for a z that the table lacks."""
     try:
-        fields = next(csv.reader([line], delimiter=separator)) if '"' in line else line.split(separator)
+        quoted = '"' in line and separator != ' '
+        fields = next(csv.reader([line], delimiter=separator)) if quoted else line.split(separator.strip(' ') or None)
     except csv.Error as error:
         raise UserError(f'{where}: {error}; correct the line') from error
     if width is None:
@@ -201,13 +226,14 @@ def find_columns(names: list[str], where: str, skeleton: Skeleton) -> Columns:
     _refuse_missing(places, names, where, skeleton)
     keys = [''.join(filter(str.isalnum, name.casefold())) for name in names]
     used = set(places.values())
-    frame = next((column for column, key in enumerate(keys) if key in _FRAME_COLUMNS and column not in used), None)
-    time = next((at for at, key in enumerate(keys) if key.startswith('time') and at not in used | {frame}), None)
-    left = [name or 'one without a name' for at, name in enumerate(names) if at not in used | {frame, time}]
+    roles = (_FRAME_COLUMNS.__contains__, lambda key: 'time' in key, _BODY_COLUMNS.__contains__)
+    found = [next((at for at, key in enumerate(keys) if at not in used and fits(key)), None) for fits in roles]
+    used |= {at for at in found if at is not None}
+    left = [name or 'one without a name' for at, name in enumerate(names) if at not in used]
     if left:
         more = f' and {len(left) - 8} more' if len(left) > 8 else ''
         notes.append(f'columns that hold no joint of the skeleton are left out: {", ".join(left[:8])}{more}')
-    return Columns([places[place] for place in range(3 * len(skeleton.joints))], frame, time, names, tuple(notes))
+    return Columns([places[place] for place in range(3 * len(skeleton.joints))], *found, names, tuple(notes))
 
 
 def _spelt(name: str, skeleton: Skeleton) -> int | None:
