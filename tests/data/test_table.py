@@ -102,7 +102,7 @@ def test_separators_and_spellings(separator, spelt):
     assert read.numbers is None and read.rate is None
 
 
-@pytest.mark.parametrize('lost', ['', 'nan', 'NaN', 'NA', ' '])
+@pytest.mark.parametrize('lost', ['', 'nan', '-nan(ind)', 'NA', ' '])
 def test_cells_without_a_number_are_joints_that_were_not_seen(lost):
     """They are NaN, and for `--lost` to see to; the other joints of the frame are what they are."""
     frames = np.ones((2, 4, 3), np.float32)

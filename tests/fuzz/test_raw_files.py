@@ -49,7 +49,7 @@ def numbers_rise(recording: Recording) -> np.ndarray:
     if recording.numbers is not None:
         assert recording.numbers.dtype == np.int64 and len(recording.numbers) == len(recording.frames)
         assert (np.diff(recording.numbers) > 0).all()
-    assert recording.rate is None or 5 <= recording.rate <= 500
+    assert recording.rate is None or 0 < recording.rate < 1e4
     assert all(len(note) < 1000 for note in recording.notes)
     return recording.frames
 
@@ -58,7 +58,7 @@ def rows_agree(result: Any, content: bytes) -> None:
     """A recording that is read is read right: line by line, Python reads the same numbers."""
     coordinates_are_sound(result, content)
     text = content.decode('utf-8-sig').replace('\r\n', '\n').replace('\r', '\n')
-    rows = [line.split(';')[1:] for line in text.split('\n') if line.strip()]
+    rows = [list(map(float, line.split(';')[1:])) for line in text.split('\n') if line.strip()]
     np.testing.assert_array_equal(result.reshape(-1, 3), np.array(rows, np.float64).astype(np.float32))
 
 

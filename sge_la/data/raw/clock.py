@@ -23,6 +23,8 @@ _UNITS = (
     (2e6, 2e8, 1e9),
 )
 _LONGEST_JUMP = 2**31
+# Frame numbers that grow by as much are milliseconds: of 30 frames a second, two would be left otherwise.
+_MILLISECONDS = 15
 _CLOCK = re.compile(
     r'(?:(?P<day>\d{1,6}) days? |(?P<date>\d{4}-\d\d-\d\d)[T ])?(?P<h>\d{1,3}):(?P<m>\d\d):(?P<s>\d\d(?:[.:]\d{0,9})?)'
     r'(?:Z|[+-]\d\d:?\d\d)?'
@@ -82,8 +84,7 @@ def frame_numbers(numbers: np.ndarray, where: str, places: list[str]) -> tuple[n
     step = usual_step(numbers)
     if step is None or step <= 1:
         return numbers, None, []
-    # 10 ms is the fastest camera, and nobody keeps only every tenth frame.
-    per_second = rate(step) if step >= 10 else None
+    per_second = rate(step) if step >= _MILLISECONDS else None
     unit = ' (milliseconds)' if per_second else ''
     return in_steps(numbers, step), per_second, [f'frame numbers grow by {step:g}{unit}: that is taken as one frame']
 

@@ -62,12 +62,18 @@ def parse_frames(texts: Iterable[tuple[str, str]], raw: RawRecording, skeleton: 
 def _loads(text: str, where: str) -> Any:
     # What is parsed may be far larger than its text, where that is nothing but brackets.
     size = _LIST * text.count('[') + _OBJECT * text.count('{') + _NUMBER * text.count(',')
-    if size > 10 * len(text) + 2**24:
+    if size > 8 * len(text) + 2**25:
         raise UserError(f'{where} should hold poses as JSON, and holds little but brackets; check which file it is')
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=_without_orientations)
     except (ValueError, RecursionError) as error:
         raise UserError(f'{where} should be JSON and is not ({error}); fetch it again or remove it') from error
+
+
+def _without_orientations(value: dict) -> dict:
+    """An object of JSON without what is most of Azure Kinect's files and is not used."""
+    value.pop('joint_orientations', None)
+    return value
 
 
 def _azure(value: dict, raw: RawRecording, skeleton: Skeleton) -> Recording:

@@ -46,7 +46,7 @@ _FRAME_COLUMNS = {
     'frameidx',
 }
 # What programs write where a joint was not seen.
-_LOST = {'', 'nan', 'na', 'n/a', 'null', 'none'}
+_LOST = {'', 'nan', '-nan', 'nan(ind)', '-nan(ind)', 'na', 'n/a', 'null', 'none'}
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
