@@ -1,8 +1,8 @@
 """Names the person of new recordings: `python -m sge_la.identify --RN_dir NAME RECORDING...`.
 
-A recording is a `.csv` or `.npy` file as Datasets/README.md describes for recordings of one's own, or a `.txt` file of
-KGBD. It is cut into sequences, one behind the other, and the mean of their scores tells who walks. The network knows
-the people that it was trained on and nobody else: it names one of them for a stranger too.
+A recording is a file as Datasets/README.md describes for recordings of one's own, or a `.txt` file of KGBD. It is cut
+into sequences, one behind the other, and the mean of their scores tells who walks. The network knows the people that it
+was trained on and nobody else: it names one of them for a stranger too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sge_la.api import Answer, Recogniser
     from sge_la.data.axes import Axes
+    from sge_la.data.raw.recording import Recording
     from sge_la.data.skeletons import Skeleton
 
 
@@ -112,35 +113,36 @@ def _usable(
     return frames, numbers
 
 
-def read_recording(path: Path, skeleton: Skeleton | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a .csv, .npy or (KGBD) .txt file: float32 [F, J, 3] in the order of `skeleton`, and frame numbers or None.
+def read_recording(path: Path, skeleton: Skeleton | None, body: str = '') -> Recording:
+    """Reads a file as recordings of one's own are read, or a .txt of KGBD; joints in the order of `skeleton`.
 
-    Raises UserError: it is missing, damaged, or does not fit; without a skeleton only .npy can be read.
+    `body`: which of several bodies in the file is meant, '' for the one in most frames. Raises UserError: it is
+    missing, damaged, or does not fit; without a skeleton only .npy can be read.
     """
     from sge_la.data.raw import kgbd, own
-    from sge_la.data.raw.recording import RawRecording
+    from sge_la.data.raw.recording import Recording
     from sge_la.data.skeletons import reorder
     from sge_la.files.arrays import read_npy
 
-    raw = RawRecording(path.name, path, '', 0)
+    raw = own.one(path, body)
     if path.suffix == '.npy' and skeleton is None:
-        return read_npy(path), None
+        return Recording(raw, read_npy(path))
     if skeleton is None:
         raise UserError(
             f'{path}: the joints that the model was trained on are not known, so that only .npy can be read: give '
             '--data_dir with its data set'
         )
     if path.suffix == '.txt':
-        return reorder(kgbd.read(raw).frames, kgbd.SKELETON, skeleton), None
-    if path.suffix not in ('.csv', '.npy'):
-        raise UserError(f'{path}: a recording should end in .csv, .npy or .txt (KGBD): convert it')
-    recording = own.read(raw, skeleton)
-    return recording.frames, recording.numbers
+        return Recording(raw, reorder(kgbd.read(raw).frames, kgbd.SKELETON, skeleton))
+    return own.read(raw, skeleton)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser('identify', 'Name the person of new recordings.')
-    parser.add_argument('recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, or .txt of KGBD')
+    parser.add_argument(
+        'recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, .txt of KGBD, .skeleton, .json, .trc'
+    )
+    parser.add_argument('--body', default='', metavar='ID', help='of several in a file (default: that in most frames)')
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
@@ -153,9 +155,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given.top < 1:
         raise UserError(f'--top: a number of at least 1 was expected, found {given.top}')
     for path in given.recordings:
-        if not path.is_file():
+        if not path.exists():
             raise UserError(f'{path} should be a recording, and there is no such file: check the path')
     from sge_la.backends.runtime import quietly, start
+    from sge_la.data.raw.own import axes_of
     from sge_la.runs.find import named_folder
 
     named_folder(given.RN_dir, given.models_dir)  # before TensorFlow, which takes seconds
@@ -164,8 +167,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)
     start(given.gpu, run.encoder.plan.seed)
     for path in given.recordings:
-        axes = None if path.suffix == '.txt' or run.trained_on is None else run.trained_on.way.axes
-        sequences = _cut(*read_recording(path, run.skeleton), run, str(path), given.accept, axes)
+        known = path.suffix != '.txt' and run.trained_on
+        axes = axes_of(path, known.way.axes) if known else None
+        recording = read_recording(path, run.skeleton, given.body)
+        for note in recording.notes:
+            warnings.warn(Notice(f'{path}: {note}'), stacklevel=2)
+        sequences = _cut(recording.frames, recording.numbers, run, str(path), given.accept, axes)
         say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
             say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')

@@ -122,7 +122,8 @@ def test_recordings_are_read_in_the_order_of_the_training_joints(tmp_path):
     lines = [f'{name};{k};0;2' for k, name in enumerate(JOINT_NAMES)]
     (tmp_path / '1.txt').write_text('\n'.join(lines * 2))
     target = SKELETONS['kinect_v1']
-    frames, numbers = read_recording(tmp_path / '1.txt', target)
+    recording = read_recording(tmp_path / '1.txt', target)
+    frames, numbers = recording.frames, recording.numbers
     assert (frames.shape, numbers) == ((2, 20, 3), None)
     source = SKELETONS['kgbd']
     assert frames[0, :, 0].tolist() == [source.index(joint) for joint in target.joints]

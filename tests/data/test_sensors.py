@@ -34,7 +34,8 @@ def test_kinect_v2():
     np.testing.assert_array_equal(read.frames, frames)
     assert read.numbers.tolist() == [1, 2, 3, 4] and read.frames.dtype == np.float32
     assert read.notes == (
-        "x has 2 bodies (8 in 2 frames, 7 in 4 frames): 7 is read; a column 'body' of the table can name another",
+        'x has 2 bodies (8 in 2 frames, 7 in 4 frames): 7 is read; '
+        "the column 'body' of recordings.csv, or --body, can name another",
     )
     read = kinect_v2.parse(text.replace('\n', '\n\n'), raw(wanted='8'), without(KINECT, ['Neck']))
     np.testing.assert_array_equal(read.frames, np.delete(other, 2, axis=1))
@@ -262,7 +263,7 @@ def test_two_people_of_one_file(tmp_path):
         f'{take}.skeleton#{number}' for number in (7, 8) for take in (0, 1)
     ]
     for flags in (['--units', 'mm'], ['--up=-y']):
-        with pytest.raises(UserError, match=r'0\.skeleton#7 says its units itself, and so does every \.skeleton file'):
+        with pytest.raises(UserError, match=r'0\.skeleton#7 says its units itself, as every such file does'):
             main(['Two', '--raw', str(tmp_path), '--skeleton', 'ntu', '--data_dir', str(tmp_path / 'D'), *flags])
     for second in ('0.skeleton;b;', '0.skeleton;b;7'):
         table.write_text('\n'.join(['File;Person;Body', rows[0], second]))
