@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from sge_la.backends.starting import NAMES
 from sge_la.errors import Notice, UserError, run_command, say
 from sge_la.settings.options import gpu_number
 from sge_la.settings.parser import Parser
@@ -146,6 +147,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--RN_dir', required=True, help='name (or path) of the folder of a trained recognition network')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
+    parser.add_argument(
+        '--backend',
+        choices=NAMES,
+        help='what computes (default: KERAS_BACKEND, else NumPy on a CPU)',
+    )
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     parser.add_argument(
@@ -157,15 +163,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     for path in given.recordings:
         if not path.exists():
             raise UserError(f'{path} should be a recording, and there is no such file: check the path')
-    from sge_la.backends.runtime import quietly, start
+    from sge_la import backends
+    from sge_la.api import Recogniser, load_options
+    from sge_la.backends.runtime import for_inference, start
     from sge_la.data.raw.own import axes_of
-    from sge_la.runs.find import named_folder
 
-    named_folder(given.RN_dir, given.models_dir)  # before TensorFlow, which takes seconds
-    with quietly():
-        from sge_la.api import Recogniser
-    run = Recogniser.load(given.RN_dir, models_dir=given.models_dir, data_dir=given.data_dir)
-    start(given.gpu, run.encoder.plan.seed)
+    places = {'models_dir': given.models_dir, 'data_dir': given.data_dir}
+    backend = for_inference(given.backend, given.gpu, load_options(given.RN_dir, **places).precision)
+    with backends.using(backend):
+        run = Recogniser.load(given.RN_dir, **places, backend=backends.name())
+        start(given.gpu, run.encoder.plan.seed)
     for path in given.recordings:
         known = path.suffix != '.txt' and run.trained_on
         axes = axes_of(path, known.way.axes) if known else None

@@ -199,10 +199,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags += ['--length', str(given.length)]
     parse_train(flags)
     dataset = load(given.dataset, given.length, given.data_dir)
-    from sge_la.backends.runtime import quietly, start
+    from sge_la.backends.runtime import start
+    from sge_la.training.stage import claimed
 
-    with quietly():
-        from sge_la.training.stage import claimed
     start(given.gpu, 0)
     with claimed([home]):
         for test in dataset.tests:

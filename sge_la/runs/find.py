@@ -84,7 +84,7 @@ def options_of_folder(name: str, models_dir: Path | str) -> Mapping[str, Any]:
     options = (records.read_config(folder) or {}).get('options')
     if isinstance(options, Mapping):
         # Where things lie is the business of this command, and the seed that of `as_trained`.
-        return {key: value for key, value in options.items() if key not in ('gpu', 'data_dir', 'models_dir')}
+        return {key: value for key, value in options.items() if key not in ('gpu', 'backend', 'data_dir', 'models_dir')}
     found = names.parse_run_name(folder.name)
     if found.kind != 'recognition':
         raise UserError(f'--RN_dir {name} names a gait encoder: expected the folder of a recognition network')
