@@ -13,7 +13,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -77,6 +77,11 @@ def compiled(function: Callable) -> Callable:
         return made[name()](*args)
 
     return run
+
+
+def each(function: Callable, items: Iterable) -> Iterator[Any]:
+    """`function` of each item, in the items' order; a few may be worked on at once."""
+    return current().each(function, items)
 
 
 def spread(matrices):
