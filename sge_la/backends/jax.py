@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -40,11 +39,6 @@ def compiled(function: Callable) -> Callable:
 def fused(function: Callable) -> Callable:
     """The function itself: JAX compiles whole steps."""
     return function
-
-
-def each(function: Callable, items: Iterable) -> Iterator[Any]:
-    """See `sge_la.backends.each`: one after the other, since an operation has all cores."""
-    return map(function, items)
 
 
 def spread(matrices):

@@ -105,4 +105,8 @@ nobody says: they cannot be compared."""
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser('cost', 'Print parameters and GFLOP of the models beside the published ones.')
     parser.parse_args(argv)
-    say(f'{table()}\n\n{NOTES}')
+    from sge_la.backends.runtime import quietly
+
+    with quietly():
+        text = table()
+    say(f'{text}\n\n{NOTES}')
