@@ -206,6 +206,55 @@ def test_one_of_several_bodies_is_read():
     assert any('stand still in places: if two bodies' in note for note in mixed.notes)
 
 
+def long_text(frames: np.ndarray, names: list, first: str = 'frame', axes: str = 'xyz') -> str:
+    """A line a joint, and how sure it is."""
+    lines = [f'{first},landmark,{",".join(axes)},visibility']
+    for at, frame in enumerate(frames):
+        for name, joint in zip(names, frame, strict=True):
+            lines.append(f'{at},{name},{",".join(f"{value:.4f}" for value in joint[: len(axes)])},0.9')
+    return '\n'.join(lines)
+
+
+@pytest.mark.parametrize('names', [['hip', 'HEAD', 'left_hand', 'RIGHT_HAND'], [0, 1, 2, 3], [1, 2, 3, 4]])
+def test_a_line_a_joint_is_made_into_a_line_a_frame(names):
+    frames = body(5, 4, 0)
+    read = read_table(long_text(frames, names), STICK)
+    np.testing.assert_array_equal(read.frames, frames)
+    assert read.numbers.tolist() == [0, 1, 2, 3, 4]
+    assert read.notes[0] == 'columns that hold no joint of the skeleton are left out: visibility'
+    lines = long_text(frames, names, 'time').splitlines()
+    del lines[6]
+    frames[1, 1] = np.nan
+    np.testing.assert_array_equal(read_table('\n'.join(lines), STICK).frames, frames)
+    flat = read_table(long_text(frames, names, 'number', 'xy'), STICK)
+    np.testing.assert_array_equal(flat.frames[2:], frames[2:] * np.float32([1, 1, 0]))
+    assert flat.numbers is None and 'there is no z' in ' '.join(flat.notes)
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda lines: [*lines[:3], *lines[1:]], "x, line 4: 'Hip' is in this frame already; if the file holds two"),
+        (lambda lines: [lines[0], *sorted(lines[1:], key=lambda line: line.split(',')[1])], 'sort the lines by frame'),
+        (lambda lines: [line.replace('Hip', 'Tail') for line in lines], 'but Hip_x is missing'),
+    ],
+)
+def test_bad_long_tables_are_refused(change, message):
+    lines = long_text(body(8, 4, 0), ['Hip', 'Head', 'Hand L', 'Hand R']).splitlines()
+    with pytest.raises(UserError, match=message):
+        read_table('\n'.join(change(lines)), STICK)
+
+
+def test_a_table_without_a_header():
+    frames = body(3, 4, 0)
+    text = own_csv(frames, STICK).split('\n', 1)[1].replace(',', ';')
+    read = read_table(text, STICK)
+    np.testing.assert_array_equal(read.frames, frames)
+    assert read.notes == ("there is no header: columns are x, y and z of the joints in the skeleton 'own'",)
+    with pytest.raises(UserError, match='line 1: a header was expected, or 60 numbers for 20 joints, found 12 numbers'):
+        read_table(text, SKELETONS['kinect_v1'])
+
+
 def test_blanks_separate_where_nothing_else_does():
     frames = body(3, 4, 0)
     text = own_csv(frames, STICK).replace('Hand L', 'HandLeft').replace('Hand R', 'HandRight').replace(',', '  ')

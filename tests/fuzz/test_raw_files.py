@@ -109,6 +109,12 @@ def test_own_recordings(tmp_path, fuzz_cases):
     seeds.append(
         '\n'.join(map('\t'.join, zip(times, (line.replace(',', '\t') for line in lines), strict=True))).encode()
     )
+    rows = [
+        f'{at},{name},{x:.4f},{y:.4f}'
+        for at, frame in enumerate(frames)
+        for name, (x, y, _) in zip('012', frame, strict=True)
+    ]
+    seeds.append('\n'.join(['frame,landmark,x,y', *rows]).encode())
     rows = zip(['timestamp', 1.0, 1.03, 1.07, 1.3], lines, strict=True)
     seeds.append('\n'.join(f'{at},{line}' for at, line in rows).encode())
 

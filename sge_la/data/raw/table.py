@@ -3,7 +3,8 @@
 Commas, semicolons or tabs separate the columns; blanks, where there are none of those. A coordinate is a column
 `<joint>_x` (or `.x`, `_X`, `X`), in any order, and joints that are called by numbers (`x0`, `3_y`) are taken in the
 skeleton's order. A frame column or a column of times tells where frames are missing; a column of bodies, which lines
-are one body's. An empty cell, or NaN, is a joint that was not seen. All other columns are left out, and named.
+are one body's. An empty cell, or NaN, is a joint that was not seen. All other columns are left out, and named. A line
+a joint is made into a line a frame (`long_table`); without a header, columns are those of the skeleton.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from sge_la.data.raw import clock
 from sge_la.data.raw.bodies import choose
+from sge_la.data.raw.long_table import long_columns, widened
 from sge_la.data.raw.recording import RawRecording, Recording
 from sge_la.data.raw.text import coordinate, coordinates, shown
 from sge_la.data.skeletons import Skeleton
@@ -47,6 +50,7 @@ _FRAME_COLUMNS = {
 }
 # What programs write where a joint was not seen.
 _LOST = {'', 'nan', '-nan', 'nan(ind)', '-nan(ind)', 'na', 'n/a', 'null', 'none'}
+_NO_SEPARATORS = str.maketrans('\t"', '  ')
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
@@ -77,15 +81,45 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     lines = [(number, line) for number, line in enumerate(text.split('\n'), 1) if line.strip()]
     if not lines:
         raise UserError(f'{where} is empty; it should have a header and a line for each frame')
+    names, rest, separator, notes = _header(lines, skeleton, where)
+    columns = find_columns(names, f'{where}, line {lines[0][0]}', skeleton)
+    if not rest:
+        raise UserError(f'{where} has a header and no frame; add frames or take it out of recordings.csv')
+    rest, chosen = _one_body(rest, columns, separator, raw)
+    recording = read_lines(rest, columns, separator, raw)
+    return replace(recording, notes=(*notes, *recording.notes, *chosen))
+
+
+def _header(
+    lines: list[tuple[int, str]], skeleton: Skeleton, where: str
+) -> tuple[list[str], list[tuple[int, str]], str, list[str]]:
+    """Names of the columns, the lines of the frames, what separates the columns, and notes."""
     (number, header), *rest = lines
     separator = max(',;\t', key=header.count) if any(sign in header for sign in ',;\t') else ' '
     names = [name.strip() for name in _fields(header, separator, f'{where}, line {number}')]
-    columns = find_columns(names, f'{where}, line {number}', skeleton)
-    if not rest:
-        raise UserError(f'{where} has a header and no frame; add frames or take it out of recordings.csv')
-    rest, notes = _one_body(rest, columns, separator, raw)
-    recording = read_lines(rest, columns, separator, raw)
-    return replace(recording, notes=(*recording.notes, *notes))
+    wanted = [f'{joint}_{axis}' for joint in skeleton.joints for axis in AXES]
+    if all(map(_is_number, names)):
+        if len(names) != len(wanted):
+            raise UserError(
+                f'{where}, line {number}: a header was expected, or {len(wanted)} numbers for {len(skeleton.joints)} '
+                f'joints, found {len(names)} numbers; add a header, or name another skeleton'
+            )
+        note = f"there is no header: columns are x, y and z of the joints in the skeleton '{skeleton.name}'"
+        return wanted, lines, separator, [note]
+    long = long_columns(names, partial(_roles, names)) if rest else None
+    if long is None:
+        return names, rest, separator, []
+    rows = ((at, _fields(line, separator, f'{where}, line {at}', len(names))) for at, line in rest)
+    wide, frames = widened(rows, names, long, where)
+    frames = [(at, '\t'.join(cell.translate(_NO_SEPARATORS) for cell in cells)) for at, cells in frames]
+    return wide, frames, '\t', _left_out(names, {long.joint, *long.axes, *long.beside})
+
+
+def _left_out(names: Sequence[str], used: set[int]) -> list[str]:
+    """A note on columns that are not used, if there are any."""
+    left = [name or 'one without a name' for at, name in enumerate(names) if at not in used]
+    more = f' and {len(left) - 8} more' if len(left) > 8 else ''
+    return [f'columns that hold no joint of the skeleton are left out: {", ".join(left[:8])}{more}'] if left else []
 
 
 def _one_body(
@@ -224,16 +258,25 @@ def find_columns(names: list[str], where: str, skeleton: Skeleton) -> Columns:
         places |= dict.fromkeys(range(2, 3 * len(skeleton.joints), 3), -1)
         notes.append('there is no z: positions are two-dimensional, and z is 0')
     _refuse_missing(places, names, where, skeleton)
-    keys = [''.join(filter(str.isalnum, name.casefold())) for name in names]
     used = set(places.values())
-    roles = (_FRAME_COLUMNS.__contains__, lambda key: 'time' in key, _BODY_COLUMNS.__contains__)
-    found = [next((at for at, key in enumerate(keys) if at not in used and fits(key)), None) for fits in roles]
-    used |= {at for at in found if at is not None}
-    left = [name or 'one without a name' for at, name in enumerate(names) if at not in used]
-    if left:
-        more = f' and {len(left) - 8} more' if len(left) > 8 else ''
-        notes.append(f'columns that hold no joint of the skeleton are left out: {", ".join(left[:8])}{more}')
+    found = _roles(names, used)
+    notes += _left_out(names, used | {at for at in found if at is not None})
     return Columns([places[place] for place in range(3 * len(skeleton.joints))], *found, names, tuple(notes))
+
+
+def _roles(names: Sequence[str], used: set[int]) -> list[int | None]:
+    """The columns of frame, time and body, of those that are not used."""
+    keys = [''.join(filter(str.isalnum, name.casefold())) for name in names]
+    roles = (_FRAME_COLUMNS.__contains__, lambda key: 'time' in key, _BODY_COLUMNS.__contains__)
+    return [next((at for at, key in enumerate(keys) if at not in used and fits(key)), None) for fits in roles]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _spelt(name: str, skeleton: Skeleton) -> int | None:
