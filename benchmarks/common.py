@@ -112,8 +112,6 @@ def start(gpu: str = '0', precision: str = FLOAT32) -> dict[str, Any]:
     Raises:
         UserError: the Keras backend is neither TensorFlow nor JAX, or the machine has other GPUs.
     """
-    with runtime.quietly():
-        keras_backend()
     device = runtime.start(gpu, 0)
     return {
         'backend': keras_backend(),

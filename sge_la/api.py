@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la import backends, checkpoints
+from sge_la.backends.runtime import for_inference
 from sge_la.data.casia_b import load_for
 from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton, for_dataset
@@ -52,23 +53,35 @@ def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: s
 
 @dataclass(frozen=True)
 class GaitEncoder:
-    """The trained gait encoders of a run, x, y and z (three sources for rev_rec_plus)."""
+    """The trained gait encoders of a run, x, y and z (three sources for rev_rec_plus).
+
+    `backend`: what computes, 'numpy', 'tensorflow' or 'jax'; None: what is in use when it is called.
+    """
 
     plan: Plan
     sources: list[FeatureSource]
+    backend: str | None = None
 
     @classmethod
     def load(
-        cls, run: str | Path, *, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'
+        cls,
+        run: str | Path,
+        *,
+        models_dir: str | Path = 'Models',
+        data_dir: str | Path = 'Datasets',
+        backend: str | None = None,
     ) -> GaitEncoder:
         """Loads the encoders that a recognition network (name or path of its folder) was trained on.
 
-        Raises UserError: a folder or checkpoint is missing or damaged.
+        `backend`: as above; None: KERAS_BACKEND, else NumPy, or TensorFlow where there seems to be a GPU or products
+        are not float32.
+
+        Raises UserError: a folder or checkpoint is missing or damaged, or the run's precision is not NumPy's.
         """
         options = load_options(run, models_dir, data_dir)
         folder = plan_of(options, joints=1).encoders[0].folders['x']
         plan = plan_of(options, joints=checkpoints.checkpoint_facts(folder).joints)
-        return cls(plan, feature_sources(plan))
+        return cls(plan, feature_sources(plan), for_inference(backend, plan.gpu, plan.precision))
 
     @property
     def length(self) -> int:
@@ -96,11 +109,12 @@ class GaitEncoder:
         if not np.isfinite(skeletons).all():
             raise UserError('finite coordinates were expected, found NaN or infinity: leave those frames out')
         each, width = feature_shape(self.sources, 'ap')
-        count, filled = len(skeletons), _filled_up(skeletons)
-        out = np.empty((len(filled) * each, width), np.float32)
-        if count:
-            rows = np.arange(len(filled))
-            fill_features(out, self.sources, filled, rows, 'ap', seed=self.plan.seed, test=True)
+        with backends.using(self.backend):
+            count, filled = len(skeletons), _filled_up(skeletons)
+            out = np.empty((len(filled) * each, width), np.float32)
+            if count:
+                rows = np.arange(len(filled))
+                fill_features(out, self.sources, filled, rows, 'ap', seed=self.plan.seed, test=True)
         return out.reshape(len(filled), each, width)[:count]
 
 
@@ -132,10 +146,15 @@ class Recogniser:
 
     @classmethod
     def load(
-        cls, run: str | Path, *, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'
+        cls,
+        run: str | Path,
+        *,
+        models_dir: str | Path = 'Models',
+        data_dir: str | Path = 'Datasets',
+        backend: str | None = None,
     ) -> Recogniser:
         """Loads a run; arguments and errors as of `GaitEncoder.load`."""
-        encoder = GaitEncoder.load(run, models_dir=models_dir, data_dir=data_dir)
+        encoder = GaitEncoder.load(run, models_dir=models_dir, data_dir=data_dir, backend=backend)
         folder = encoder.plan.network
         _, width = feature_shape(encoder.sources, encoder.plan.manner)
         params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
@@ -145,7 +164,11 @@ class Recogniser:
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
-        wanted, cages = len(skeletons), self.encoder.encode(_filled_up(np.asarray(skeletons, np.float32)))
+        with backends.using(self.encoder.backend):
+            return self._scores(np.asarray(skeletons, np.float32))
+
+    def _scores(self, skeletons: np.ndarray) -> np.ndarray:
+        wanted, cages = len(skeletons), self.encoder.encode(_filled_up(skeletons))
         count, each, width = cages.shape
         compiled = compiled_recogniser(self.encoder.plan.precision)
         if self.encoder.plan.manner == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z

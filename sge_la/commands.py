@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from sge_la import backends
+from sge_la.backends.runtime import for_inference
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.papers import protocol_of
 
@@ -14,18 +16,21 @@ def train(argv: Sequence[str] | None = None) -> None:
     options = parse_train(argv)
     if options.figures:
         _require_matplotlib()  # before hours of training
-    from sge_la.backends.runtime import quietly
+    with backends.using(options.backend):
+        _train(options)
+
+
+def _train(options) -> None:
     from sge_la.data.casia_b import load_for
     from sge_la.paper import casia_b_command
+    from sge_la.runs.plan import plan_of, plans_by_seed
+    from sge_la.runs.states import saying_how_to_go_on
+    from sge_la.training.pipeline import run_repeats, run_training
 
     if protocol_of(options):
         casia_b_command.train(options)
         return
     dataset = load_for(options)
-    with quietly():  # TensorFlow takes seconds, so a wrong flag or a missing file is told before
-        from sge_la.runs.plan import plan_of, plans_by_seed
-        from sge_la.runs.states import saying_how_to_go_on
-        from sge_la.training.pipeline import run_repeats, run_training
     with saying_how_to_go_on(options.overwrite):
         if options.runs > 1:
             run_repeats(*plans_by_seed(options, dataset), dataset)
@@ -40,7 +45,11 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     options = parse_evaluate(argv, _of_folder)
     if options.figures or options.report:
         _require_matplotlib()
-    from sge_la.backends.runtime import quietly
+    with backends.using(for_inference(options.backend, options.gpu, options.precision)):
+        _evaluate(options)
+
+
+def _evaluate(options) -> None:
     from sge_la.runs.find import as_trained, refuse_missing
 
     if protocol_of(options):
@@ -51,12 +60,12 @@ def evaluate(argv: Sequence[str] | None = None) -> None:
     if options.protocol != 'gallery':
         refuse_missing(options)
     options = as_trained(options)
-    with quietly():
-        from sge_la.evaluation.pipeline import run_evaluation
-        from sge_la.runs.plan import plan_at_hand
     if options.protocol == 'gallery':
         match(options)
     else:
+        from sge_la.evaluation.pipeline import run_evaluation
+        from sge_la.runs.plan import plan_at_hand
+
         run_evaluation(*plan_at_hand(options))
     if options.figures or options.report or options.save_features:
         _show(options)

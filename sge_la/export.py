@@ -45,10 +45,11 @@ def export(
     import numpy as np
 
     from sge_la import backends
+    from sge_la.backends.starting import TENSORFLOW
 
     output = Path(output)
     check_wish(output, format)
-    if backends.name() != backends.TENSORFLOW:
+    if backends.name() != TENSORFLOW:
         raise UserError(
             f'models are exported through TensorFlow, and KERAS_BACKEND is {backends.name()}: set it to '
             'tensorflow for this command; a run that was trained on another backend is exported just as well'
@@ -170,12 +171,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     format = given.format or ('onnx' if given.output.suffix == '.onnx' else 'saved_model')
     check_wish(given.output, format)
-    from sge_la.backends.runtime import quietly, start
+    from sge_la.backends.runtime import start
     from sge_la.runs.find import named_folder
 
     named_folder(given.RN_dir, given.models_dir)  # before TensorFlow, which takes seconds
-    with quietly():
-        from sge_la import api  # noqa: F401 - the backend starts here
     start('-1', 0)
     places = {'models_dir': given.models_dir, 'data_dir': given.data_dir}
     difference = export(given.RN_dir, given.output, format=format, **places)

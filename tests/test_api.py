@@ -18,13 +18,12 @@ import sge_la
 from sge_la import api
 from sge_la.data import load
 from sge_la.data.skeletons import SKELETONS
-from sge_la.enrol.recordings import read_recording
 from sge_la.errors import UserError
 from sge_la.evaluation.metrics import sequence_scores
 from sge_la.evaluation.scores import logits
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, fill_features
-from sge_la.identify import main
+from sge_la.identify import main, read_recording
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
@@ -123,7 +122,8 @@ def test_recordings_are_read_in_the_order_of_the_training_joints(tmp_path):
     lines = [f'{name};{k};0;2' for k, name in enumerate(JOINT_NAMES)]
     (tmp_path / '1.txt').write_text('\n'.join(lines * 2))
     target = SKELETONS['kinect_v1']
-    frames, numbers = read_recording(tmp_path / '1.txt', target)
+    recording = read_recording(tmp_path / '1.txt', target)
+    frames, numbers = recording.frames, recording.numbers
     assert (frames.shape, numbers) == ((2, 20, 3), None)
     source = SKELETONS['kgbd']
     assert frames[0, :, 0].tolist() == [source.index(joint) for joint in target.joints]

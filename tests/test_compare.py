@@ -16,6 +16,7 @@ from sge_la.evaluation.metrics import evaluate_scores
 from sge_la.paper import baselines
 from sge_la.paper import methods as comparison
 from sge_la.paper.comparison import Kept, Row, main, measured_row, table, trained_row
+from sge_la.paper.curves import draw_cmc
 from sge_la.paper.methods import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, _folds, chosen_settings, methods
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.runs import records
@@ -187,7 +188,7 @@ def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
 
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     flags = small_flags(small_run)[-4:]
-    flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1']
+    flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1', '--figures']
     main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
     lines = capsys.readouterr().out.splitlines()
     kept = json.loads((tmp_path / 'rows.json').read_text())['Walking']
@@ -203,3 +204,52 @@ def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     assert lstm.endswith('| the last of 2 epochs |')
     main(['--dataset', 'BIWI', *flags])
     assert capsys.readouterr().out.splitlines() == lines  # nothing was measured again: even the times are equal
+
+
+@pytest.fixture
+def two_runs(small_run, tmp_path):
+    """Two runs that differ in their seeds, the second with Rank-1 0.25 and Rank-2 0.5: names and flags."""
+    models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
+    first = next(models.glob('CAGEs_RN_models/*rev_rec'))
+    second = shutil.copytree(first, first.with_name(f'{first.name}_seed-5'))
+    config, results = records.read_config(second), records.read_results(second)
+    records.write_config(second, {**config, 'options': {**config['options'], 'seed': 5}})
+    results['test_sets']['Walking']['all_sequences'] |= {'rank1': 0.25, 'rank_n': [0.25, 0.5, 0.75, 1.0]}
+    records.write_results(second, results)
+    return first, second, ['--models_dir', str(models)]
+
+
+def test_runs_are_drawn_in_one_plot_and_named_by_what_differs(two_runs, capsys):
+    pytest.importorskip('matplotlib')
+    first, second, flags = two_runs
+    main(['--figures', first.name, str(second), *flags])
+    told = capsys.readouterr().out
+    assert 'Walking: seed 0: Rank-1 ' in told and 'Walking: seed 5: Rank-1 25.0 % (one seed' in told
+    for kind in ('png', 'pdf'):
+        assert (first.parents[1] / 'comparison' / 'figures' / f'BIWI-Walking-cmc.{kind}').is_file()
+
+
+def test_a_curve_is_the_mean_of_its_seeds(two_runs, tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    first, second, _ = two_runs
+    share = records.read_results(first)['test_sets']['Walking']['all_sequences']['rank1']
+    draw_cmc({'CAGE': [first, second]}, 'BIWI', tmp_path)
+    assert f'Walking: CAGE: Rank-1 {50 * share + 12.5:.1f} % (mean of 2 seeds' in capsys.readouterr().out
+
+
+def test_runs_that_cannot_be_compared_are_told(two_runs):
+    first, second, flags = two_runs
+    config, results = records.read_config(second), records.read_results(second)
+    records.write_config(second, {**config, 'options': {**config['options'], 'dataset': 'IAS'}})
+    with pytest.raises(UserError, match='runs of one data set, found BIWI, IAS'):
+        main(['--figures', first.name, second.name, *flags])
+    records.write_config(second, config)
+    results['test_sets']['Walking']['all_sequences']['rank_n'] = [0.5, 1.0]
+    records.write_results(second, results)
+    with pytest.raises(UserError, match='the same people of BIWI, found 2 and 4'):
+        main(['--figures', first.name, second.name, *flags])
+    (second / records.RESULTS).unlink()
+    with pytest.raises(UserError, match='should hold results'):
+        main(['--figures', second.name, *flags])
+    with pytest.raises(UserError, match='--figures nowhere names no folder'):
+        main(['--figures', 'nowhere', *flags])

@@ -11,12 +11,12 @@ import pytest
 from sge_la.api import Recogniser
 from sge_la.data import load
 from sge_la.data.skeletons import for_dataset
-from sge_la.errors import run_command
+from sge_la.errors import Notice, run_command
 from sge_la.features import cages
 from sge_la.features.sources import by_source
 from sge_la.identify import main
 from tests.command_line_cases import frame_scores, uncompiled, write_people
-from tests.data.generators import own_csv
+from tests.data.generators import own_csv, trc_text
 
 FLAGS = '--epochs 1 --rn_epochs 2 --batch_size 12 --gpu -1'
 
@@ -101,13 +101,22 @@ def test_csv_is_read_as_npy_and_sequences_cross_no_jump(data_dir, tmp_path, caps
         '--RN_dir',
         folder.name,
     ]
+    (tmp_path / 'walk.trc').write_text(trc_text(frames, skeleton.joints))
     shown = {}
-    for name in ('walk.npy', 'walk.csv', 'jump.csv'):
+    for name in ('walk.npy', 'walk.csv', 'walk.trc', 'jump.csv'):
         capsys.readouterr()
         main([*places, str(tmp_path / name)])
         title, *shown[name] = capsys.readouterr().out.splitlines()
         assert title.endswith(f'{name}: 2 sequences of 6 frames') and len(shown[name]) == 3
-    assert shown['walk.csv'] == shown['walk.npy'] != shown['jump.csv']
+    assert shown['walk.csv'] == shown['walk.trc'] == shown['walk.npy'] != shown['jump.csv']
+    table = [line.split(',', 1) for line in own_csv(np.repeat(frames, 2, axis=0), skeleton, [1, 9] * 13).splitlines()]
+    lines = [f'body_id,{rest}' if name == 'frame' else f'{name},{rest}' for name, rest in table]
+    (tmp_path / 'two.csv').write_text('\n'.join(lines))
+    with pytest.warns(Notice, match=r'two\.csv has 2 bodies \(1 in 13 frames, 9 in 13 frames\): 1 is read'):
+        main([*places, str(tmp_path / 'two.csv')])
+    capsys.readouterr()
+    main([*places, '--body', '9', str(tmp_path / 'two.csv')])
+    assert capsys.readouterr().out.splitlines()[1:] == shown['walk.csv']
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sge_la import backends
+from sge_la.backends import runtime
+from sge_la.backends.starting import JAX, NUMPY, TENSORFLOW
 from sge_la.errors import UserError
 from sge_la.evaluation.scores import compiled_recogniser, labelled_scores, logits
 from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
+from tests.conftest import small_flags
 
 CONFIG = EncoderConfig(length=6, joints=20)
 # 13 frames are a scan, 6 are unrolled.
@@ -34,7 +42,7 @@ def rng() -> np.random.Generator:
 def on_each(run) -> list[np.ndarray]:
     """What Keras' backend and what NumPy makes of it."""
     found = []
-    for name in (None, backends.NUMPY):
+    for name in (None, NUMPY):
         with backends.using(name):
             found.append(np.asarray(run()))
     return found
@@ -65,6 +73,64 @@ def test_answers_are_those_of_keras(rng):
 
 
 def test_keras_keeps_its_backend():
-    other = backends.JAX if backends.name() == backends.TENSORFLOW else backends.TENSORFLOW
+    other = JAX if backends.name() == TENSORFLOW else TENSORFLOW
     with pytest.raises(UserError, match='another process'), backends.using(other):
         pass
+
+
+def test_numpy_is_taken_where_it_can_serve(monkeypatch):
+    """--backend counts first, then KERAS_BACKEND; then it is NumPy on a CPU, in float32."""
+    monkeypatch.delenv('KERAS_BACKEND', raising=False)
+    monkeypatch.setattr(runtime, 'gpu_seems_there', lambda: True)
+    assert runtime.for_inference(None, '-1', 'float32') == NUMPY
+    assert runtime.for_inference(None, '0', 'float32') is None
+    assert runtime.for_inference(None, '-1', 'bfloat16') is None
+    monkeypatch.setenv('KERAS_BACKEND', 'jax')
+    assert runtime.for_inference(None, '-1', 'float32') == 'jax'
+    assert runtime.for_inference('tensorflow', '-1', 'float32') == 'tensorflow'
+    with pytest.raises(UserError, match='NumPy does not have'):
+        runtime.for_inference(NUMPY, '-1', 'bfloat16')
+
+
+def test_a_gpu_that_is_not_there_is_told_on_numpy_too(monkeypatch):
+    monkeypatch.setattr(runtime, 'gpu_seems_there', lambda: False)
+    with backends.using(NUMPY):
+        assert runtime.start('0', 0) == 'CPU (no GPU found)'
+        with pytest.raises(UserError, match='--gpu 3 is not there'):
+            runtime.start('3', 0)
+
+
+USE = """
+import sys
+from sge_la.commands import evaluate
+from sge_la.errors import run_command
+from sge_la.identify import main as identify
+
+flags, recording, run, *places = sys.argv[1:]
+assert not run_command(evaluate, flags.split())
+assert not run_command(identify, [recording, '--RN_dir', run, '--top', '1', *places])
+print(sorted({'keras', 'tensorflow', 'jax', 'sklearn', 'scipy'} & set(sys.modules)))
+"""
+
+
+def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
+    """And without what Keras brings along; scores are those that the training printed."""
+    walk = np.load(next((small_run / 'Datasets').rglob('t_source_x_BIWI_6.npy')))[:12]
+    np.save(tmp_path / 'walk.npy', np.repeat(walk[:, :, None], 3, axis=2).astype(np.float32))
+    results = next((small_run / 'Models').rglob('results.json'))
+    before = json.loads(results.read_text())['test_sets']
+    places = small_flags(small_run)[4:]
+    words = ' '.join([*small_flags(small_run), '--dataset', 'BIWI'])
+    environment = {name: value for name, value in os.environ.items() if name != 'KERAS_BACKEND'}
+    done = subprocess.run(
+        [sys.executable, '-c', USE, words, str(tmp_path / 'walk.npy'), results.parent.name, *places],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'Backend: numpy' in done.stdout and '  1. ' in done.stdout
+    assert done.stdout.splitlines()[-1] == '[]'
+    assert json.loads(results.read_text())['test_sets'] == before

@@ -13,25 +13,25 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from sge_la.backends.starting import KERAS_BACKENDS, keras_backend, refuse_missing
 from sge_la.errors import UserError
 
-TENSORFLOW, JAX, NUMPY = 'tensorflow', 'jax', 'numpy'
 _CHOSEN: contextvars.ContextVar[str | None] = contextvars.ContextVar('backend', default=None)
 
 
 @contextlib.contextmanager
 def using(name: str | None) -> Iterator[None]:
-    """Inside, everything is computed on this backend; None leaves the choice to Keras.
+    """Inside, everything is computed on this backend; None changes nothing: at first Keras has the choice.
 
-    Raises UserError: Keras runs on another one in this process already.
+    Raises UserError: its package is not there, or Keras runs on another one in this process already.
     """
-    if name in (TENSORFLOW, JAX):
+    if name in KERAS_BACKENDS:
         _set_keras(name)
-    token = _CHOSEN.set(name)
+    token = _CHOSEN.set(name or _CHOSEN.get())
     try:
         yield
     finally:
@@ -40,18 +40,15 @@ def using(name: str | None) -> Iterator[None]:
 
 def _set_keras(name: str) -> None:
     if 'keras' not in sys.modules:
+        refuse_missing(name)
         os.environ['KERAS_BACKEND'] = name  # read when Keras is first imported
-    elif (there := sys.modules['keras'].backend.backend()) != name:
+    elif (there := keras_backend()) != name:
         raise UserError(f'Keras runs on {there} in this process already, not on {name}: start another process')
 
 
 def name() -> str:
     """The backend in use: 'tensorflow', 'jax' or 'numpy'."""
-    if chosen := _CHOSEN.get():
-        return chosen
-    import keras  # takes seconds, and starts the backend
-
-    return keras.backend.backend()
+    return _CHOSEN.get() or keras_backend()
 
 
 def current() -> ModuleType:
@@ -80,6 +77,11 @@ def compiled(function: Callable) -> Callable:
         return made[name()](*args)
 
     return run
+
+
+def each(function: Callable, items: Iterable) -> Iterator[Any]:
+    """`function` of each item, in the items' order; a few may be worked on at once."""
+    return current().each(function, items)
 
 
 def spread(matrices):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,6 +40,11 @@ def compiled(function: Callable) -> Callable:
 def fused(function: Callable) -> Callable:
     """The function itself: JAX compiles whole steps."""
     return function
+
+
+def each(function: Callable, items: Iterable) -> Iterator[Any]:
+    """See `sge_la.backends.each`: one after the other, since an operation has all cores."""
+    return map(function, items)
 
 
 def spread(matrices):

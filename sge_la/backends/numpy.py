@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextvars
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from sge_la.backends.runtime import available_cores
 
 # Sequences that are encoded at once: what a step makes of so few stays in the caches of a core.
-BLOCK = 64
+BLOCK = 32
 # There is nothing to compile, so that a batch may have any size.
 COMPILED_SIZES = ()
 _ALIKE = (
@@ -59,6 +67,27 @@ def compiled(function: Callable) -> Callable:
 def fused(function: Callable) -> Callable:
     """The function itself."""
     return function
+
+
+def each(function: Callable, items: Iterable) -> Iterator[Any]:
+    """See `sge_la.backends.each`: items side by side on the cores, each with one thread for its products.
+
+    Small products gain little from a second core, and their threads would wait for each other busily.
+    """
+    cores, results = available_cores(), deque[Future]()
+    with _libraries().limit(limits=1), ThreadPoolExecutor(cores) as pool:
+        for item in items:
+            results.append(pool.submit(contextvars.copy_context().run, function, item))
+            if len(results) > cores:
+                yield results.popleft().result()
+        while results:
+            yield results.popleft().result()
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    """What has threads of its own in this process, such as OpenBLAS."""
+    return ThreadpoolController()
 
 
 def spread(matrices: np.ndarray) -> np.ndarray:

@@ -2,70 +2,56 @@
 
 from __future__ import annotations
 
-import contextlib
+import glob
 import os
 import platform
-import re
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
+from sge_la import backends
+from sge_la.backends.starting import JAX, NUMPY, TENSORFLOW, quietly, wish
 from sge_la.errors import UserError
-
-BACKENDS = ('tensorflow', 'jax')
-# What TensorFlow says on stderr as it starts, whatever its log level: instructions, missing drivers, and the like.
-_CHATTER = re.compile(
-    rb'WARNING: All log messages before absl|To enable the following|'
-    rb'[IWE]\d{4} .*(oneDNN|cuda|cuInit|cpu_feature_guard|computation_placer)'
-)
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Lets TensorFlow start inside without its chatter on stderr; any other line there appears at the end."""
-    _refuse_missing_backend()
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            os.write(2, b''.join(line for line in file if not _CHATTER.match(line)))
-
-
-def _refuse_missing_backend() -> None:
-    """Keras would end in a traceback where the package that KERAS_BACKEND names is not there."""
-    name = os.environ.get('KERAS_BACKEND') or 'tensorflow'
-    if name not in BACKENDS:
-        raise UserError(
-            f'KERAS_BACKEND is {name!r}, and one of {", ".join(BACKENDS)} was expected; set it to one of them'
-        )
-    if name not in sys.modules and find_spec(name) is None:
-        raise UserError(f'the package {name}, which computes here, is not installed: pip install {name}')
 
 
 def start(gpu: str, seed: int) -> str:
-    """Chooses the device and seeds Keras' backend; to be called before anything is computed.
+    """Chooses the device and seeds Keras' backend, where that is in use; to be called before anything is computed.
 
     `gpu`: number of the GPU, '-1' for the CPU. A machine without a GPU computes on the CPU. `seed`: of Keras' own
     generators; everything random in this package has its own generator besides. Returns the device in words, such as
     'CPU (no GPU found)'. Raises UserError: GPUs are there, but not this one.
     """
+    backend = backends.name()
+    if backend == NUMPY:
+        return 'CPU' if gpu_seems_there() else _choice(int(gpu), 0)
     import keras
 
-    device = _tensorflow_device(int(gpu)) if keras.backend.backend() == 'tensorflow' else _jax_device(int(gpu))
+    device = _tensorflow_device(int(gpu)) if backend == TENSORFLOW else _jax_device(int(gpu))
     keras.utils.set_random_seed(seed)
     return device
+
+
+def gpu_seems_there() -> bool:
+    """Whether a GPU's driver is there, as far as files tell; asking TensorFlow would take seconds."""
+    hidden = os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1')
+    drivers = '/dev/nvidia[0-9]*', '/dev/kfd', '/dev/dxg'  # NVIDIA's, AMD's, and Windows' for Linux
+    return not hidden and any(glob.glob(pattern) for pattern in drivers)
+
+
+def for_inference(asked: str | None, gpu: str, precision: str) -> str | None:
+    """The backend for a command that uses trained models, as `backends.using` takes it.
+
+    `asked`: by `--backend`, else KERAS_BACKEND counts, and else NumPy is taken, which starts at once, unless there may
+    be a GPU to compute on, or products are not float32; `gpu`, `precision`: of the run. Raises UserError: NumPy was
+    asked for, and does not compute in this precision.
+    """
+    if chosen := asked or wish():
+        if chosen == NUMPY and precision != 'float32':
+            raise UserError(
+                f'the run is of --precision {precision}, which NumPy does not have: use --backend tensorflow or jax'
+            )
+        return chosen
+    return NUMPY if precision == 'float32' and (gpu == '-1' or not gpu_seems_there()) else None
 
 
 def _choice(gpu: int, count: int) -> str | None:
@@ -121,16 +107,12 @@ def environment(device: str, precision: str = 'float32') -> dict[str, str | int]
 
     `device`: in words, from `start`; `precision`: what the run asked for, `--precision`.
     """
-    import keras
-    import numpy
-
-    backend = keras.backend.backend()
+    backend = backends.name()
+    packages = [NUMPY] if backend == NUMPY else ['keras', NUMPY, backend]
     found = {
         'python': platform.python_version(),
-        'keras': keras.__version__,
-        'numpy': numpy.__version__,
+        **{name: __import__(name).__version__ for name in packages},
         'backend': backend,
-        backend: __import__(backend).__version__,
         'device': device,
         'matrix_products': matrix_products(device, precision),
         'threads': available_cores(),
@@ -148,11 +130,9 @@ def matrix_products(device: str, precision: str = 'float32') -> str:
     """
     if precision != 'float32':
         return precision
-    import keras
-
     if device.startswith('CPU'):
         return 'float32'
-    if keras.backend.backend() == 'jax':
+    if backends.name() == JAX:
         import jax
 
         asked = jax.config.jax_default_matmul_precision

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,6 +54,11 @@ def _fusing() -> Iterator[None]:
 def fused(function: Callable) -> Callable:
     """A piece of a function that is being compiled, as `sge_la.backends.fused` describes it."""
     return _compiled_piece(function) if _FUSING.get() else function
+
+
+def each(function: Callable, items: Iterable) -> Iterator[Any]:
+    """See `sge_la.backends.each`: one after the other, since an operation has all cores."""
+    return map(function, items)
 
 
 def spread(matrices):

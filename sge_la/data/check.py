@@ -77,6 +77,8 @@ def print_report(report: Report) -> None:
     for level, findings in (('bad', report.bad), ('odd', report.odd)):
         for finding in findings:
             say(f'{level}: {finding.text}')
+    for line in report.needs:
+        say(line)
     if report.bad:
         say(f'{len(report.bad)} bad, {len(report.odd)} odd; the first bad file is {report.bad[0].path}')
     else:

@@ -27,6 +27,7 @@ from sge_la.data.loading import (
 )
 from sge_la.data.lost import lost_joints
 from sge_la.data.raw.text import alike_people
+from sge_la.data.requirements import requirements
 from sge_la.errors import UserError
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 from sge_la.files.text import read_json
@@ -64,6 +65,7 @@ def check(
     for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
         report.found_odd(record, text)
     _check_strays(report, files)
+    report.needs = requirements(report, train, list(parts.values())[1:], data_dir, view)
     order = {row.path: index for index, row in enumerate(report.files)}
     report.bad.sort(key=lambda finding: order.get(finding.path, len(order)))
     return report

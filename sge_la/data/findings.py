@@ -50,7 +50,7 @@ class Report:
     `name`, `length`, `layout`, `root`: which one, and where; `files`: one row a file, in the order in which they were
     read; `bad`: what training or scoring would fail on or be misled by; `odd`: what is worth knowing; `train`: the
     training skeletons, float32 `[N, T, J, 3]`, if they could be read; `skeleton`: names and bones of the joints where
-    they are known.
+    they are known; `needs`: lines on what train.py needs of it.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Report:
     odd: list[Finding] = field(default_factory=list)
     train: np.ndarray | None = None
     skeleton: Skeleton | None = None
+    needs: list[str] = field(default_factory=list)
 
     def attempt(self, path: Path, read: Callable[[], _Value]) -> _Value | None:
         """Calls `read`; a `UserError` becomes a finding against `path`, and None is returned."""

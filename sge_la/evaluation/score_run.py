@@ -16,8 +16,10 @@ from sge_la.evaluation.scores import (
     Scored,
     collapse_warning,
     compiled_recogniser,
+    logits,
     one_line,
     score,
+    score_answers,
     score_everything,
     summary,
 )
@@ -48,14 +50,13 @@ def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known
     if plan.dataset == 'IAS':
         say(f'### Validation Results on IAS-{test.name}: ')
     settings = {'batch_size': plan.rn_batch_size, 'faithful': plan.divides_by_batch, 'fill_batch': plan.fills_batch}
-    settings['compiled'] = compiled
-    features = test.features
-    scored = score(params, features.X, features.labels, plan.length, plan.manner, **settings)
+    answers = logits(params, test.features.X, compiled)
+    scored = score_answers(answers, test.features.labels, plan.length, plan.manner, **settings)
     say('\n' + _lines(scored.evaluation, plan))
     if warning := collapse_warning(scored.evaluation):
         say(warning)
     found = {'selected': {**known.get('selected', {}), **summary(scored.evaluation)}}
-    everything, groups, note = score_everything(plan, test, params, sources, compiled)
+    everything, groups, note = score_everything(plan, test, params, sources, compiled, answers)
     found['all_sequences'] = summary(everything.evaluation)
     say(one_line('All sequences', found['all_sequences'], note))
     found['all_sequences'] |= _how_sure(everything, groups)
@@ -67,7 +68,7 @@ def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known
     found |= {'epochs': known['epochs']} if 'epochs' in known else {}
     for line in epoch_choice.lines(found):
         say(line)
-    if tasks := _own_scores(folder, plan, test, settings):
+    if tasks := _own_scores(folder, plan, test, {**settings, 'compiled': compiled}):
         found['tasks'] = tasks
     classes = scored.evaluation.num_classes
     say(f'Chance: Rank-1 Accuracy: {1 / classes:.6f}, nAUC: 0.500000, {classes} identities')

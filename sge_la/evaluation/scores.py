@@ -41,11 +41,16 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     if ops.is_tensor(features):
         return ops.convert_to_numpy(compiled(params, ops.cast(features, 'float32')))
     block = min(LOGIT_ROWS, len(features))
-    out = np.empty((len(features), params['Variable'].shape[0]), np.float32)
-    for start in range(0, len(features), max(block, 1)):
+
+    def answers(start: int) -> np.ndarray:
         chosen = np.asarray(features[start : start + block], np.float32)
         filled = np.pad(chosen, ((0, block - len(chosen)), (0, 0)))
-        out[start : start + block] = ops.convert_to_numpy(compiled(params, filled))[: len(chosen)]
+        return ops.convert_to_numpy(compiled(params, filled))[: len(chosen)]
+
+    out = np.empty((len(features), params['Variable'].shape[0]), np.float32)
+    starts = range(0, len(features), max(block, 1))
+    for start, found in zip(starts, backends.each(answers, starts), strict=True):
+        out[start : start + block] = found
     return out
 
 
@@ -72,8 +77,17 @@ class Scored:
 
 
 def score(
-    params: dict,
-    features: np.ndarray,
+    params: dict, features: np.ndarray, labels: np.ndarray, *how, compiled: Callable | None = None, **rules
+) -> Scored:
+    """Answers and metrics of a recognition network on feature rows.
+
+    `params`: the network's; `features`: `[R, D]`, may be a memory map; `how`, `rules`: see `score_answers`.
+    """
+    return score_answers(logits(params, features, compiled), labels, *how, **rules)
+
+
+def score_answers(
+    answers: np.ndarray,
     labels: np.ndarray,
     length: int,
     manner: str,
@@ -82,13 +96,11 @@ def score(
     drop_incomplete: bool = True,
     faithful: bool = False,
     fill_batch: bool = False,
-    compiled: Callable | None = None,
 ) -> Scored:
-    """Answers and metrics of a recognition network on feature rows.
+    """Metrics of a recognition network's answers.
 
     Args:
-        params: the network's.
-        features: `[R, D]`, may be a memory map.
+        answers: float32 `[R, C]`, a row for each feature row.
         labels: class indices `[R]`.
         length: T, rows in a sequence with 'ap'.
         manner: 'ap' or 'sc'.
@@ -97,7 +109,6 @@ def score(
         faithful: divide Rank-n by the batch size for fewer 'sc' rows than a batch, as the original does.
         fill_batch: as in `metrics.sequence_scores`.
     """
-    answers = logits(params, features, compiled)
     settings = {'batch_size': batch_size, 'drop_incomplete': drop_incomplete, 'fill_batch': fill_batch}
     found = metrics.sequence_scores(answers, labels, length, manner=manner, **settings)
     divisor = found.original_rank_divisor if faithful else None
@@ -145,7 +156,12 @@ class Groups:
 
 
 def score_everything(
-    plan: Plan, test: ProbeSet, params: dict, sources: Sources, compiled: Callable
+    plan: Plan,
+    test: ProbeSet,
+    params: dict,
+    sources: Sources,
+    compiled: Callable,
+    answers: np.ndarray | None = None,
 ) -> tuple[Scored, Groups, str]:
     """Scores every sequence of a test set; without data set and encoders, all whole windows of its features.
 
@@ -153,29 +169,34 @@ def score_everything(
     the features were made with.
 
     `plan`: of the run; `test`: the test set; `params`: the recognition network's; `sources`: gives the encoders; None
-    where there are none; `compiled`: from `sge_la.evaluation.scores.compiled_recogniser`. Returns metrics and scores,
-    what belongs together among them, and a note on what was scored.
+    where there are none; `compiled`: from `sge_la.evaluation.scores.compiled_recogniser`; `answers`: the network's
+    `[R, C]` on the features; None computes them. Returns metrics and scores, what belongs together among them, and a
+    note on what was scored.
     """
+    if answers is None:
+        answers = logits(params, test.features.X, compiled)
     if test.split is None:
-        return _whole_windows(plan, test, params, compiled, 'the data set is not')
+        return _whole_windows(plan, test, answers, 'the data set is not')
     encoded, each = cages.original_rows(test.split.ids, pad=plan.pads_tests), _rows_each(plan)
     if not np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
-        return _whole_windows(plan, test, params, compiled, 'the data set at hand has other sequences')
+        return _whole_windows(plan, test, answers, 'the data set at hand has other sequences')
     places = np.sort(np.unique(encoded, return_index=True)[1])  # padding repeats some
     known, rest = encoded[places], np.setdiff1d(cages.all_rows(test.split.ids), encoded)
     if len(rest) and sources is None:
-        return _whole_windows(plan, test, params, compiled, 'the encoders are not')
-    answers = [logits(params, test.features.X, compiled).reshape(len(encoded), each, -1)[places]]
+        return _whole_windows(plan, test, answers, 'the encoders are not')
+    parts = [answers.reshape(len(encoded), each, -1)[places]]
     sample = known[:SAMPLE] if len(rest) else known[:0]
     for start in range(0, len(rest), SEQUENCES_AT_ONCE):
         chosen = np.concatenate([sample, rest[start : start + SEQUENCES_AT_ONCE]])
         X = encode_rows(plan, test.split.skeletons, chosen, sources())
         tolerance, again = TOLERANCES[plan.precision], X.reshape(-1, each, X.shape[1])[: len(sample)]
         if not _alike(again, test.features.X, places[: len(sample)], tolerance):
-            return _whole_windows(plan, test, params, compiled, 'the encoders at hand did not make them')
-        answers.append(logits(params, X, compiled).reshape(-1, each, answers[0].shape[2])[len(sample) :])
-    answers, order = np.concatenate(answers), np.concatenate([known, rest])
-    scored = _scored(answers.reshape(-1, answers.shape[2]), np.repeat(test.classes[order], each), each, plan)
+            return _whole_windows(plan, test, answers, 'the encoders at hand did not make them')
+        parts.append(logits(params, X, compiled).reshape(-1, each, answers.shape[1])[len(sample) :])
+    order = np.concatenate([known, rest])
+    scored = _scored(
+        np.concatenate(parts).reshape(-1, answers.shape[1]), np.repeat(test.classes[order], each), each, plan
+    )
     recordings = None if test.split.recordings is None else test.split.recordings[order[scored.sequences.windows]]
     return scored, Groups(recordings, scored.sequences.labels), 'nothing dropped'
 
@@ -198,9 +219,8 @@ def _scored(answers: np.ndarray, labels: np.ndarray, each: int, plan: Plan) -> S
     return Scored(metrics.evaluate_scores(found.scores, found.labels), found)
 
 
-def _whole_windows(plan: Plan, test: ProbeSet, params, compiled, why: str) -> tuple[Scored, Groups, str]:
-    rows = test.features.X, test.features.labels
-    scored = score(params, *rows, plan.length, plan.manner, drop_incomplete=False, compiled=compiled)
+def _whole_windows(plan: Plan, test: ProbeSet, answers: np.ndarray, why: str) -> tuple[Scored, Groups, str]:
+    scored = score_answers(answers, test.features.labels, plan.length, plan.manner, drop_incomplete=False)
     note = f'all whole windows of the features at hand: {why}'
     return scored, Groups(None, scored.sequences.labels), note
 

@@ -113,11 +113,15 @@ def write_features(
     # One compiled shape serves every block: the last one is filled up with its own first sequence.
     block = min(backends.current().BLOCK, len(unique))
     starts = range(0, len(unique), block)
-    for start in tqdm(starts, desc=progress, unit='block', leave=False, disable=None if progress else True):
+
+    def encoded(start: int) -> np.ndarray:
         chosen = unique[start : start + block]
         filled = np.concatenate([chosen, np.full(block - len(chosen), chosen[0])])
-        found = ops.convert_to_numpy(function(params, pretext.inputs(filled)))
-        stop = start + len(chosen)
+        return ops.convert_to_numpy(function(params, pretext.inputs(filled)))
+
+    bar = tqdm(starts, desc=progress, unit='block', leave=False, disable=None if progress else True)
+    for start, found in zip(bar, backends.each(encoded, starts), strict=True):
+        stop = min(start + block, len(unique))
         members = entries[ends[start - 1] if start else 0 : ends[stop - 1]]
         values = found[inverse[members] - start]  # [entries, rows a sequence, values]
         each = values.shape[1]

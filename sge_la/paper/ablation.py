@@ -21,15 +21,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     every = [parse_train([*flags, '--ablation', name]) for name in rows]
     if every[0].runs > 1:
         raise UserError('--runs repeats one training: leave it out, or give it to train.py with --ablation')
-    from sge_la.backends.runtime import quietly
     from sge_la.data import load
+    from sge_la.runs.plan import plan_of
+    from sge_la.training.pipeline import run_training
 
     first = every[0]
     tests = (first.probe,) if first.probe else None
     dataset = load(first.dataset, first.length, first.data_dir, view=first.view, tests=tests)
-    with quietly():
-        from sge_la.runs.plan import plan_of
-        from sge_la.training.pipeline import run_training
     found = {options.ablation: run_training(plan_of(options, dataset), dataset) for options in every}
     say('\n'.join(table(first.dataset, found)))
 

@@ -5,7 +5,6 @@ Nothing heavy is imported before flags and files are known to be right.
 
 from __future__ import annotations
 
-from sge_la.backends.runtime import quietly
 from sge_la.data.casia_b import check_files, load_raw, present_views
 from sge_la.errors import say
 from sge_la.settings.papers import ALL, CME, cases, protocol_of
@@ -17,9 +16,9 @@ def train(options) -> dict:
     for case in single:
         check_files(case)
     raw = load_raw(options if protocol_of(options) == CME else single[0])
-    with quietly():  # TensorFlow takes seconds
-        from sge_la.paper import casia_b
-        from sge_la.runs.states import saying_how_to_go_on
+    from sge_la.paper import casia_b
+    from sge_la.runs.states import saying_how_to_go_on
+
     with saying_how_to_go_on(options.overwrite):
         if protocol_of(options) == CME:
             return casia_b.train_conditions(options, raw)
@@ -30,9 +29,9 @@ def evaluate(options) -> dict:
     """A run of evaluate.py; returns what `train` does."""
     if protocol_of(options) == CME:
         raw = load_raw(options)
-    with quietly():
-        from sge_la.paper import casia_b
-        from sge_la.runs.find import as_trained
+    from sge_la.paper import casia_b
+    from sge_la.runs.find import as_trained
+
     if protocol_of(options) == CME:
         return casia_b.match_conditions(as_trained(options), raw)
     return casia_b.evaluate_views([as_trained(case) for case in cases(options)])

@@ -8,6 +8,7 @@ on with the row that it was at; rows of our networks are read from the runs in `
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,8 +23,10 @@ from sge_la.evaluation import metrics
 from sge_la.evaluation.intervals import summarise_runs
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import read_json, write_json
+from sge_la.paper.curves import draw_cmc, draw_runs
 from sge_la.paper.methods import NEIGHBOURS, Method, Sets, methods
 from sge_la.paper.published import COLUMNS, PAPER, published
+from sge_la.reporting.style import require_matplotlib
 from sge_la.runs import records
 from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
@@ -100,11 +103,11 @@ def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], da
 def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
     """Reads what the runs of a network have scored on a test set, all seeds that are there."""
     try:
-        base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
+        folders = _runs_of(method, flags)
     except UserError as error:  # AGEs have one length
         return Row(method, note=str(error))
     found, seconds, notes = [], [], []
-    for folder in _finished(base):
+    for folder in folders:
         results = records.read_results(folder) or {}
         of_test = results.get('test_sets', {}).get(test, {})
         if scores := of_test.get('all_sequences'):
@@ -118,8 +121,9 @@ def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
     return Row(method, found, float(np.mean(seconds)), note)
 
 
-def _finished(base: Path) -> list[Path]:
-    """The folders of a run and of its repeats, one a seed, without those that have not ended."""
+def _runs_of(method: str, flags: Sequence[str]) -> list[Path]:
+    """The folders of a network's run and of its repeats, one a seed, without those that have not ended."""
+    base = recognition_folder(parse_train([*flags, *TRAINED[method]]))
     pattern = re.compile(re.escape(base.name) + r'(_seed-\d+)?')
     by_seed = {}
     for path in sorted(path for path in base.parent.glob(f'{base.name}*') if pattern.fullmatch(path.name)):
@@ -185,16 +189,20 @@ def all_rows(
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = _arguments(argv)
+    home, kept = Path(given.models_dir) / FOLDER, {}
+    if given.figures is not None:
+        require_matplotlib()
+    if given.figures:
+        draw_runs(given.figures, given.models_dir, home / 'figures')
+        return
     flags = ['--dataset', given.dataset, '--data_dir', given.data_dir, '--models_dir', given.models_dir]
     flags += ['--length', str(given.length)]
     parse_train(flags)
     dataset = load(given.dataset, given.length, given.data_dir)
-    from sge_la.backends.runtime import quietly, start
+    from sge_la.backends.runtime import start
+    from sge_la.training.stage import claimed
 
-    with quietly():
-        from sge_la.training.stage import claimed
     start(given.gpu, 0)
-    home, kept = Path(given.models_dir) / FOLDER, {}
     with claimed([home]):
         for test in dataset.tests:
             column = next((name for name in (given.dataset, f'{given.dataset}-{test}') if name in COLUMNS), None)
@@ -206,6 +214,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 say(line)  # as soon as it is known
     if given.output:
         write_json(given.output, kept)
+    if given.figures is not None:
+        draw_cmc(dict(_networks(flags)), given.dataset, home / 'figures')
+
+
+def _networks(flags: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
+    """The table's networks that are trained, with the runs of each."""
+    for method in TRAINED:
+        with contextlib.suppress(UserError):  # AGEs have one length
+            yield method, _runs_of(method, flags)
 
 
 def _noted(rows: Iterable[Row], noted: list[dict]) -> Iterator[Row]:
@@ -222,7 +239,7 @@ def _heading(name: str, test: str, dataset: Dataset) -> Iterator[str]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser('compare', "Print the paper's comparison table with our numbers.")
-    parser.add_argument('--dataset', required=True, help=f'{", ".join(DATASETS)}, or your own')
+    parser.add_argument('--dataset', help=f'{", ".join(DATASETS)}, or your own')
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
     parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')
     parser.add_argument('--lstm_epochs', type=int, default=30, help='epochs of the LSTMs (default 30)')
@@ -230,7 +247,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
     parser.add_argument('--output', type=Path, help='write the rows into this JSON file too')
+    parser.add_argument(
+        '--figures',
+        nargs='*',
+        metavar='RUN',
+        help='draw the CMC of these runs (folders, or names of folders) into one plot, without the table; '
+        "without names the table's networks",
+    )
     given = parser.parse_args(argv)
+    if not given.dataset and not given.figures:
+        parser.error('the following arguments are required: --dataset')
     for name in ('runs', 'lstm_epochs'):
         if getattr(given, name) < 1:
             raise UserError(f'--{name}: a number of at least 1 was expected, found {getattr(given, name)}')

@@ -105,8 +105,4 @@ nobody says: they cannot be compared."""
 def main(argv: Sequence[str] | None = None) -> None:
     parser = Parser('cost', 'Print parameters and GFLOP of the models beside the published ones.')
     parser.parse_args(argv)
-    from sge_la.backends.runtime import quietly
-
-    with quietly():
-        text = table()
-    say(f'{text}\n\n{NOTES}')
+    say(f'{table()}\n\n{NOTES}')

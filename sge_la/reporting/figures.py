@@ -91,11 +91,13 @@ def _line(axis, history: Sequence[Mapping], column: str, label: str, times: floa
 @style.styled
 def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None, title: str = 'CMC') -> Figure:
     """Identification rate over rank, of each named curve (Rank-1 first); with `num_classes` the line of chance."""
-    figure, axes = style.new_figure(style.ONE_COLUMN, 2.8 if len(curves) <= 4 else 2.8 + 0.17 * len(curves))
+    names = [style.fitted(name) for name in curves]
+    crowded = len(curves) > 3 or max(map(style.width, names)) > 18  # the names would hide the curves
+    figure, axes = style.new_figure(style.ONE_COLUMN, 2.8 + 0.17 * len(curves) * crowded)
     axis = axes[0, 0]
-    for number, (name, values) in enumerate(curves.items()):
+    for number, (name, values) in enumerate(zip(names, curves.values(), strict=True)):
         rates = np.asarray(values) * 100
-        label = f'{style.fitted(name)} (Rank-1 {style.percent(values[0])})'
+        label = f'{name} (Rank-1 {style.percent(values[0])})'
         axis.plot(np.arange(1, len(rates) + 1), rates, label=label, **style.marked_line_look(number))
     if num_classes:
         ranks = np.arange(1, num_classes + 1)
@@ -104,7 +106,7 @@ def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None, title:
     axis.set_xlim(0.5, min(50, max(map(len, curves.values()))) + 0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title)
-    if len(curves) > 4:  # they would hide the curves
+    if crowded:
         figure.legend(loc='outside lower center')
     else:
         axis.legend(loc='lower right')

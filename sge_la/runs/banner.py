@@ -33,7 +33,8 @@ def banner(lines: Mapping[str, object], environment: Mapping[str, object]) -> st
     machine = (
         f'{environment["device"]}, {environment["threads"]} threads, {environment["matrix_products"]} matrix products'
     )
-    lines = {**lines, 'Backend': f'{backend} {environment[backend]}, Keras {environment["keras"]}', 'Device': machine}
+    keras = f', Keras {environment["keras"]}' if 'keras' in environment else ''
+    lines = {**lines, 'Backend': f'{backend} {environment[backend]}{keras}', 'Device': machine}
     return '\n'.join(f' ## {name}: {value}' for name, value in lines.items()) + '\n'
 
 

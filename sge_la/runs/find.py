@@ -32,8 +32,8 @@ def recognition_folder(options) -> Path:
     )
 
 
-def named_folder(name: str, models_dir: Path | str) -> Path:
-    """The folder that `--RN_dir` names: a path, or a name in one of the two folders of networks.
+def named_folder(name: str, models_dir: Path | str, flag: str = '--RN_dir') -> Path:
+    """The folder that a flag names: a path, or a name in one of the two folders of networks.
 
     Raises UserError: there is none.
     """
@@ -43,7 +43,7 @@ def named_folder(name: str, models_dir: Path | str) -> Path:
         if place.is_dir():
             return place
     looked = ', '.join(str(place.absolute()) for place in places)
-    raise UserError(f'--RN_dir {name} names no folder: looked for {looked}; {_there(given.name, models_dir)}')
+    raise UserError(f'{flag} {name} names no folder: looked for {looked}; {_there(given.name, models_dir)}')
 
 
 def refuse_missing(options: EvaluateOptions) -> None:
@@ -84,7 +84,7 @@ def options_of_folder(name: str, models_dir: Path | str) -> Mapping[str, Any]:
     options = (records.read_config(folder) or {}).get('options')
     if isinstance(options, Mapping):
         # Where things lie is the business of this command, and the seed that of `as_trained`.
-        return {key: value for key, value in options.items() if key not in ('gpu', 'data_dir', 'models_dir')}
+        return {key: value for key, value in options.items() if key not in ('gpu', 'backend', 'data_dir', 'models_dir')}
     found = names.parse_run_name(folder.name)
     if found.kind != 'recognition':
         raise UserError(f'--RN_dir {name} names a gait encoder: expected the folder of a recognition network')

@@ -21,8 +21,8 @@ from sge_la.settings.recipe import MODERN
 
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
-    *('gpu', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs', 'by_seed'),
-    *('figures', 'tensorboard', 'recipe', 'without', 'precision'),
+    *('gpu', 'backend', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs'),
+    *('by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision'),
 )
 _OF_FEATURES = (
     *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sge_la.backends.starting import NAMES
 from sge_la.settings.papers import (
     ALL,
     BATCH_SIZE,
@@ -51,9 +52,6 @@ _BATCH = _number(int, 2, 65536, 'a whole number from 2 to 65536')
 _SEED = _number(int, 0, 2**31 - 1, 'a whole number from 0 to 2147483647')
 _RATE = _number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 0.0005')
 KS20_VIEWS = range(5)
-
-
-share = _number(float, 0.0, 1.0, 'a share from 0 to 1, such as 0.01')
 
 
 def gpu_number(text: str) -> str:
@@ -162,6 +160,12 @@ class CommonOptions:
     seed: int = flag(0, 'seed of everything random', type=_SEED, group='common')
     by_seed: bool = flag(False, 'use the folders of this seed (`..._seed-1`), as --runs makes them', type=bool)
     batch_size: int = flag(BATCH_SIZE, 'sequences, and frames of the recognition network, in a batch', type=_BATCH)
+    backend: str | None = flag(
+        None,
+        'what computes (default: KERAS_BACKEND, else TensorFlow; evaluate.py on a CPU: NumPy)',
+        choices=NAMES,
+        group='machine',
+    )
     gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=gpu_number, group='machine')
     data_dir: str = flag('Datasets', 'folder of the data sets', group='common')
     models_dir: str = flag('Models', 'folder of the trained models', group='common')

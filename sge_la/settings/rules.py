@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from sge_la.backends.starting import NUMPY
 from sge_la.errors import UserError
 from sge_la.settings import papers, recipe
 from sge_la.settings.options import KS20_VIEWS, TrainOptions
@@ -155,6 +156,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         (
             getattr(options, 'runs', 1) > 1 and shows,
             '--figures shows one run: leave out --runs, and draw with evaluate.py --by_seed --seed 1 --figures',
+        ),
+        (
+            options.backend == NUMPY and hasattr(options, 'train_flag'),
+            '--backend numpy uses trained models and trains none: use tensorflow or jax, or leave it out',
         ),
         (
             getattr(options, 'resume', False) and options.overwrite,

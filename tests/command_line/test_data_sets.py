@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import train
 from sge_la import checkpoints
+from sge_la.errors import run_command
 from tests.command_line_cases import AGES, CAGES, ENCODERS, USUAL, encoders_of, frame_scores, twin_rank1, write_people
 
 # ---- data sets, and what lies where ----------------------------------------------------------------------------------
@@ -200,3 +202,19 @@ def silent_last_class(folder: Path, stem: str) -> None:
     params = checkpoints.load_recognition(folder, slots=False, stem=stem).params
     params['Variable'][-1] = -1e6
     checkpoints.save_recognition(folder, params, stem=stem)
+
+
+@pytest.mark.parametrize('name', ['Mine-2', 'DEMO'])
+def test_the_command_that_check_names_works(commands, name, capsys):
+    """Batches of 128 cannot be had of 24 sequences; a part of them is held out."""
+    from sge_la.data.check import main as check
+
+    assert check([name, '--data_dir', str(commands.data_dir)]) == 0
+    said = capsys.readouterr().out
+    assert 'NOT MET: a batch of 128 training sequences: ' in said
+    known = ' met: the recordings of training sequences are known' in said
+    assert known == (name == 'DEMO') and ('NOT MET: the recordings' in said) != known
+    [command] = [line.split()[3:] for line in said.splitlines() if line.startswith('works: python train.py ')]
+    assert command[command.index('--select') + 1] == 'val'
+    sizes = ['--epochs', '1', '--rn_epochs', '1', '--gpu', '-1', '--models_dir', str(commands.models_dir)]
+    assert run_command(train.main, [*command, *sizes]) == 0

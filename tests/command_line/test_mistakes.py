@@ -13,15 +13,14 @@ import pytest
 import evaluate
 import train
 from sge_la import ablation, compare, cost, export, identify
-from sge_la.backends import runtime
+from sge_la.backends import runtime, starting
 from sge_la.checkpoints import __main__ as checkpoints
 from sge_la.data import check, convert, prepare
-from sge_la.enrol import __main__ as gallery
 from sge_la.errors import UserError, run_command
 from tests.command_line_cases import CAGES, Commands, refused
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = (train, evaluate, prepare, check, convert, identify, gallery, export, checkpoints, compare, cost, ablation)
+COMMANDS = (train, evaluate, prepare, check, convert, identify, export, checkpoints, compare, cost, ablation)
 NETWORK = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
 
 
@@ -33,14 +32,20 @@ def test_an_unknown_flag_is_told_alike(command, capsys):
 
 
 @pytest.mark.parametrize(
-    ('backend', 'words'), [('torch', 'one of tensorflow, jax was expected'), ('jax', 'pip install jax')]
+    ('backend', 'words'),
+    [
+        ('torch', 'one of tensorflow, jax, numpy was expected'),
+        ('jax', 'pip install jax'),
+        ('numpy', 'used and not trained'),
+    ],
 )
 def test_a_backend_that_cannot_be_had(backend, words, monkeypatch):
     monkeypatch.setenv('KERAS_BACKEND', backend)
-    monkeypatch.setattr(runtime, 'find_spec', lambda name: None)
-    monkeypatch.delitem(sys.modules, 'jax', raising=False)
-    with pytest.raises(UserError, match=words), runtime.quietly():
-        pytest.fail('it was started')
+    monkeypatch.setattr(starting, 'find_spec', lambda name: None)
+    for name in ('jax', 'keras'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UserError, match=words):
+        starting.keras_backend()
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):

@@ -140,7 +140,7 @@ def openpose(people: Sequence[np.ndarray]) -> str:
     return json.dumps({'version': 1.3, 'people': [{'person_id': [-1], 'pose_keypoints_2d': points} for points in flat]})
 
 
-def alphapose(people: Sequence[tuple[str, np.ndarray, int | None]]) -> str:
+def alphapose(people: Sequence[tuple[str, np.ndarray, int | list | None]]) -> str:
     """What AlphaPose writes: image, x and y of the joints `[J, 2]`, y up, and number of each person, None for none."""
     written = []
     for image, joints, number in people:

@@ -288,3 +288,17 @@ def test_all_sequences_of_a_length_one_data_set(tmp_path):
     write_dataset(tmp_path, 'X', split, {'test': test})
     report = check('X', 1, tmp_path)
     assert report.bad == [] and report.odd == []
+
+
+def test_the_needs_of_training_are_told(tiny, capsys):
+    """20 sequences of 4 people, of which 12 are left without the held-out ones; without ids nothing can be trained."""
+    data_dir, files = tiny
+    assert main(['X', '--data_dir', str(data_dir)]) == 0
+    said = capsys.readouterr().out
+    assert '  met: two people or more to tell apart: 4\n  NOT MET: a batch of 128 training sequences: 20 (' in said
+    assert '  met: people who are trained on and tested: 4 of 4\n  met: the recordings of training seq' in said
+    assert f'works: python train.py --dataset X --data_dir {data_dir} --select val --batch_size 12\n' in said
+    files.train.ids.unlink()
+    assert main(['X', '--data_dir', str(data_dir)]) == 1
+    said = capsys.readouterr().out
+    assert 'train.py: correct what is bad first' in said and 'works:' not in said

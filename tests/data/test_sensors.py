@@ -34,7 +34,8 @@ def test_kinect_v2():
     np.testing.assert_array_equal(read.frames, frames)
     assert read.numbers.tolist() == [1, 2, 3, 4] and read.frames.dtype == np.float32
     assert read.notes == (
-        "x has 2 bodies (8 in 2 frames, 7 in 4 frames): 7 is read; a column 'body' of the table can name another",
+        'x has 2 bodies (8 in 2 frames, 7 in 4 frames): 7 is read; '
+        "the column 'body' of recordings.csv, or --body, can name another",
     )
     read = kinect_v2.parse(text.replace('\n', '\n\n'), raw(wanted='8'), without(KINECT, ['Neck']))
     np.testing.assert_array_equal(read.frames, np.delete(other, 2, axis=1))
@@ -169,6 +170,11 @@ def test_alphapose():
     read = pose_json.parse(alphapose([(image, joints[:, :2], idx) for image, joints, idx in people]), raw(), COCO)
     np.testing.assert_allclose(read.frames, frames * np.float32([1, 1, 0]), rtol=1e-6)
     assert read.numbers.tolist() == [2, 3, 10] and '(3 in 3 frames, 1 in 1 frames): 3 is read' in read.notes[1]
+    listed = alphapose([(image, joints[:, :2], [[float(idx)]]) for image, joints, idx in people])
+    np.testing.assert_array_equal(pose_json.parse(listed, raw(wanted='3'), COCO).frames, read.frames)
+    alike = pose_json.parse(listed.replace('[[1.0]]', '[[3.0]]'), raw(wanted='0'), COCO)
+    np.testing.assert_array_equal(alike.frames, read.frames)
+    assert 'told apart by their order' in alike.notes[1]
     more = np.concatenate([frames, frames[:, :9]], axis=1)
     text = alphapose([(f'{at}.jpg', joints[:, :2], None) for at, joints in enumerate(more)] * 2)
     read = pose_json.parse(text, raw(), COCO)
@@ -215,6 +221,9 @@ def test_trc():
     read = trc.parse('\n'.join(lines), raw(), STICK)
     np.testing.assert_allclose(read.frames, frames, atol=1e-7)
     assert read.numbers.tolist() == [1, 2, 3, 4, 6] and read.rate == 60 and read.notes == ()
+    nobody = trc.parse('\n'.join([*lines[:-1], '6\t0.1']), raw(), STICK)
+    np.testing.assert_allclose(nobody.frames[:-1], frames[:-1], atol=1e-7)
+    assert np.isnan(nobody.frames[-1]).all() and nobody.numbers.tolist() == [1, 2, 3, 4, 6]
     swapped = Skeleton('own', ('LeftHand', 'HEAD'), (-1, 0), ())
     read = trc.parse(text.replace('\tmm\t', '\tcm\t'), raw(), swapped)
     np.testing.assert_allclose(read.frames, 10 * body(5, 3, 0)[:, [2, 1]], atol=1e-6)
@@ -229,6 +238,7 @@ def test_trc():
         ('60\t60', 'fast\t60', "found 'fast' and 'mm'"),
         ('Head', 'Nose', "line 4: .*Head_x is missing, and 'Nose_x' is no column"),
         ('\n2\t', '\n2\t\t', 'line 8: 11 columns were expected, found 12'),
+        ('\n3\t', '\n3\t0.05\t1.0\n3\t', 'line 9: 11 columns were expected, found 3'),
         ('\n2\t', '\n1\t', 'line 8: frame numbers that grow were expected, but 1 follows 1'),
     ],
 )
@@ -262,7 +272,7 @@ def test_two_people_of_one_file(tmp_path):
         f'{take}.skeleton#{number}' for number in (7, 8) for take in (0, 1)
     ]
     for flags in (['--units', 'mm'], ['--up=-y']):
-        with pytest.raises(UserError, match=r'0\.skeleton#7 says its units itself, and so does every \.skeleton file'):
+        with pytest.raises(UserError, match=r'0\.skeleton#7 says its units itself, as every such file does'):
             main(['Two', '--raw', str(tmp_path), '--skeleton', 'ntu', '--data_dir', str(tmp_path / 'D'), *flags])
     for second in ('0.skeleton;b;', '0.skeleton;b;7'):
         table.write_text('\n'.join(['File;Person;Body', rows[0], second]))

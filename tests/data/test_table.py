@@ -195,7 +195,8 @@ def test_one_of_several_bodies_is_read():
     np.testing.assert_array_equal(read.frames, frames[::2])
     assert read.numbers.tolist() == [0, 1, 2, 3, 4]
     assert read.notes == (
-        "x has 2 bodies (7 in 5 frames, 8 in 4 frames): 7 is read; a column 'body' of the table can name another",
+        'x has 2 bodies (7 in 5 frames, 8 in 4 frames): 7 is read; '
+        "the column 'body' of recordings.csv, or --body, can name another",
     )
     np.testing.assert_array_equal(read_table(text, STICK, '8').frames, frames[1::2])
     with pytest.raises(UserError, match="body '9' was expected, and there are 7 in 5 frames, 8 in 4 frames"):

@@ -58,7 +58,7 @@ def rows_agree(result: Any, content: bytes) -> None:
     """A recording that is read is read right: line by line, Python reads the same numbers."""
     coordinates_are_sound(result, content)
     text = content.decode('utf-8-sig').replace('\r\n', '\n').replace('\r', '\n')
-    rows = [list(map(float, line.split(';')[1:])) for line in text.split('\n') if line.strip()]
+    rows = [[float(field.strip()) for field in line.split(';')[1:]] for line in text.split('\n') if line.strip()]
     np.testing.assert_array_equal(result.reshape(-1, 3), np.array(rows, np.float64).astype(np.float32))
 
 

@@ -45,8 +45,8 @@ def choose(raw: RawRecording, counts: Mapping[str, int]) -> tuple[str, list[str]
         raise UserError(f'{raw.path}: body {shown(name)} was expected, and there are {listed}; correct the table')
     if raw.body or len(counts) == 1:
         return name, []
-    what = f"{raw.name} has {len(counts)} bodies ({listed}): {name[:40]} is read; a column 'body' of the table can name"
-    return name, [f'{what} another']
+    what = f'{raw.name} has {len(counts)} bodies ({listed}): {name[:40]} is read'
+    return name, [f"{what}; the column 'body' of recordings.csv, or --body, can name another"]
 
 
 class Bodies:

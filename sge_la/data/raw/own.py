@@ -81,18 +81,40 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
 
 
 def refuse_axes(data: RawData) -> None:
-    """Refuses units, or an upright axis, for files that have their own; a TRC file has units alone.
+    """Refuses units, or an upright axis, for files that have their own.
 
     Raises UserError: names the first.
     """
     for raw in data.recordings:
-        ending = '.json' if raw.files else raw.path.suffix.lower()
-        own = {'.trc': Axes(METRES_Y_UP.units, data.axes.up)}.get(ending, METRES_Y_UP)
-        if ending in _READERS and data.axes != own:
+        if axes_of(raw.path, data.axes) != data.axes:
             raise UserError(
-                f'{raw.name} says its units itself, and so does every {ending} file: units of metres and y as upright '
-                f'axis were expected, found {data.axes.units} and {data.axes.up}; leave them out'
+                f'{raw.name} says its units itself, as every such file does: no units, and y as upright axis, were '
+                f'expected, found {data.axes.units} and {data.axes.up}; leave them out'
             )
+
+
+def axes_of(path: Path, axes: Axes) -> Axes:
+    """The axes that the reader gives the coordinates of a file in, where others come in `axes`.
+
+    What sensors and pose estimators write becomes metres with y up as it is read; TRC has units and no upright axis.
+    """
+    ending = '.json' if path.is_dir() else path.suffix.lower()
+    if ending == '.trc':
+        return Axes(METRES_Y_UP.units, axes.up)
+    return METRES_Y_UP if ending in _READERS else axes
+
+
+def one(path: Path, body: str = '') -> RawRecording:
+    """A recording that is in no table, for `read`.
+
+    `path`: the file, or a folder of OpenPose's; `body`: which of several bodies is meant. Raises UserError: it has
+    another ending than those that are read.
+    """
+    if path.is_dir():
+        return RawRecording(path.name, path, '', 0, files=_frames_in(path, str(path)), body=body)
+    if path.suffix.lower() not in ENDINGS:
+        raise UserError(f'{path}: a recording should end in {", ".join(ENDINGS)}: convert it')
+    return RawRecording(path.name, path, '', 0, body=body)
 
 
 def _skeleton(folder: Path) -> Skeleton:

@@ -136,16 +136,27 @@ def _alphapose(people: list[Any], raw: RawRecording, skeleton: Skeleton) -> Reco
             raise UserError(f'{where}: people with an image_id were expected, found another as number {index}')
         images.setdefault(str(image), []).append(person)
     order = sorted(images, key=in_order)
-    crowd = False
+    names = [[_tracked(person, where) for person in images[image]] for image in order]
+    # Without tracking, everybody has the same idx, or none.
+    tracked = all(None not in frame and len(set(frame)) == len(frame) for frame in names)
     for index, image in enumerate(order):
         at = f'{where}, image {shown(image)}'
-        crowd |= len(images[image]) > 1 and any('idx' not in person for person in images[image])
         for place, person in enumerate(images[image]):
             points = _listed(person, 'keypoints', at)
             points = _numbers(points, max(51, len(points) // 3 * 3), at).reshape(-1, 3)[:17]
-            bodies.add(_name(person.get('idx', place), at), index, points * _FLATTEN, points[:, 2] == 0, at)
+            name = names[index][place] if tracked else str(place)
+            bodies.add(name, index, points * _FLATTEN, points[:, 2] == 0, at)
+    crowd = not tracked and any(len(frame) > 1 for frame in names)
     numbers, rate, notes = _numbers_in(order, where)
     return bodies.recording(numbers, rate, [_FLAT, *[_UNTRACKED] * crowd, *notes])
+
+
+def _tracked(person: dict, where: str) -> str | None:
+    """What AlphaPose's tracker calls a person, which it may write as a number or as lists around one."""
+    value = person.get('idx')
+    while isinstance(value, list) and value:
+        value = value[0]
+    return None if value is None or value == [] else _name(value, where)
 
 
 def _numbers_in(names: list[str], where: str) -> tuple[np.ndarray | None, float | None, list[str]]:

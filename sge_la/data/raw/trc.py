@@ -44,15 +44,22 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     markers = [name.strip() for name in line.split('\t')[2:] if name.strip()]
     columns = ['Frame#', 'Time', *(f'{marker}_{axis}' for marker in markers for axis in 'xyz')]
     found = find_columns(columns, f'{where}, line {number}', skeleton)
-    # Some programs end each line with a tab.
-    rows = [
-        (at, line[:-1] if line.count('\t') == len(columns) and line[-1] == '\t' else line) for at, line in lines[5:]
-    ]
+    rows = [(number, _whole(line, len(columns))) for number, line in lines[5:]]
     recording = read_lines(rows, found, '\t', raw, unit)
     notes = recording.notes
     if header.get('NumFrames') != str(len(rows)):
         notes += (f'{raw.name} has {len(rows)} frames, and its header says {shown(header.get("NumFrames", ""))}',)
     return replace(recording, rate=rate, notes=notes)
+
+
+def _whole(line: str, width: int) -> str:
+    """A line with all of its columns: some programs add tabs, and write nothing where no marker was seen."""
+    fields = line.split('\t')
+    while len(fields) > width and not fields[-1].strip():
+        fields.pop()
+    if not any(map(str.strip, fields[2:])):
+        fields = fields[:2] + [''] * (width - 2)
+    return '\t'.join(fields)
 
 
 def _positive(field: str) -> float | None:

@@ -1,0 +1,76 @@
+"""Keras' first import, which starts TensorFlow or JAX and takes seconds: refused in a sentence, and without chatter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from sge_la.errors import UserError
+
+TENSORFLOW, JAX, NUMPY = 'tensorflow', 'jax', 'numpy'
+KERAS_BACKENDS = (TENSORFLOW, JAX)
+NAMES = (*KERAS_BACKENDS, NUMPY)
+# What TensorFlow says on stderr as it starts, whatever its log level: instructions, missing drivers, and the like.
+_CHATTER = re.compile(
+    rb'WARNING: All log messages before absl|To enable the following|'
+    rb'[IWE]\d{4} .*(oneDNN|cuda|cuInit|cpu_feature_guard|computation_placer)'
+)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Lets TensorFlow start inside without its chatter on stderr; any other line there appears at the end."""
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            os.write(2, b''.join(line for line in file if not _CHATTER.match(line)))
+
+
+def wish() -> str | None:
+    """What KERAS_BACKEND says, or None.
+
+    Raises UserError: it is no backend that we know.
+    """
+    name = os.environ.get('KERAS_BACKEND') or None
+    if name not in (None, *NAMES):
+        raise UserError(f'KERAS_BACKEND is {name!r}, and one of {", ".join(NAMES)} was expected; set it to one of them')
+    return name
+
+
+def refuse_missing(name: str) -> None:
+    """Keras would end in a traceback where the package of its backend is not there."""
+    if name == NUMPY:
+        raise UserError(
+            f'on numpy models are used and not trained, and KERAS_BACKEND names it: set it to one of '
+            f'{", ".join(KERAS_BACKENDS)} here'
+        )
+    if name not in sys.modules and find_spec(name) is None:
+        raise UserError(f'the package {name}, which computes here, is not installed: pip install {name}')
+
+
+def keras_backend() -> str:
+    """The backend that Keras runs on; imports Keras.
+
+    Raises UserError: KERAS_BACKEND names no backend for it, or the backend's package is not there.
+    """
+    if 'keras' not in sys.modules:
+        refuse_missing(wish() or TENSORFLOW)
+        with quietly():
+            import keras
+    import keras
+
+    return keras.backend.backend()
