@@ -9,11 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
-from sge_la.data.checking_recordings import check_plausible
+from sge_la.data.checking_recordings import check_plausible, recording_names
 from sge_la.data.findings import FileRow, Finding, Part, Report
 from sge_la.data.holdout import frame_hashes
 from sge_la.data.ids import read_ids
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.data.leaks import check_near_copies
 from sge_la.data.loading import (
     LAYOUT_ORDER,
     check_test_identities,
@@ -55,12 +56,13 @@ def check(
         path = files.train.folder / 'skeleton.json'
         report.skeleton = report.attempt(path, lambda: read_skeleton(files, joints))
     parts = {'training set': train}
-    for test in present_tests(files):
-        parts[f'test set {test}'] = _check_split(report, files.tests[test], joints, f'test set {test}')
-        _compare(report, train, parts[f'test set {test}'], test)
-    _check_people(report, train, facts(name).identities)
     record = files.train.folder / 'prepare.json'
     content = report.attempt(record, lambda: read_json(record)) if record.exists() else None
+    for test in present_tests(files):
+        what = f'test set {test}'
+        parts[what] = _check_split(report, files.tests[test], joints, what)
+        _compare(report, train, parts[what], what, recording_names(content))
+    _check_people(report, train, facts(name).identities)
     check_plausible(report, {what: part for what, part in parts.items() if part.skeletons is not None}, record, content)
     for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
         report.found_odd(record, text)
@@ -149,8 +151,8 @@ def _list_files(report: Report, files: SplitFiles) -> dict[Path, FileRow]:
 # Between splits.
 
 
-def _compare(report: Report, train: Part, test: Part, name: str) -> None:
-    """Looks for test people that training lacks, and for frames that are on both sides."""
+def _compare(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
+    """Looks for test people that training lacks, and for frames and near copies that are on both sides."""
     if train.ids is not None and test.ids is not None:
         path = test.files.ids
         if not is_open_set(report.name):
@@ -168,9 +170,10 @@ def _compare(report: Report, train: Part, test: Part, name: str) -> None:
         path = test.files.source('x')
         report.found_bad(
             path,
-            f'test set {name}: {int(shared.any(axis=1).sum())} of {len(shared)} sequences have frames that are in the '
+            f'{what}: {int(shared.any(axis=1).sum())} of {len(shared)} sequences have frames that are in the '
             f'training set too, such as frame {frame} of sequence {sequence}, which is in training sequence {origin}',
         )
+    check_near_copies(report, train, test, what, names)
 
 
 def _check_people(report: Report, train: Part, expected: int | None) -> None:

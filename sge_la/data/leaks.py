@@ -1,0 +1,134 @@
+"""Copies of training recordings in a test set that are not equal bit for bit: rounded, cut, or disturbed a little.
+
+Of each test sequence the frame in the middle is compared with every frame of the training set, so that it does not
+matter where a copy was cut. In KGBD the nearest of 15,277 is as near as 0.25 of the typical nearest distance; a copy
+that was rounded to centimetres would be at 0.06.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from sge_la.data.findings import Part, Report
+from sge_la.data.lost import lost_joints
+
+# A frame is that of a copy if it is nearer than this share of the typical distance between a test frame and the nearest
+# training frame, or, because copies may be typical themselves, between frames of a person's training recordings.
+_NEAR = 0.2
+# Frames that tell the typical distance.
+_SAMPLE = 256
+# Bytes of training frames that are compared at a time.
+_BLOCK = 64 * 2**20
+
+
+def check_near_copies(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
+    """Finds test recordings that are nearly training recordings.
+
+    `what`: the test set; `names`: number of a recording → its name. Distances are root mean squares over coordinates,
+    in metres. What is equal bit for bit is told elsewhere, and not here.
+    """
+    joints = test.skeletons.shape[2:]
+    frames, middle = train.skeletons.reshape(-1, *joints), test.skeletons[:, report.length // 2]
+    usable = np.flatnonzero(~lost_joints(frames).any(axis=1))
+    whole = ~lost_joints(test.skeletons.reshape(-1, *joints)).any(axis=1).reshape(test.skeletons.shape[:2])
+    queries = np.flatnonzero(whole.all(axis=1))
+    if not len(usable) or not len(queries):
+        return
+    typical = float(np.median(_distances(middle[_few(queries)], frames, usable)))
+    others = _between_recordings(train, frames, usable, report.length)
+    typical = typical if others is None else max(typical, others)
+    near = _NEAR * typical
+    distances, nearest = _nearest_within(middle[queries], frames, usable, near)
+    found = np.isfinite(distances) & (distances > 0)
+    copies = Counter(
+        (_name(test, int(row), what, names), _name(train, int(origin) // report.length, 'training set', names))
+        for row, origin in zip(queries[found], nearest[found], strict=True)
+    )
+    totals = Counter(_name(test, row, what, names) for row in range(len(test.skeletons)))
+    told = [(pair, count) for pair, count in copies.most_common() if count >= min(2, totals[pair[0]])]
+    for (name, origin), count in told[:12]:
+        report.found_bad(
+            test.files.source('x'),
+            f'{what}: {name} is nearly {origin}, which is trained on: {count} of its {totals[name]} sequences have a '
+            f'frame less than {near:.2g} m from one there, where {typical:.2g} m are usual; take one of the two out',
+        )
+    if len(told) > 12:
+        report.found_bad(test.files.source('x'), f'{what}: {len(told) - 12} more recordings are nearly trained on')
+
+
+def _few(rows: np.ndarray) -> np.ndarray:
+    return rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).round().astype(int))]
+
+
+def _between_recordings(train: Part, frames: np.ndarray, usable: np.ndarray, length: int) -> float | None:
+    """The typical distance from a training frame to the nearest one of another recording.
+
+    Only people with two recordings or more are asked. None where there are none, or recordings are not known.
+    """
+    if train.recordings is None or train.labels is None:
+        return None
+    twice = [label for label, rows in train.ids.items() if len(np.unique(train.recordings[rows])) > 1]
+    asked = usable[np.isin(train.labels, twice)[usable // length]]
+    if not len(asked):
+        return None
+    numbers = np.repeat(train.recordings, length)
+    return float(np.median(_distances(frames[_few(asked)], frames, usable, numbers[_few(asked)], numbers)))
+
+
+def _name(part: Part, row: int, what: str, names: dict[int, str]) -> str:
+    if part.recordings is None:
+        return f'identity {part.labels[row]}' if part.labels is not None else what
+    number = int(part.recordings[row])
+    return names.get(number, f'recording {number}')
+
+
+def _blocks(frames: np.ndarray, usable: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames that can be compared, float64 `[n, J * 3]`, and their indices."""
+    most = max(1, _BLOCK // (8 * int(np.prod(frames.shape[1:]))))
+    for start in range(0, len(usable), most):
+        rows = usable[start : start + most]
+        yield frames[rows].reshape(len(rows), -1).astype(np.float64), rows
+
+
+def _distances(
+    queries: np.ndarray,
+    frames: np.ndarray,
+    usable: np.ndarray,
+    own: np.ndarray | None = None,
+    numbers: np.ndarray | None = None,
+) -> np.ndarray:
+    """The distance of each query `[Q, J, 3]` to the nearest of all usable frames.
+
+    `own`, `numbers`: the recording of each query and of each frame; a query's own one is not asked.
+    """
+    flat = queries.reshape(len(queries), -1).astype(np.float64)
+    middle = flat.mean(axis=0)
+    flat = flat - middle
+    nearest = np.full(len(flat), np.inf)
+    for block, rows in _blocks(frames, usable):
+        block -= middle
+        squares = (block**2).sum(axis=1) - 2 * flat @ block.T
+        if own is not None:
+            squares[own[:, None] == numbers[rows]] = np.inf
+        nearest = np.minimum(nearest, squares.min(axis=1) + (flat**2).sum(axis=1))
+    return np.sqrt(np.maximum(nearest, 0) / flat.shape[1])
+
+
+def _nearest_within(
+    queries: np.ndarray, frames: np.ndarray, usable: np.ndarray, most: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distance of each query to the nearest frame, and which it is; infinity where none is as near as `most`."""
+    from scipy.spatial import cKDTree  # comes with scikit-learn
+
+    flat = queries.reshape(len(queries), -1).astype(np.float64)
+    scale = np.sqrt(flat.shape[1])
+    nearest, places = np.full(len(flat), np.inf), np.full(len(flat), -1)
+    for block, rows in _blocks(frames, usable):
+        tree = cKDTree(block, leafsize=32, balanced_tree=False, compact_nodes=False)
+        found, index = tree.query(flat, distance_upper_bound=most * scale)
+        nearer = found < nearest
+        nearest[nearer], places[nearer] = found[nearer], rows[index[nearer]]
+    return nearest / scale, places
