@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,8 @@ import pytest
 from sge_la import backends
 from sge_la.backends import runtime
 from sge_la.backends.starting import JAX, NUMPY, TENSORFLOW
-from sge_la.errors import UserError
+from sge_la.commands import evaluate
+from sge_la.errors import UserError, run_command
 from sge_la.evaluation.scores import compiled_recogniser, labelled_scores, logits
 from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
@@ -134,3 +136,18 @@ def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
     assert 'Backend: numpy' in done.stdout and '  1. ' in done.stdout
     assert done.stdout.splitlines()[-1] == '[]'
     assert json.loads(results.read_text())['test_sets'] == before
+
+
+def test_kept_features_are_encoded_again_when_that_is_asked_for(small_run, tmp_path, capsys):
+    """They are what encoders and data give; one value that is off by more than rounding is found."""
+    models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
+    flags = [*small_flags(small_run)[:-1], str(models), '--dataset', 'BIWI']
+    assert not run_command(evaluate, [*flags, '--recheck'])
+    assert 'Features of Walking: encoded again, and alike' in capsys.readouterr().out
+    path = next(models.rglob('val_X.npy'))
+    features = np.load(path)
+    features[-1, -1] += 0.01
+    np.save(path, features)
+    assert not run_command(evaluate, flags)
+    assert run_command(evaluate, [*flags, '--recheck']) == 2
+    assert 'encoders at hand' in capsys.readouterr().err

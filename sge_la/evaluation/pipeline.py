@@ -10,7 +10,7 @@ from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.errors import UserError, say
 from sge_la.evaluation.score_run import score_test
-from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features
+from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features, recheck
 from sge_la.features.files import TEST_STEMS
 from sge_la.runs import records, states
 from sge_la.runs.banner import banner, selection_line
@@ -33,6 +33,8 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
         results = records.read_results(folder) or {}
         known = results.get('test_sets', {}).get(name, {})
         test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), at_hand.dataset)
+        if plan.recheck:
+            recheck(plan, test, at_hand)
         if select := known.get('selected', {}).get('select'):
             say(selection_line(select))
         found[name] = score_test(folder, plan, test, at_hand.sources, known)

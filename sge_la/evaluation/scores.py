@@ -12,18 +12,15 @@ import numpy as np
 from sge_la import backends
 from sge_la.backends import ops
 from sge_la.evaluation import metrics
-from sge_la.evaluation.test_sets import ProbeSet, Sources, encode_rows
+from sge_la.evaluation.test_sets import SEQUENCES_AT_ONCE, ProbeSet, Sources, are_alike, encode_rows
 from sge_la.features import cages
 from sge_la.model import labelled_lstm, products, recognition
-from sge_la.model.config import BFLOAT16, FLOAT32
+from sge_la.model.config import FLOAT32
 from sge_la.model.gait_encoder import axis_major
 from sge_la.runs.plan import Plan
 
-SEQUENCES_AT_ONCE = 2048
 # Sequences of the features that are encoded again, to see that the encoders at hand made them.
 SAMPLE = 8
-# By precision: a sum that comes out a little otherwise in another batch may be rounded to another bfloat16 after it.
-TOLERANCES = {FLOAT32: 1e-3, BFLOAT16: 1e-2}
 _SCORED_AT_ONCE = 2048
 
 
@@ -189,8 +186,8 @@ def score_everything(
     for start in range(0, len(rest), SEQUENCES_AT_ONCE):
         chosen = np.concatenate([sample, rest[start : start + SEQUENCES_AT_ONCE]])
         X = encode_rows(plan, test.split.skeletons, chosen, sources())
-        tolerance, again = TOLERANCES[plan.precision], X.reshape(-1, each, X.shape[1])[: len(sample)]
-        if not _alike(again, test.features.X, places[: len(sample)], tolerance):
+        made = places[: len(sample), None] * each + np.arange(each)
+        if not are_alike(X[: made.size], test.features.X[made.reshape(-1)], plan.precision):
             return _whole_windows(plan, test, answers, 'the encoders at hand did not make them')
         parts.append(logits(params, X, compiled).reshape(-1, each, answers.shape[1])[len(sample) :])
     order = np.concatenate([known, rest])
@@ -203,15 +200,6 @@ def score_everything(
 
 def _rows_each(plan: Plan) -> int:
     return plan.length if plan.manner == 'ap' else 1
-
-
-def _alike(found: np.ndarray, features: np.ndarray, places: np.ndarray, tolerance: float) -> bool:
-    """Whether encodings `[n, rows, D]` are those that stand at these places among the features."""
-    each = found.shape[1]
-    if found.shape[2] != features.shape[1]:
-        return False
-    expected = features[(places[:, None] * each + np.arange(each)).reshape(-1)].reshape(found.shape)
-    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
 
 
 def _scored(answers: np.ndarray, labels: np.ndarray, each: int, plan: Plan) -> Scored:

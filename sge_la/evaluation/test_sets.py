@@ -15,8 +15,12 @@ from sge_la.errors import UserError, say
 from sge_la.features import cages
 from sge_la.features.files import Features, feature_sources, read_features, recorded_tests
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features, row_labels
+from sge_la.model.config import BFLOAT16, FLOAT32
 from sge_la.runs.plan import EncoderJob, Plan
 
+SEQUENCES_AT_ONCE = 2048
+# By precision: a sum that comes out a little otherwise in another batch may be rounded to another bfloat16 after it.
+TOLERANCES = {FLOAT32: 1e-3, BFLOAT16: 1e-2}
 Sources = Callable[[], list[FeatureSource]] | None
 
 
@@ -118,6 +122,34 @@ def encode_rows(plan: Plan, skeletons: np.ndarray, rows: np.ndarray, sources: li
     X = np.empty((len(rows) * each, width), np.float32)
     fill_features(X, sources, skeletons, rows, plan.manner, seed=plan.seed, test=True)
     return X
+
+
+def recheck(plan: Plan, test: ProbeSet, at_hand: AtHand) -> None:
+    """Encodes a test set again, and says whether the features that the run keeps are what comes out.
+
+    Raises UserError: they are not, or data set or encoders are not at hand.
+    """
+    if test.split is None or at_hand.sources is None:
+        raise UserError(
+            '--recheck needs the data set and the gait encoders of the run: give their folders, or leave it out'
+        )
+    rows, sources = cages.original_rows(test.split.ids, pad=plan.pads_tests), at_hand.sources()
+    each, _ = feature_shape(sources, plan.manner)
+    for start in range(0, len(rows), SEQUENCES_AT_ONCE):
+        X = encode_rows(plan, test.split.skeletons, rows[start : start + SEQUENCES_AT_ONCE], sources)
+        if not are_alike(X, test.features.X[start * each : start * each + len(X)], plan.precision):
+            raise UserError(
+                f'the features of test set {test.name} in {plan.network} should be what the encoders at hand make of '
+                'the data set at hand, and are not: train the recognition network again (--train_flag 0 --overwrite)'
+            )
+    say(f'Features of {test.name}: encoded again, and alike')
+
+
+def are_alike(found: np.ndarray, expected: np.ndarray, precision: str) -> bool:
+    """Whether these are the same features, but for rounding."""
+    if found.shape != expected.shape:
+        return False
+    return bool(np.abs(found - expected).max() <= TOLERANCES[precision] * np.abs(expected).max())
 
 
 def _is_pointer(path: Path) -> bool:

@@ -77,7 +77,7 @@ class Plan:
         rn_epochs, rn_batch_size, rn_rate: of the recognition network; the batch size is that of scoring too.
         divides_by_batch, fills_batch, pads_tests: flaws of the original's scoring that `--faithful` repeats, see
             `metrics.sequence_scores` and `cages.original_rows`.
-        trains_encoders, trains_network, resume, overwrite, tensorboard: what is done.
+        trains_encoders, trains_network, resume, overwrite, tensorboard, recheck: what is done.
         network: the recognition network's folder; `networks`: the folder to score by test set.
         models_dir, gpu: where.
         heading: the banner's lines.
@@ -115,6 +115,7 @@ class Plan:
     resume: bool
     overwrite: bool
     tensorboard: bool
+    recheck: bool
     network: Path
     networks: Mapping[str, Path]
     models_dir: Path
@@ -159,6 +160,7 @@ def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = Non
         divides_by_batch=options.faithful,
         fills_batch=options.faithful and protocol == CVE,
         pads_tests=published_plus,
+        recheck=getattr(options, 'recheck', False),
         trains_encoders=flag == 1,
         trains_network=flag in (0, 1) and protocol != CME,
         network=network,

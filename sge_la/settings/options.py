@@ -247,6 +247,7 @@ class EvaluateOptions(CommonOptions):
     report: bool = flag(
         False, 'write report.html: scores, figures, settings and environment in one page', type=bool, group='common'
     )
+    recheck: bool = flag(False, 'encode the test features that the run keeps again, and compare', type=bool)
     save_features: str | None = flag(None, 'write the CAGEs of all sets into this .npz file')
     config: str | None = flag(None, 'take options from the config.json of a run; typed flags win', group='machine')
 

@@ -158,6 +158,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--figures shows one run: leave out --runs, and draw with evaluate.py --by_seed --seed 1 --figures',
         ),
         (
+            getattr(options, 'recheck', False) and (matches or options.dataset == DATASET),
+            '--recheck is of the features that a recognition network is scored on, outside of CASIA_B: leave it out',
+        ),
+        (
             options.backend == NUMPY and hasattr(options, 'train_flag'),
             '--backend numpy uses trained models and trains none: use tensorflow or jax, or leave it out',
         ),
