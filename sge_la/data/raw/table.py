@@ -50,7 +50,6 @@ _FRAME_COLUMNS = {
 }
 # What programs write where a joint was not seen.
 _LOST = {'', 'nan', '-nan', 'nan(ind)', '-nan(ind)', 'na', 'n/a', 'null', 'none'}
-_NO_SEPARATORS = str.maketrans('\t"', '  ')
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
 
 
@@ -111,7 +110,6 @@ def _header(
         return names, rest, separator, []
     rows = ((at, _fields(line, separator, f'{where}, line {at}', len(names))) for at, line in rest)
     wide, frames = widened(rows, names, long, where)
-    frames = [(at, '\t'.join(cell.translate(_NO_SEPARATORS) for cell in cells)) for at, cells in frames]
     return wide, frames, '\t', _left_out(names, {long.joint, *long.axes, *long.beside})
 
 
