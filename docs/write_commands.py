@@ -16,7 +16,7 @@ PAGE = Path(__file__).with_name('commands.md')
 GROUPS = {
     'Train and score': ('train', 'evaluate'),
     'Data': ('prepare', 'check', 'convert'),
-    'Trained models': ('identify', 'export', 'checkpoints'),
+    'Trained models': ('identify', 'gallery', 'export', 'checkpoints'),
     "The papers' tables": ('compare', 'ablation', 'cost'),
 }
 HEAD = """\

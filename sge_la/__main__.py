@@ -17,6 +17,7 @@ COMMANDS = {
     'train': ('sge_la.commands:train', 'train gait encoders and a recognition network, then score them'),
     'evaluate': ('sge_la.commands:evaluate', 'score a trained run, match gallery and probe, draw figures'),
     'identify': ('sge_la.identify:main', 'name the person of new recordings'),
+    'gallery': ('sge_la.enrol.__main__:main', 'enrol people without training, for identify --gallery'),
     'export': ('sge_la.export:main', 'write a trained run for use without this code'),
     'checkpoints': ('sge_la.checkpoints.__main__:main', 'tell what checkpoints hold, or convert them'),
     'convert': ('sge_la.data.convert:main', 'write a data set in another layout or joint order'),

@@ -21,6 +21,7 @@ PROGRAMS = {
     'check': 'python -m sge_la.data.check',
     'convert': 'python -m sge_la.data.convert',
     'identify': 'python -m sge_la.identify',
+    'gallery': 'python -m sge_la.enrol',
     'export': 'python -m sge_la.export',
     'checkpoints': 'python -m sge_la.checkpoints',
     'compare': 'python -m sge_la.compare',

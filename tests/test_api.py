@@ -18,12 +18,13 @@ import sge_la
 from sge_la import api
 from sge_la.data import load
 from sge_la.data.skeletons import SKELETONS
+from sge_la.enrol.recordings import read_recording
 from sge_la.errors import UserError
 from sge_la.evaluation.metrics import sequence_scores
 from sge_la.evaluation.scores import logits
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, fill_features
-from sge_la.identify import main, read_recording
+from sge_la.identify import main
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sge_la.evaluation.enrolled import Enrolled, leave_one_out, probability, unit_length
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
 
 
@@ -94,3 +95,49 @@ def test_threshold_accepts_no_more_than_was_allowed(far, accepted):
     assert (
         int((np.array([3.0, 1.0, 2.0, 2.0, 4.0]) <= threshold_at(np.array([3.0, 1, 2, 2, 4]), far)).sum()) == accepted
     )
+
+
+def people(seed: int = 0, recordings: int = 9, each: int = 4) -> tuple[Enrolled, np.ndarray]:
+    """Three people in recordings of so many sequences each, the last of one sequence; and all sequences' people."""
+    random = np.random.default_rng(seed)
+    lengths = [*[each] * (recordings - 1), 1]
+    owners = np.arange(recordings) % 3
+    whose, numbers = np.repeat(owners, lengths), np.repeat(np.arange(recordings), lengths)
+    vectors = unit_length(np.eye(3)[whose] + random.normal(0, 0.5, (len(whose), 3)))
+    shuffled = random.permutation(len(whose))
+    return Enrolled.of(vectors[shuffled], whose[shuffled], numbers[shuffled] * 10)[0], whose
+
+
+def test_leave_one_out_is_asked_recording_by_recording():
+    """Twin: every recording against the sequences of the others, one pair after the other."""
+    enrolled, _ = people()
+    known, strangers = [], []
+    for recording, owner in enumerate(enrolled.people):
+        sequences = enrolled.vectors[enrolled.recordings == recording].astype(np.float64)
+        to_people = np.zeros((len(sequences), 3))
+        for row, sequence in enumerate(sequences):
+            for person in range(3):
+                others = [k for k, whose in enumerate(enrolled.people) if whose == person and k != recording]
+                entries = enrolled.vectors[np.isin(enrolled.recordings, others)]
+                to_people[row, person] = min(np.linalg.norm(sequence - entry) for entry in entries)
+        means = to_people.mean(axis=0)
+        known.append((means.min(), means.argmin() == owner))
+        strangers.append(np.delete(means, owner).min())
+    found = leave_one_out(enrolled)['recording']
+    np.testing.assert_allclose(found.distances, [distance for distance, _ in known] + strangers, rtol=1e-5)
+    assert found.right[:9].tolist() == [right for _, right in known] and not found.known[9:].any()
+
+
+def test_probability_is_calibrated():
+    """Drawn from a logistic curve: the fitted one is near it, and falls."""
+    random = np.random.default_rng(0)
+    distances = random.uniform(0, 2, 4000)
+    right = random.uniform(size=4000) < 1 / (1 + np.exp(6 * distances - 5))
+    slope, offset = probability(OpenSet(distances, right, np.arange(4000) % 2 == 0))
+    np.testing.assert_allclose([slope, offset], [6, -5], rtol=0.1)
+
+
+def test_probability_needs_two_recordings_of_somebody():
+    enrolled, _ = people(recordings=3)
+    asked = leave_one_out(enrolled)
+    assert asked['recording'].known.sum() == 0 and probability(asked['recording']) is None

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,12 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, err
 _MAX_BYTES = 4096
 
 
+class InUse(UserError):
+    """Somebody else holds the lock."""
+
+
 class RunLock:
-    """The claim on a folder; a context manager, or call `release`.
+    """The claim on a folder or file; a context manager, or call `release`.
 
     `path`: the lock file; `note`: a sentence if the lock of a run that has ended was taken over, else ''.
     """
@@ -63,17 +69,39 @@ def claim(folder: Path | str) -> RunLock:
     process anyway. Raises UserError: another run holds the folder (names its process and host), or it cannot be
     written.
     """
-    path = make_folder(folder) / LOCK_NAME
+    return _claim(make_folder(folder) / LOCK_NAME, Path(folder), '.*.partial')
+
+
+def claim_file(path: Path | str, seconds: float = 60.0) -> RunLock:
+    """Takes one file for reading, changing and writing it, and clears away what a killed writer left half-written.
+
+    Its folder must be there; others may take other files in it. Whoever else holds it is waited for so many seconds.
+    Raises UserError: they still hold it then (`InUse`), or nothing can be written there.
+    """
+    path, end = Path(path), time.monotonic() + seconds
+    while True:
+        try:
+            return _claim(
+                path.with_name(f'.{path.name[:200]}.lock'), path, f'.{glob.escape(path.name[:200])}.????????.partial'
+            )
+        except InUse:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def _claim(path: Path, what: Path, partial: str) -> RunLock:
+    """`path`: the lock; `what`: what it stands for; `partial`: which files beside it are of killed writers."""
     while True:
         with os_errors(path, 'lock'):
             descriptor, fresh = _open(path)
             try:
-                note = _take(path, descriptor, fresh)
+                note = _take(path, descriptor, fresh, what)
             except BaseException:
                 os.close(descriptor)
                 raise
         if note is not None:
-            _remove_partial_files(path.parent)
+            _remove_files(path.parent, partial)
             return RunLock(path, descriptor, note)
         os.close(descriptor)  # released, and so removed, between our opening and locking it
 
@@ -86,12 +114,12 @@ def _open(path: Path) -> tuple[int, bool]:
         return os.open(path, flags | os.O_CREAT, 0o644), False
 
 
-def _take(path: Path, descriptor: int, fresh: bool) -> str | None:
+def _take(path: Path, descriptor: int, fresh: bool, what: Path) -> str | None:
     """Locks an open lock file and writes our name into it: the note, or None if the file has lost its name."""
     try:
         locked = _flock(descriptor)
     except BlockingIOError:
-        raise UserError(_refusal(path, _read_owner(descriptor))) from None
+        raise InUse(_refusal(path, what, _read_owner(descriptor))) from None
     try:
         if not os.path.samestat(os.stat(path), os.fstat(descriptor)):
             return None
@@ -99,7 +127,7 @@ def _take(path: Path, descriptor: int, fresh: bool) -> str | None:
         return None
     owner = _read_owner(descriptor)
     if not locked and not fresh and _is_alive(owner) is not False:
-        raise UserError(_refusal(path, owner))
+        raise InUse(_refusal(path, what, owner))
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, json.dumps(_ourselves()).encode())
@@ -124,11 +152,11 @@ def _flock(descriptor: int) -> bool:
     return True
 
 
-def _refusal(path: Path, owner: dict[str, Any] | None) -> str:
+def _refusal(path: Path, what: Path, owner: dict[str, Any] | None) -> str:
     if owner is None:
-        return f'{path.parent} is in use by another run; wait for it, or delete {path.name} there if no run is alive'
+        return f'{what} is in use by another run; wait for it, or delete {path.name} there if no run is alive'
     return (
-        f'{path.parent} is in use by process {owner["pid"]} on {owner["host"]}; wait for that run or stop it '
+        f'{what} is in use by process {owner["pid"]} on {owner["host"]}; wait for that run or stop it '
         f'(if it is no run of this program, delete {path.name} there)'
     )
 
@@ -180,7 +208,7 @@ def _start_time(pid: int) -> int | None:
         return None
 
 
-def _remove_partial_files(folder: Path) -> None:
-    for path in folder.glob('.*.partial'):
+def _remove_files(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
         with contextlib.suppress(OSError):
             path.unlink()

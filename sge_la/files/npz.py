@@ -24,7 +24,7 @@ from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regula
 MAX_MEMBERS = 10_000
 _MAX_DIRECTORY_BYTES = 200 * MAX_MEMBERS
 _META = 'meta.json'
-_MAX_META_BYTES = 1 << 20
+MAX_META_BYTES = 1 << 24
 _KINDS = 'fiub'  # floats, integers, booleans
 
 
@@ -123,8 +123,8 @@ def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str
 
 
 def _read_meta(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
-    if member.file_size > _MAX_META_BYTES:
-        raise ValueError(f'{_META} is larger than {_MAX_META_BYTES} bytes')
+    if member.file_size > MAX_META_BYTES:
+        raise ValueError(f'{_META} is larger than {MAX_META_BYTES} bytes')
     try:
         meta = json.loads(archive.read(member))
     except RecursionError as error:

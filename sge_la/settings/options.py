@@ -54,6 +54,9 @@ _RATE = _number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 
 KS20_VIEWS = range(5)
 
 
+share = _number(float, 0.0, 1.0, 'a share from 0 to 1, such as 0.01')
+
+
 def gpu_number(text: str) -> str:
     if not re.fullmatch(r'-1|[0-9]{1,4}', text):
         raise argparse.ArgumentTypeError(f"expected a GPU's number, such as 0, or -1 for the CPU, found {text!r}")

@@ -1,0 +1,247 @@
+"""Galleries: people who are enrolled, strangers, what is kept of whom, and two writers at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sge_la
+from sge_la.data import load
+from sge_la.enrol import file
+from sge_la.enrol.__main__ import main as gallery_main
+from sge_la.enrol.gallery import EnrolledRecording, Gallery, Threshold
+from sge_la.errors import UserError, run_command
+from sge_la.files.npz import read_npz, write_npz
+from sge_la.identify import main as identify
+from tests.conftest import part
+from tests.fuzz.bounds import hold_to_its_word
+from tests.fuzz.mutation import cases
+
+RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
+# Four people have two recordings in the training set and two in each test set: labels 0, 3, 6 and 9.
+NAMES = {0: 'Ann', 3: 'Ben', 6: 'Cleo', 9: 'Dana'}
+
+
+@pytest.fixture(scope='module')
+def walks(untouched_run, tmp_path_factory) -> Path:
+    """A `.npy` file of each recording: `Ann-train-0.npy`, `Ann-Still-1.npy` and so on."""
+    folder = tmp_path_factory.mktemp('walks')
+    dataset = load('BIWI', 6, untouched_run / 'Datasets', tests=['Walking', 'Still'], warn=lambda text: None)
+    for name, split in {'train': dataset.train, **dataset.tests}.items():
+        for label, rows in split.ids.items():
+            for number, recording in enumerate(np.unique(split.recordings[rows])):
+                own = rows[split.recordings[rows] == recording]
+                np.save(folder / f'{NAMES[label]}-{name}-{number}.npy', split.skeletons[own].reshape(-1, 20, 3))
+    return folder
+
+
+def command(path: Path, run: Path, action: str, *words: object) -> list[str]:
+    places = ['--data_dir', run / 'Datasets', '--models_dir', run / 'Models', '--gpu', '-1']
+    return [action, str(path), *map(str, (*words, *places))]
+
+
+@pytest.fixture(scope='module')
+def made(untouched_run, walks) -> Path:
+    """A gallery of Ann, Ben and Cleo, two recordings each."""
+    path = walks / 'made.npz'
+    gallery_main(command(path, untouched_run, 'new', '--RN_dir', RUN, '--far', '0.2'))
+    for person in ('Ann', 'Ben', 'Cleo'):
+        own = (walks / f'{person}-train-{number}.npy' for number in (0, 1))
+        gallery_main(command(path, untouched_run, 'add', '--person', person, *own))
+    return path
+
+
+@pytest.fixture
+def enrolled(made, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copy(made, tmp_path / 'demo.npz'))
+
+
+@pytest.fixture
+def gallery(enrolled, untouched_run, capsys) -> Callable[..., str]:
+    """Runs `gallery ACTION demo.npz ...`, which must succeed or end as `status` says, and returns what it says."""
+
+    def run(action: str, *words: object, status: int = 0) -> str:
+        capsys.readouterr()
+        found = run_command(gallery_main, command(enrolled, untouched_run, action, *words))
+        out, err = capsys.readouterr()
+        assert found == status, err
+        return err if status else out
+
+    return run
+
+
+def identified(path: Path, walks: list[Path], untouched_run: Path, capsys) -> list[str]:
+    capsys.readouterr()
+    places = ['--models_dir', str(untouched_run / 'Models'), '--data_dir', str(untouched_run / 'Datasets')]
+    assert run_command(identify, ['--gallery', str(path), *map(str, walks), *places, '--gpu', '-1']) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_people_are_named_and_a_stranger_is_not(enrolled, walks, untouched_run, capsys, gallery):
+    files = [walks / f'{person}-Still-0.npy' for person in NAMES.values()]
+    said = identified(enrolled, files, untouched_run, capsys)
+    for line, path, name in zip(said, files, ('Ann', 'Ben', 'Cleo', 'unknown'), strict=True):
+        assert line.startswith(f'{path}: {name} (nearest: '), line
+    assert 'Ann: Ann-train-0.npy (4), Ann-train-1.npy (4)\n' in gallery('list')
+    assert 'the encoder of its run' in gallery('check')
+
+
+def test_python_answers_as_the_command_does(enrolled, walks, untouched_run, capsys):
+    [line] = identified(enrolled, [walks / 'Ben-Walking-0.npy'], untouched_run, capsys)
+    places = {'models_dir': untouched_run / 'Models', 'data_dir': untouched_run / 'Datasets'}
+    sequences = np.load(walks / 'Ben-Walking-0.npy').reshape(-1, 6, 20, 3)
+    answer = sge_la.Gallery.open(enrolled, **places).identify(sequences)
+    assert line.endswith(f': {answer}') and answer.person == 'Ben'
+    assert answer.probability > 0.5 and answer.nearest[0].distance < answer.threshold < answer.nearest[1].distance
+
+
+def test_distances_are_those_of_mean_cages(enrolled, walks, untouched_run):
+    """Twin: sequence by sequence, the nearest of each person's, and the mean over the recording."""
+    places = {'models_dir': untouched_run / 'Models', 'data_dir': untouched_run / 'Datasets'}
+    encoder = sge_la.GaitEncoder.load(RUN, **places)
+
+    def vectors(*names: str) -> list[np.ndarray]:
+        found = np.concatenate([np.load(walks / f'{name}.npy').reshape(-1, 6, 20, 3) for name in names])
+        means = [sequence.mean(axis=0, dtype=np.float64) for sequence in encoder.encode(found)]
+        return [mean / np.linalg.norm(mean) for mean in means]
+
+    probes, answer = (
+        vectors('Cleo-Still-1'),
+        Gallery.open(enrolled, **places).identify(np.load(walks / 'Cleo-Still-1.npy').reshape(-1, 6, 20, 3)),
+    )
+    for near in answer.nearest:
+        entries = vectors(*(f'{near.person}-train-{number}' for number in (0, 1)))
+        nearest = [min(np.linalg.norm(probe - entry) for entry in entries) for probe in probes]
+        assert near.distance == pytest.approx(np.mean(nearest), abs=1e-4)
+
+
+def test_nothing_is_left_of_who_was_removed(enrolled, gallery):
+    before = file.read(enrolled)
+    assert 'Ben is removed, with 8 sequences' in gallery('remove', '--person', 'Ben')
+    content = enrolled.read_bytes()
+    for recording in before.recordings:
+        assert (recording.digest.encode() in content) == (recording.person != 'Ben')
+    assert b'Ben' not in content
+    for place, vector in enumerate(before.vectors):
+        assert (vector.tobytes() in content) == (not 8 <= place < 16)
+    assert file.read(enrolled).thresholds != before.thresholds
+    assert [path.name for path in enrolled.parent.iterdir()] == ['demo.npz']
+
+
+def test_two_writers_lose_nothing(enrolled):
+    """Each reads, changes and writes forty times over; both names are counted up to forty."""
+
+    def write(person: str) -> None:
+        for number in range(40):
+            with file.changing(enrolled) as put:
+                there = file.read(enrolled)
+                own = EnrolledRecording(person, f'{number}.npy', f'{number:031x}{ord(person[0]) % 10}', 1)
+                put(
+                    replace(
+                        there,
+                        recordings=(*there.recordings, own),
+                        vectors=there.vectors[[*range(len(there.vectors)), 0]],
+                    )
+                )
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ['Eve', 'Finn']))
+    names = [recording.person for recording in file.read(enrolled).recordings]
+    assert (names.count('Eve'), names.count('Finn')) == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ('words', 'sentence'),
+    [
+        (['add', '--person', 'Ann', '{walks}/Ann-train-0.npy'], 'is enrolled already, as Ann-train-0.npy of Ann'),
+        (
+            ['add', '--person', 'Unknown', '{walks}/Ann-Still-0.npy'],
+            "should not be 'Unknown', the answer for strangers",
+        ),
+        (['add', '--person', 'a\x1b', '{walks}/Ann-Still-0.npy'], 'printable characters'),
+        (['add', '{walks}/Ann-Still-0.npy'], 'give --person NAME'),
+        (['add', '--person', 'Ann', '{walks}/none.npy'], 'there is no such file'),
+        (['remove', '--person', 'Zoe'], 'nobody in the gallery is called Zoe: it has Ann, Ben, Cleo'),
+        (['new', '--RN_dir', RUN], 'is there already'),
+        (['list', '--person', 'Ann'], 'takes no --person'),
+    ],
+)
+def test_mistakes_change_nothing(enrolled, gallery, walks, words, sentence):
+    before = enrolled.read_bytes()
+    assert sentence in gallery(*(word.format(walks=walks) for word in words), status=2)
+    assert enrolled.read_bytes() == before
+
+
+def test_gallery_of_another_encoder_is_refused(enrolled, gallery, walks):
+    file.write(enrolled, replace(file.read(enrolled), digest='0' * 64))
+    for words in (['check'], ['add', '--person', 'Dana', walks / 'Dana-Still-0.npy']):
+        assert 'whose distances mean nothing here' in gallery(*words, status=2)
+
+
+def test_one_person_answers_nothing(enrolled, gallery):
+    for person in ('Ann', 'Ben'):
+        gallery('remove', '--person', person)
+    with pytest.raises(UserError, match='at least two people'):
+        file.read(enrolled).distances(np.zeros((1, 6, 20, 3)))
+
+
+def small_gallery() -> Gallery:
+    """Of two people with three sequences, which no encoder has made."""
+    recordings = tuple(EnrolledRecording(name, f'{name}.npy', f'{k:032x}', 1 + k) for k, name in enumerate('ab'))
+    thresholds = {level: Threshold(0.5, 3, 0.5, 2.0, -1.0) for level in ('sequence', 'recording')}
+    return Gallery('1' * 64, RUN, 6, 20, None, 0.01, recordings, np.eye(3, 4, dtype=np.float32), thresholds)
+
+
+def test_damaged_galleries(tmp_path, fuzz_cases):
+    path = tmp_path / 'g.npz'
+    file.write(path, small_gallery())
+
+    def check(found: Gallery, content: bytes) -> None:
+        assert len(found.vectors) == sum(recording.sequences for recording in found.recordings)
+        assert all(person.isprintable() for person in found.people) and len(found.thresholds) in (0, 2)
+
+    _, refused = hold_to_its_word(
+        cases([path.read_bytes()], part(fuzz_cases, 2)), path, lambda _: file.read(path), check
+    )
+    assert refused > 0.5 * len(part(fuzz_cases, 2))
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'format': 'another'},
+        {'far': 2},
+        {'recordings': [['a', 'a.npy', '0' * 32, 3], ['b', 'b.npy', '0' * 32, 0]]},
+        {'recordings': [['a', 'a.npy', '0' * 32, 3], ['b', 'b.npy', '0' * 32, 1]]},
+        {'recordings': [['unknown', 'a.npy', '0' * 32, 1], ['b', 'b.npy', '1' * 32, 2]]},
+        {'recordings': [['a\x1b[2J', 'a.npy', '0' * 32, 1], ['b', 'b.npy', '1' * 32, 2]]},
+        {'thresholds': {}},
+        {'thresholds': {'sequence': {'distance': 1e300, 'strangers': 1}, 'recording': {'distance': 1, 'strangers': 1}}},
+        {'encoder': {'digest': '1' * 64, 'run': '../../elsewhere', 'length': 6, 'joints': 20}},
+    ],
+)
+def test_what_no_gallery_says_is_refused(tmp_path, change):
+    path = tmp_path / 'g.npz'
+    file.write(path, small_gallery())
+    arrays, meta = read_npz(path)
+    write_npz(path, arrays, {**meta, **change})
+    with pytest.raises(UserError, match='gallery'):
+        file.read(path)
+
+
+def test_vectors_must_be_of_unit_length(tmp_path):
+    path = tmp_path / 'g.npz'
+    file.write(path, replace(small_gallery(), vectors=np.full((3, 4), np.nan, np.float32)))
+    with pytest.raises(UserError, match='not of unit length'):
+        file.read(path)
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read('meta.json'))['format'] == file.FORMAT
