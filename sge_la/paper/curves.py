@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, program, say
 from sge_la.evaluation.epoch_choice import RULES
 from sge_la.reporting import figures, style
 from sge_la.runs import records
@@ -33,7 +33,10 @@ def draw_runs(names: Sequence[str], models_dir: str, home: Path) -> None:
         raise UserError(f'--figures expects runs of one data set, found {", ".join(datasets)}: name those of one')
     for folder in folders:
         if not _scores(folder):
-            raise UserError(f'{folder} should hold results.json with Rank-n, and does not: score it with evaluate.py')
+            score = program('evaluate')
+            raise UserError(
+                f'{folder} should hold results.json with Rank-n, and does not: score the run with `{score}`'
+            )
     labels = _labels(folders, options)
     draw_cmc({label: [folder] for label, folder in zip(labels, folders, strict=True)}, next(iter(datasets)), home)
 

@@ -38,7 +38,8 @@ def training_curves(
     _encoder_curves(axes[0], encoder)
     _line(axes[1, 0], recognition, 'train_loss', 'training, last batch', **style.line_look(0))
     _line(axes[1, 1], recognition, 'train_accuracy', 'training, last batch (frames)', 100, **style.line_look(0))
-    for number, name in enumerate(_names(recognition, 'accuracy_'), 1):
+    tests = (key.removeprefix('accuracy_') for row in recognition for key in row if key.startswith('accuracy_'))
+    for number, name in enumerate(dict.fromkeys(tests), 1):
         _line(axes[1, 0], recognition, f'loss_{name}', style.of_test_set(name), **style.line_look(number))
         _line(axes[1, 1], recognition, f'accuracy_{name}', style.of_test_set(name), 100, **style.line_look(number))
         if epoch := (chosen or {}).get(name):
@@ -76,11 +77,6 @@ def _encoder_curves(axes, history: Sequence[Mapping]) -> None:
         axes[0].set_yscale('log')
 
 
-def _names(history: Sequence[Mapping], prefix: str) -> list[str]:
-    found = (key.removeprefix(prefix) for row in history for key in row if key.startswith(prefix))
-    return list(dict.fromkeys(found))
-
-
 def _line(axis, history: Sequence[Mapping], column: str, label: str, times: float = 1, **look) -> None:
     points = [(row['epoch'], times * row[column]) for row in history if column in row]
     if points:
@@ -98,7 +94,7 @@ def cmc(curves: Mapping[str, np.ndarray], num_classes: int | None = None, title:
     for number, (name, values) in enumerate(zip(names, curves.values(), strict=True)):
         rates = np.asarray(values) * 100
         label = f'{name} (Rank-1 {style.percent(values[0])})'
-        axis.plot(np.arange(1, len(rates) + 1), rates, label=label, **style.marked_line_look(number))
+        axis.plot(np.arange(1, len(rates) + 1), rates, label=label, **style.line_look(number, marked=True))
     if num_classes:
         ranks = np.arange(1, num_classes + 1)
         axis.plot(ranks, ranks / num_classes * 100, color=style.GREY, linewidth=0.8, label='chance')

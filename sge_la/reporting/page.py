@@ -10,9 +10,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, program
 from sge_la.evaluation import epoch_choice
 from sge_la.evaluation.epoch_choice import NOTHING_HELD
 from sge_la.files.atomic import os_errors
@@ -93,12 +92,10 @@ def _page(folder: Path, config: Mapping, results: Mapping, pictures: Sequence[Pa
         ('Environment', config.get('environment', {})),
         ('Seconds', results.get('seconds', {})),
     ):
-        rows = [
-            (key, _shown(value)) for key, value in content.items() if value not in (None, '') and value is not False
-        ]
-        if rows:
+        given = {key: value for key, value in content.items() if str(value) not in ('None', 'False', '')}
+        if given:
             yield f'<details open>\n<summary>{heading}</summary>'
-            yield from _table(('name', 'value'), rows)
+            yield from _table(('name', 'value'), given.items())
             yield '</details>'
     yield '</body>\n</html>'
 
@@ -143,45 +140,35 @@ def _commands(folder: Path, options: Mapping) -> Iterable[str]:
     lines = []
     if 'dataset' in options:
         try:
-            lines.append(['train.py', *flags_again(options, 'config.json')])
+            lines.append(f'{program("train")} {shlex.join(flags_again(options, "config.json"))}')
         except UserError as error:
             yield f'<p class="note">The options of the run cannot be typed again: {escape(str(error))}.</p>'
         scored += ['--data_dir', str(options['data_dir'])] if 'data_dir' in options else []
-    lines.append(['evaluate.py', *scored])
-    yield '<pre>' + escape('\n'.join(f'python {shlex.join(line)}' for line in lines)) + '</pre>'
+    lines.append(f'{program("evaluate")} {shlex.join(scored)}')
+    yield '<pre>' + escape('\n'.join(lines)) + '</pre>'
     yield '<p class="note">The same seed, machine and versions give the same numbers; others come close.</p>'
 
 
 def _scores(found: Mapping) -> Iterable[str]:
-    rows = []
-    for key, title in _ROWS.items():
-        if key not in found:
-            continue
-        scores = found[key]
-        ranks = scores.get('rank_n', [])
-        shares = [percent(ranks[n - 1]) if len(ranks) >= n else '' for n in (1, 5, 10)]
-        sequences = scores.get('sequences', '')
-        rows.append((title, scores.get('epoch', ''), *shares, _span(scores), _nauc(scores), sequences))
-    header = ('', 'epoch', 'Rank-1', 'Rank-5', 'Rank-10', '95 % interval of Rank-1', 'nAUC', 'scored')
-    yield from _table(header, rows)
-    if epoch_choice.side_by_side(found):
-        known = epoch_choice.side_by_side(found)
-        rows = [
-            (title, known[rule].get('epoch', ''), percent(known[rule]['rank1']), _nauc(known[rule]))
-            for rule, title in epoch_choice.RULES.items()
-            if rule in known
-        ]
-        yield from _table(('epoch chosen by', 'epoch', 'Rank-1', 'nAUC'), rows)
-    notes = []
-    if select := found.get('selected', {}).get('select'):
-        notes.append(f'Epoch chosen: {_SELECTED[select]}.')
-    if 'val' not in epoch_choice.side_by_side(found):
+    """One table: what was scored in several ways, and the epochs that other rules would have chosen."""
+    chosen, by_rule = found.get('selected', {}).get('select'), epoch_choice.side_by_side(found)
+    kinds = {title: found[key] for key, title in _ROWS.items() if key in found}
+    for rule in [rule for rule in _SELECTED if rule in by_rule and rule != chosen]:
+        kinds[f'{_ROWS["selected"]}, epoch: {_SELECTED[rule]}'] = by_rule[rule]
+    notes = [f'Epoch chosen: {_SELECTED[chosen]}.'] if chosen else []
+    if 'val' not in by_rule:
         notes.append(f'Held-out data: {NOTHING_HELD}.')
     if 'resampled' in found.get('all_sequences', {}):
         notes.append(f'Intervals resample {found["all_sequences"]["resampled"]}.')
-    if chance := found.get('selected', {}).get('chance'):
-        notes.append(f'Chance: Rank-1 {percent(chance)}, nAUC 0.500.')
     yield f'<p class="note">{escape(" ".join(notes))}</p>'
+    rows = []
+    for title, scores in kinds.items():
+        ranks = scores.get('rank_n', [])
+        shares = [percent(ranks[n - 1]) if len(ranks) >= n else '' for n in (1, 5, 10)]
+        nauc = '' if scores.get('nauc') is None else f'{scores["nauc"]:.3f}'
+        rows.append((title, scores.get('epoch', ''), *shares, _span(scores), nauc, scores.get('sequences', '')))
+    header = ('', 'epoch', 'Rank-1', 'Rank-5', 'Rank-10', '95 % interval of Rank-1', 'nAUC', 'scored')
+    yield from _table(header, rows)
 
 
 def _gallery(pairs: Mapping) -> Iterable[str]:
@@ -211,14 +198,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterable[
 
 def _is_number(cell: object) -> bool:
     return isinstance(cell, (int, float)) or str(cell).replace('.', '', 1).rstrip(' %').isdigit()
-
-
-def _nauc(scores: Mapping) -> str:
-    return '' if scores.get('nauc') is None else f'{scores["nauc"]:.3f}'
-
-
-def _shown(value: Any) -> str:
-    return 'yes' if value is True else str(value)
 
 
 def _kind(path: Path) -> str:

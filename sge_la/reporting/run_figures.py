@@ -17,7 +17,7 @@ from sge_la.evaluation.gallery import sequence_features
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
 from sge_la.evaluation.score_run import checkpoint_stem
-from sge_la.evaluation.scores import Scored, compiled_recogniser, score_everything
+from sge_la.evaluation.scores import compiled_recogniser, score_everything
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.features import cages
 from sge_la.features.files import feature_sources
@@ -27,7 +27,7 @@ from sge_la.model.products import precision
 from sge_la.reporting import figures, style
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
-from sge_la.runs.plan import EncoderJob, Plan, plan_at_hand, plan_of
+from sge_la.runs.plan import Plan, plan_at_hand, plan_of
 from sge_la.settings.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ def _at_hand(options) -> tuple[Plan, AtHand]:
 def _network_figures(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) -> dict[str, Figure]:
     """CMC, ROC and confusion matrix of all sequences of a test set."""
     results = (records.read_results(folder) or {}).get('test_sets', {}).get(test.name, {})
-    scored = _scored(plan, folder, test, at_hand)
+    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
+    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
+    scored, *_ = score_everything(plan, test, params, at_hand.sources, compiled_recogniser(plan.precision))
     evaluation, sequences, where = scored.evaluation, scored.sequences, style.of_test_set(test.name)
     curves = {'sequences': evaluation.rank_n}
     if 'recording_vote' in results:
@@ -100,28 +102,16 @@ def _network_figures(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) 
     return {f'{test.name}-{kind}': figure for kind, figure in drawn.items()}
 
 
-def _scored(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) -> Scored:
-    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
-    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
-    scored, *_ = score_everything(plan, test, params, at_hand.sources, compiled_recogniser(plan.precision))
-    return scored
-
-
 def _encoder_figures(plan: Plan, folder: Path) -> dict[str, Figure]:
     """Curves of the training, from the histories that it left."""
-    encoder = _joined_history(plan.encoders[0]) if plan.encoders else []
+    histories = [[records.read_epochs(job.folders[axis]) for axis in AXES] for job in plan.encoders[:1]]
+    encoder = [{**x, **y, **z} for history in histories for x, y, z in zip(*history, strict=False)]
     recognition = records.read_epochs(folder)
     if not encoder and not recognition:
         return {}
     tests = (records.read_results(folder) or {}).get('test_sets', {})
     chosen = {name: found['selected']['epoch'] for name, found in tests.items() if 'epoch' in found.get('selected', {})}
     return {'training': figures.training_curves(encoder, recognition, chosen)}
-
-
-def _joined_history(job: EncoderJob) -> list[dict]:
-    """The rows of x, y and z side by side."""
-    histories = [records.read_epochs(job.folders[axis]) for axis in AXES]
-    return [{**x, **y, **z} for x, y, z in zip(*histories, strict=False)]
 
 
 def _set_figures(options, plan: Plan, name: str, at_hand: AtHand) -> dict[str, Figure]:

@@ -27,7 +27,6 @@ GREY = '#777777'
 MAP = 'cividis'
 KINDS = ('png', 'pdf')
 _DASHES = ('-', '--', ':', '-.')
-_LINE_MARKERS = 'os^D'
 _MARKERS = 'os^DvPX*<>p'
 # Filled, then hollow: this many people look different from one another.
 LOOKS = 2 * len(_MARKERS) * len(COLOURS)
@@ -92,14 +91,10 @@ def finish(axis, **texts) -> None:
     axis.spines[['top', 'right']].set_visible(False)
 
 
-def line_look(number: int) -> dict[str, Any]:
-    """Colour and dashes of the n-th curve: 32 differ."""
-    return {'color': COLOURS[number % 8], 'linestyle': _DASHES[(number + number // 8) % 4]}
-
-
-def marked_line_look(number: int) -> dict[str, Any]:
-    """The same for curves whose points are marked."""
-    return {**line_look(number), 'marker': _LINE_MARKERS[number % 4]}
+def line_look(number: int, *, marked: bool = False) -> dict[str, Any]:
+    """Colour and dashes of the n-th curve, and the marker of its points: 32 differ."""
+    look = {'color': COLOURS[number % 8], 'linestyle': _DASHES[(number + number // 8) % 4]}
+    return {**look, 'marker': _MARKERS[number % 4]} if marked else look
 
 
 def point_look(number: int) -> dict[str, Any]:
