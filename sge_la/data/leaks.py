@@ -19,9 +19,11 @@ from sge_la.data.lost import lost_joints
 # training frame, or, because copies may be typical themselves, between frames of a person's training recordings.
 _NEAR = 0.2
 # Frames that tell the typical distance.
-_SAMPLE = 256
+_SAMPLE = 128
 # Bytes of training frames that are compared at a time.
-_BLOCK = 64 * 2**20
+_BLOCK = 32 * 2**20
+# Frames that they are compared with at a time.
+_AT_ONCE = 32
 
 
 def check_near_copies(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
@@ -110,10 +112,14 @@ def _distances(
     nearest = np.full(len(flat), np.inf)
     for block, rows in _blocks(frames, usable):
         block -= middle
-        squares = (block**2).sum(axis=1) - 2 * flat @ block.T
-        if own is not None:
-            squares[own[:, None] == numbers[rows]] = np.inf
-        nearest = np.minimum(nearest, squares.min(axis=1) + (flat**2).sum(axis=1))
+        lengths = (block**2).sum(axis=1)
+        for start in range(0, len(flat), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            squares = flat[part] @ (-2 * block.T)
+            squares += lengths
+            if own is not None:
+                squares[own[part, None] == numbers[rows]] = np.inf
+            nearest[part] = np.minimum(nearest[part], squares.min(axis=1) + (flat[part] ** 2).sum(axis=1))
     return np.sqrt(np.maximum(nearest, 0) / flat.shape[1])
 
 

@@ -23,7 +23,7 @@ def lost_joints(frames: np.ndarray, origin: Iterable[int] = ()) -> np.ndarray:
     lost = ~np.isfinite(frames).all(axis=2)
     moving = moving_axes(frames)
     for mark in _MARKS:
-        lost |= (frames[..., moving] == mark).all(axis=2)
+        lost |= np.logical_and.reduce([frames[..., axis] == mark for axis in moving])
     centred = list(origin)
     lost[:, centred] = ~np.isfinite(frames[:, centred]).all(axis=2)
     if centred:
