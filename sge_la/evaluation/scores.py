@@ -48,6 +48,7 @@ def logits(params: dict, features: np.ndarray, compiled: Callable | None = None)
     starts = range(0, len(features), max(block, 1))
     for start, found in zip(starts, backends.each(answers, starts), strict=True):
         out[start : start + block] = found
+        cages.release_pages(features)
     return out
 
 
