@@ -12,6 +12,7 @@ from sge_la.errors import UserError, plain, run_command, say
 from sge_la.files.text import read_json, write_json
 from sge_la.files.write_arrays import save_npy
 from sge_la.runs import records
+from tests.fuzz.bounds import MEMORY_BESIDES, memory_limit
 
 
 def test_control_characters_are_shown_and_not_obeyed():
@@ -46,6 +47,13 @@ def test_json_that_could_not_be_written_is_not_read(tmp_path, text):
     (tmp_path / 'a.json').write_text(text)
     with pytest.raises(UserError, match=r'nested|half of a letter'):
         read_json(tmp_path / 'a.json')
+
+
+@pytest.mark.parametrize('part', ['[],', '{},', '{"a":1},', '[[]],'])
+def test_json_that_is_small_and_grows_when_it_is_read_is_refused(tmp_path, part):
+    (tmp_path / 'x.json').write_text('[' + (part * (6 * 2**20 // len(part)))[:-1] + ']')
+    with memory_limit(MEMORY_BESIDES), pytest.raises(UserError, match='more lists and objects than'):
+        read_json(tmp_path / 'x.json')
 
 
 def test_what_is_written_can_be_read(tmp_path):

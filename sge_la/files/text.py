@@ -13,8 +13,11 @@ import numpy as np
 from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors, regular_size, replacing
 
-# Nothing that is kept as JSON comes near it. Parsed JSON can be twenty times as large as its text: 330 MB at most.
+# Nothing that is kept as JSON comes near it.
 JSON_LIMIT = 16 * 2**20
+# What an empty list and a small object take in memory; how much all of them may: times the file's size, and besides.
+_LIST_BYTES, _OBJECT_BYTES = 72, 240
+_PARTS_A_BYTE, _PARTS_BESIDES = 5, 48 * 2**20
 # Of lists and objects in each other, when they are read and when they are written.
 _DEEPEST = 100
 _NO_TEXT = 'it holds {!a}, a half of a letter that no file can hold; rename what is called so'
@@ -79,6 +82,9 @@ def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
         raise UserError(f'{path} should be a JSON file of at most {limit} bytes and is larger; check which file it is')
     with os_errors(path, 'read'):
         text = Path(path).read_bytes()
+    parts = _LIST_BYTES * text.count(b'[') + _OBJECT_BYTES * text.count(b'{')
+    if parts > _PARTS_A_BYTE * len(text) + _PARTS_BESIDES:
+        raise UserError(f'{path} holds more lists and objects than any JSON file of ours; check which file it is')
     try:
         value = json.loads(text.decode('utf-8-sig'))
         if problem := _unwritable(value, _DEEPEST):

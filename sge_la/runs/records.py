@@ -119,6 +119,8 @@ def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]
 
 def _table(content: bytes) -> list[list[str]]:
     """The rows of a CSV file in memory that is bounded by the number of its cells."""
+    if content.count(b'\n') + content.count(b'\r') > _MAX_CELLS:
+        raise ValueError(f'it has more than {_MAX_CELLS} lines')
     if max(map(len, content.split(b'\n'))) > _MAX_LINE_BYTES:
         raise ValueError(f'a line has more than {_MAX_LINE_BYTES} bytes')
     lines, cells = [], 0

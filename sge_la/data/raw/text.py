@@ -17,6 +17,9 @@ TEXT_LIMIT = 256 * 2**20
 # Nothing that a depth camera sees is as far away; more is a sign of another unit or of a broken number.
 MAX_COORDINATE = 1e4
 
+# What a line of its own takes in memory, and how much all of them may: times the file's size, and besides.
+_LINE_BYTES, _LINES_A_BYTE, _LINES_BESIDES = 140, 6, 48 * 2**20
+
 _LFS_START = b'version https://git-lfs'
 _UTF16_STARTS = (b'\xff\xfe', b'\xfe\xff')
 
@@ -32,6 +35,8 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
     if content.startswith(_LFS_START):
         raise UserError(f'{path} holds a Git LFS pointer instead of a recording; run `git lfs pull` where it is from')
+    if _LINE_BYTES * (content.count(b'\n') + content.count(b'\r')) > _LINES_A_BYTE * len(content) + _LINES_BESIDES:
+        raise UserError(f'{path} should be the text of a recording and is nearly all empty lines; check which it is')
     if content.startswith(_UTF16_STARTS):
         raise UserError(f'{path} should be UTF-8 text and is UTF-16; save it as UTF-8')
     try:
