@@ -61,7 +61,7 @@ def uncompiled() -> Iterator[None]:
 
 
 class Commands:
-    """train.py and evaluate.py in this process, on data sets and models of one folder.
+    """train.py and evaluate.py in this process, with `--verbose`, on data sets and models of one folder.
 
     Attributes:
         data_dir, models_dir: where they look.
@@ -86,14 +86,14 @@ class Commands:
 
     def try_train(self, flags: str, *, epochs: int = 1, rn_epochs: int = 1, models_dir: Path | None = None) -> int:
         lasting = '' if '--train_flag 2' in flags else f'--epochs {epochs} --rn_epochs {rn_epochs} '
-        return self._run(train.main, f'{lasting}--batch_size 12 --rn_batch_size 128 {flags}', models_dir)
+        return self._run(train.main, f'--verbose {lasting}--batch_size 12 --rn_batch_size 128 {flags}', models_dir)
 
     def evaluate(self, flags: str, *, models_dir: Path | None = None) -> None:
         """Runs evaluate.py, which must succeed."""
         assert self.try_evaluate(flags, models_dir=models_dir) == 0, self.err
 
     def try_evaluate(self, flags: str, *, models_dir: Path | None = None) -> int:
-        return self._run(evaluate.main, flags, models_dir)
+        return self._run(evaluate.main, f'--verbose {flags}', models_dir)
 
     def network(self, name: str) -> Path:
         """The folder of a recognition network."""

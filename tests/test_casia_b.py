@@ -193,7 +193,8 @@ class TestNames:
     def test_banner(self):
         usual = set(heading(parse_train([])))
         for flags, more in (
-            (['--view', '3'], {'CVE Testing View': 'View 3, Dgree 54'}),
+            (['--view', '3'], {'CVE Testing View': 'View 3, Degree 54'}),
+            (['--view', '3', '--faithful'], {'CVE Testing View': 'View 3, Dgree 54', 'Tempearture': 0.15}),
             (['--probe_type', 'bg.nm'], {'Probe set': 'bg', 'Gallery set': 'nm'}),
         ):
             lines = heading(train(*flags))

@@ -211,8 +211,13 @@ def evaluate_scores(scores: np.ndarray, labels: np.ndarray, *, rank_divisor: int
     )
 
 
+def result_lines(evaluation: Evaluation) -> str:
+    """Rank-1 and nAUC as the original prints them, which scripts parse."""
+    return f'### Rank-1 Accuracy: {evaluation.rank1:f}\n### nAUC: {evaluation.nauc}'
+
+
 def original_lines(evaluation: Evaluation, *, rows_apart: bool = False) -> str:
-    """The four `###` results as the original prints them, without a final line break.
+    """All four `###` results as the original prints them, without a final line break.
 
     Scripts parse these lines, so spelling, trailing spaces, NumPy's layout of the matrix (`...` above 1000 entries) and
     plain numbers in the dictionary are kept, whatever `numpy.set_printoptions` says. `rows_apart` prints the matrix row
@@ -223,10 +228,7 @@ def original_lines(evaluation: Evaluation, *, rows_apart: bool = False) -> str:
         settings = {'max_line_width': 75, 'threshold': 1000, 'edgeitems': 3, 'separator': ' '}
         matrix = '\n'.join(np.array2string(part, **settings) for part in parts)
     ranks = {n: value for n, value in enumerate(evaluation.rank_n.tolist(), start=1)}
-    return (
-        f'### Re-ID Confusion Matrix: \n{matrix}\n### Rank-n Accuracy: \n{ranks}\n'
-        f'### Rank-1 Accuracy: {evaluation.rank1:f}\n### nAUC: {evaluation.nauc}'
-    )
+    return f'### Re-ID Confusion Matrix: \n{matrix}\n### Rank-n Accuracy: \n{ranks}\n{result_lines(evaluation)}'
 
 
 def _checked(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from sge_la.evaluation.score_run import score_test
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features, recheck
 from sge_la.features.files import TEST_STEMS
 from sge_la.runs import records, states
-from sge_la.runs.banner import banner, selection_line
+from sge_la.runs.banner import banner, selection_line, where_it_lies
 from sge_la.runs.plan import Plan
 
 
@@ -35,11 +35,12 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
         test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), at_hand.dataset)
         if plan.recheck:
             recheck(plan, test, at_hand)
-        if select := known.get('selected', {}).get('select'):
+        if plan.verbose and (select := known.get('selected', {}).get('select')):
             say(selection_line(select))
         found[name] = score_test(folder, plan, test, at_hand.sources, known)
         if results:
             _keep(folder, {**results, 'test_sets': {**results.get('test_sets', {}), name: found[name]}})
+        say(where_it_lies(folder, plan.options))
     return found
 
 

@@ -125,13 +125,6 @@ def summary(evaluation: metrics.Evaluation) -> dict[str, Any]:
     }
 
 
-def one_line(title: str, found: dict[str, Any], note: str = '') -> str:
-    """`title: Rank-1 Accuracy: ..., nAUC: ..., n sequences` with a note in brackets."""
-    nauc = 'undefined' if found['nauc'] is None else f'{found["nauc"]:.6f}'
-    text = f'{title}: Rank-1 Accuracy: {found["rank1"]:.6f}, nAUC: {nauc}, {found["sequences"]} sequences'
-    return f'{text} ({note})' if note else text
-
-
 def collapse_warning(evaluation: metrics.Evaluation) -> str | None:
     """A sentence if the scores do not depend on the sequence, else None."""
     if not evaluation.is_collapsed:

@@ -133,7 +133,7 @@ def prepare_features(plan: Plan, dataset: Dataset, data: TrainingData, sources: 
     with os_errors(path, 'remove'):
         path.unlink(missing_ok=True)
     say(f'Generate {plan.encoding}s')
-    for text in banner.data_lines(dataset) if plan.protocol else ():
+    for text in banner.data_lines(dataset) if plan.protocol and plan.debugs else ():
         say(text)
     write_features(plan, dataset, data, sources, folder)
     write_json(path, record)

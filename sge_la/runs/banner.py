@@ -1,22 +1,26 @@
-"""What both commands print first."""
+"""What both commands print first and last."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from sge_la.data import Dataset
+from sge_la.errors import program
+from sge_la.settings.options import CommonOptions
 from sge_la.settings.papers import ALL, CVE, DATASET, DEGREES, PLUS, PROBE_TYPES, conditions
 from sge_la.settings.recipe import MODERN
 
 
 def heading(options) -> dict[str, object]:
-    """What the original prints first, in its spelling, then what it does not say."""
+    """What the original prints first, then what it does not say."""
+    temperature = 'Tempearture' if options.faithful else 'Temperature'
     lines = {
         'Dataset': options.dataset,
         'Attention': 'LA, BA, BA' if options.model == PLUS and not options.faithful else options.attention,
         'Re-ID Manner': options.manner,
         'Sequence Length': options.length,
-        'Tempearture': options.t,
+        temperature: options.t,
         'Pretext Task': options.model,
         **_of_protocol(options),
     }
@@ -47,6 +51,19 @@ def selection_line(select: str) -> str:
     }[select]
 
 
+def where_it_lies(folder: Path, options: Mapping[str, object]) -> str:
+    """The last lines of a run: its folder, and the command that shows more of it."""
+    lines = [f'Run: {folder}']
+    if not options.get('report'):
+        places = (
+            f' --{name} {options[name]}'
+            for name in ('data_dir', 'models_dir')
+            if options[name] != getattr(CommonOptions, name)
+        )
+        lines.append(f'Next: {program("evaluate")} --RN_dir {folder.name}{"".join(places)} --report')
+    return '\n'.join(lines)
+
+
 def data_lines(dataset: Dataset) -> list[str]:
     """What the original's CASIA-B scripts say of arrays and people when they encode them (for each axis; here once)."""
     test = next(iter(dataset.tests.values()))
@@ -57,13 +74,14 @@ def data_lines(dataset: Dataset) -> list[str]:
 
 
 def _of_protocol(options) -> dict[str, object]:
-    """What the original's banner says of a protocol, between pretext task and GPU, in its spelling."""
+    """What the original's banner says of a protocol, between pretext task and GPU."""
     if options.dataset != DATASET:
         return {}
     if options.protocol == CVE:
         if options.view == ALL:
             return {'CVE Testing View': 'all'}
-        return {'CVE Testing View': f'View {options.view}, Dgree {DEGREES * options.view}'}
+        degree = 'Dgree' if options.faithful else 'Degree'
+        return {'CVE Testing View': f'View {options.view}, {degree} {DEGREES * options.view}'}
     if options.probe_type == ALL:
         return {'Probe and gallery sets': ', '.join(PROBE_TYPES)}
     probe, gallery = conditions(options.probe_type)

@@ -22,7 +22,7 @@ from sge_la.settings.recipe import MODERN
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'backend', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs'),
-    *('by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision'),
+    *('by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision', 'verbose'),
 )
 _OF_FEATURES = (
     *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),
@@ -80,6 +80,7 @@ class Plan:
         trains_encoders, trains_network, resume, overwrite, tensorboard, recheck: what is done.
         network: the recognition network's folder; `networks`: the folder to score by test set.
         models_dir, gpu: where.
+        verbose: print all results; `debugs`: print what the original's authors left for debugging (`--faithful`).
         heading: the banner's lines.
         network_record, feature_record, joint_record: what network, features, and both together depend on besides data.
         options: all of them, for config.json.
@@ -120,6 +121,8 @@ class Plan:
     networks: Mapping[str, Path]
     models_dir: Path
     gpu: str
+    verbose: bool
+    debugs: bool
     heading: Mapping[str, object]
     network_record: Mapping[str, Any]
     feature_record: Mapping[str, Any]
@@ -166,6 +169,8 @@ def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = Non
         network=network,
         networks=_networks(options, network, dataset),
         models_dir=Path(options.models_dir),
+        verbose=options.verbose or options.faithful,
+        debugs=options.faithful,
         heading=heading(options),
         network_record={name: value for name, value in asdict(options).items() if name not in _NOT_RECORDED},
         feature_record={

@@ -68,11 +68,13 @@ def keep(folder: Path, dataset: Dataset) -> None:
         write_json(folder / FILE, content)
 
 
-def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
-    """Reads the file of a network's folder; None if there is none.
+def people_of(folder: Path, classes: int) -> tuple[str | int, ...] | None:
+    """The people by class, as `read` gives them."""
+    content = _content(folder, classes)
+    return content and tuple(content['people'])
 
-    `classes`, `joints`: of the network. Raises UserError: it is damaged, or does not fit the network.
-    """
+
+def _content(folder: Path, classes: int) -> dict | None:
     path = folder / FILE
     if not path.exists():
         return None
@@ -80,6 +82,18 @@ def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
     people = content.get('people') if isinstance(content, dict) else None
     if not isinstance(people, list) or len(people) != classes or not _are_people(people):
         raise UserError(f'{path} should name the {classes} people of the network, and does not; delete the file')
+    return content
+
+
+def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
+    """Reads the file of a network's folder; None if there is none.
+
+    `classes`, `joints`: of the network. Raises UserError: it is damaged, or does not fit the network.
+    """
+    path, content = folder / FILE, _content(folder, classes)
+    if content is None:
+        return None
+    people = content['people']
     skeleton = content.get('skeleton')
     skeleton = None if skeleton is None else from_json(skeleton, str(path))
     body = content.get('body')

@@ -169,6 +169,12 @@ class CommonOptions:
         choices=NAMES,
         group='machine',
     )
+    verbose: bool = flag(
+        False,
+        'print all results: confusion matrix, Rank-n for all n, recording votes, the epochs that other rules choose',
+        type=bool,
+        group='common',
+    )
     gpu: str = flag('0', 'number of the GPU, -1 for the CPU', type=gpu_number, group='machine')
     data_dir: str = flag('Datasets', 'folder of the data sets', group='common')
     models_dir: str = flag('Models', 'folder of the trained models', group='common')

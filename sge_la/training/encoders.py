@@ -179,7 +179,7 @@ def _encoder_line(line: dict, epochs: int, steps: int) -> str:
         return f'{start}Training Loss: {line["cross_entropy"]:6.3f}  - Train_Acc: {line["accuracy"]:6.3f}'
 
     def three(name: str) -> str:
-        return ' '.join(f'{line[f"{name}_{axis}"]:6.3f}' for axis in AXES)
+        return ' '.join(f'{axis} {line[f"{name}_{axis}"]:.3f}' for axis in AXES)
 
     return '  - '.join(
         [

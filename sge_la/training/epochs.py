@@ -62,7 +62,13 @@ def run_epochs(
             )
             with steps:
                 values = (*held, np.float32(state.step), *further(epoch))
-                values, terms = run(values, batches, after_call or steps.update)
+                (whole if bar_of_epochs else steps).set_postfix_str('' if state.history else 'compiling')
+
+                def tick(done: int, steps: tqdm = steps) -> None:
+                    steps.set_postfix_str('', refresh=False)
+                    steps.update(done)
+
+                values, terms = run(values, batches, after_call or tick)
             held = values[:3]
             refuse_not_finite(epoch, _by_axis(terms, len(losses)), losses, axes)
             refuse_weights(epoch, len(batches), held[0], axes)

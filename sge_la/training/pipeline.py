@@ -19,7 +19,7 @@ from sge_la.features.files import TEST_STEMS, feature_record, feature_sources, p
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import write_json
 from sge_la.runs import records, states, trained_on
-from sge_la.runs.banner import banner, selection_line
+from sge_la.runs.banner import banner, selection_line, where_it_lies
 from sge_la.runs.plan import Plan
 from sge_la.runs.states import TrainingState
 from sge_la.training.encoders import train_encoder
@@ -54,7 +54,8 @@ def run_training(plan: Plan, dataset: Dataset) -> dict:
     say(f'Dataset: {plan.dataset}')
     if plan.protocol:
         say(f'View: view_{plan.view}')
-    say(selection_line(plan.select))
+    if plan.verbose:
+        say(selection_line(plan.select))
     results = records.read_results(folder) or {}
     known, at_hand = results.get('test_sets', {}), AtHand.of(plan, dataset)
     states.refuse_unfinished(folder)
@@ -62,6 +63,7 @@ def run_training(plan: Plan, dataset: Dataset) -> dict:
         test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), dataset)
         known[name] = score_test(folder, plan, test, at_hand.sources, known.get(name, {}))
     records.write_results(folder, {**results, 'test_sets': known})
+    say(where_it_lies(folder, plan.options))
     return known
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from sge_la.errors import say
 from sge_la.files import locks
@@ -72,10 +75,12 @@ class Stage:
         `state`: the one that the training begins with; `epochs`: the training; `look`: state → the epoch's line, and
         what else is kept with the state: `()`, or arrays by part and a meta.
         """
-        logs = epoch_logs(plan.tensorboard, self.logs, state.history)
+        logs, first, began = epoch_logs(plan.tensorboard, self.logs, state.history), state.epoch, time.monotonic()
         with states.naming_last_state(self.home, self.flag), states.saving(self.home) as save, logs as log:
             for state in epochs:
                 line, kept = look(state)
+                left = (time.monotonic() - began) / (state.epoch - first) * (self.epochs - state.epoch)
+                line += f'  - {state.history[-1]["seconds"]:.1f} s, {tqdm.format_interval(left)} left'
                 log(state.history[-1])
                 if state.epoch < self.epochs:
                     save(state, *kept, then=lambda line=line: say(line))

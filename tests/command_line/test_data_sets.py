@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import evaluate
 import train
 from sge_la import checkpoints
 from sge_la.errors import run_command
@@ -24,14 +26,14 @@ def test_biwi_in_three_layouts(commands, tmp_path, layout):
     commands.train('')
     assert commands.folders() == encoders_of('BIWI_LA_{}_6_0.1_0pre_rev_rec')
     assert commands.folders(CAGES) == {'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'}
-    assert 'Epoch   1/1 Batch    1/2 - Training Loss: ' in commands.out
+    assert 'Epoch   1/1 Batch    1/2 - Training Loss: x ' in commands.out
     assert set(commands.results('BIWI_LA_RN_ap_6_0.1_0pre_rev_rec')) == {'Walking'}
 
 
-def test_banner_and_lines_in_the_originals_spelling(commands):
+def test_banner_and_lines_of_the_original(commands):
     commands.train('--dataset KGBD')
     assert commands.out.startswith(
-        ' ## Dataset: KGBD\n ## Attention: LA\n ## Re-ID Manner: ap\n ## Sequence Length: 6\n ## Tempearture: 0.5\n'
+        ' ## Dataset: KGBD\n ## Attention: LA\n ## Re-ID Manner: ap\n ## Sequence Length: 6\n ## Temperature: 0.5\n'
         ' ## Pretext Task: rev_rec\n ## GPU: -1\n'
     )
     for line in (' ## Training Gait Encoding Model: True', ' ## Training Recognition Network: True', 'Generate CAGEs'):
@@ -55,12 +57,36 @@ def test_the_lines_are_what_the_files_say(after):
     assert '24 sequences (nothing dropped)\n' in after.out
 
 
+def test_without_verbose_a_few_lines_say_what_counts(after):
+    """They say what results.json does; the confusion matrix is in a file, whose sums are those of the test set."""
+    places = ['--data_dir', str(after.data_dir), '--models_dir', str(after.models_dir), '--gpu', '-1']
+    after.capsys.readouterr()
+    evaluate.main(['--dataset', 'KGBD', *places])
+    lines = after.capsys.readouterr().out.splitlines()
+    lines = lines[lines.index('') + 1 :]
+    found = after.results(USUAL)['probe']
+    every, chosen = found['all_sequences'], found['selected']
+    low, high = (100 * end for end in every['intervals']['rank1'])
+    rank1 = f'{100 * every["rank1"]:.1f} % ({low:.1f} to {high:.1f})'
+    assert [line for line in lines if line][:2] == [
+        f'### Rank-1 Accuracy: {chosen["rank1"]:f}',
+        f'### nAUC: {chosen["nauc"]}',
+    ]
+    assert any(line.startswith(f'All 24 sequences: Rank-1 {rank1}, nAUC ') for line in lines)
+    assert 'Chance: Rank-1 33.3 %, nAUC 50.0 %; 3 people' in lines
+    assert any(line.startswith(f'Epoch {chosen["epoch"]}: best on the test set, as in the original') for line in lines)
+    assert f'Run: {after.network(USUAL)}' in lines and lines[-1].startswith('Next: python evaluate.py --RN_dir ')
+    assert not any('Confusion' in line or 'Rank-n' in line for line in lines)
+    table = list(csv.reader((after.network(USUAL) / 'confusion_probe.csv').read_text().splitlines()))
+    assert [row[0] for row in table] == table[0] and sum(int(cell) for row in table[1:] for cell in row[1:]) == 21
+
+
 def test_what_a_run_leaves(after):
     """The original's files under the original's names, and ours."""
     network = after.network(USUAL)
     checkpoint = {'trained_model.ckpt.index', 'trained_model.ckpt.data-00000-of-00001', 'checkpoint'}
     features = {'train_X.npy', 'train_y.npy', 'val_X.npy', 'val_y.npy', 'features.json'}
-    records = {'config.json', 'history.csv', 'results.json', 'trained_on.json'}
+    records = {'config.json', 'history.csv', 'results.json', 'trained_on.json', 'confusion_probe.csv'}
     losses = {'train_loss.npy', 'test_loss.npy', 'acc.npy'}
     assert {path.name for path in network.iterdir()} == checkpoint | features | records | losses
     encoder = after.models_dir / ENCODERS / 'KGBD_LA_y_6_0.5_0pre_rev_rec'

@@ -29,7 +29,7 @@ def test_train_flag_2_only_scores(after):
     after.train('--dataset KGBD --train_flag 2')
     assert [line for line in after.out.splitlines() if 'Accuracy: ' in line] == lines
     changed = {path.name for path in before if path.stat().st_mtime_ns != before[path]}
-    assert changed == {'results.json'}
+    assert changed == {'results.json', 'confusion_probe.csv'}
 
 
 @pytest.mark.parametrize('select', ['last', 'val'])

@@ -7,11 +7,12 @@ what is held out, cut into sequences, write. How they were made is written besid
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sge_la.errors import UserError, run_command, say
+from sge_la.errors import UserError, program, run_command, say
 from sge_la.settings.parser import Parser
 
 # Data sets in which something is random without --holdout random: simulated walks, KS20's split.
@@ -190,7 +191,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
         say(line)
+    say(f'Next: {program("train")} {_training_flags(options)}')
     return 0
+
+
+def _training_flags(options: argparse.Namespace) -> str:
+    """Those that train on what was prepared: the modern recipe, but on CASIA-B, which has its own."""
+    flags = ['--dataset', options.name] + ([] if options.name == 'CASIA_B' else ['--recipe', 'modern'])
+    if options.length and 6 not in options.length and options.name != 'CASIA_B':
+        flags += ['--length', str(options.length[0])]
+    if options.data_dir != Path('Datasets'):
+        flags += ['--data_dir', str(options.data_dir)]
+    return shlex.join(flags)
 
 
 def _seed(options: argparse.Namespace) -> int:
