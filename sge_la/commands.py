@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sge_la import backends
 from sge_la.backends.runtime import for_inference
+from sge_la.errors import UserError
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.papers import protocol_of
+
+if TYPE_CHECKING:
+    from sge_la.data import Dataset
+
+MATCHING = ('gallery', 'openset')
+# Share of people who come as strangers, where nothing else is said.
+UNKNOWN = 0.2
 
 
 def train(argv: Sequence[str] | None = None) -> None:
@@ -57,34 +66,75 @@ def _evaluate(options) -> None:
 
         casia_b_command.evaluate(options)
         return
-    if options.protocol != 'gallery':
+    if options.protocol not in MATCHING:
         refuse_missing(options)
-    options = as_trained(options)
-    if options.protocol == 'gallery':
-        match(options)
+    if options.protocol == 'openset':
+        meet_strangers(options)
+    elif options.protocol == 'gallery':
+        match(as_trained(options))
     else:
         from sge_la.evaluation.pipeline import run_evaluation
         from sge_la.runs.plan import plan_at_hand
 
-        run_evaluation(*plan_at_hand(options))
+        run_evaluation(*plan_at_hand(as_trained(options)))
     if options.figures or options.report or options.save_features:
-        _show(options)
+        _show(as_trained(options))
 
 
 def match(options) -> dict:
     """`python evaluate.py --protocol gallery ...`"""
-    from sge_la.data.loading import find, load, present_tests
-    from sge_la.evaluation.gallery import run_gallery, set_pairs
+    from sge_la.data.casia_b import known_to
+    from sge_la.evaluation.gallery import run_gallery
     from sge_la.runs.plan import plan_of
+
+    dataset, pairs = _sets_to_match(options)
+    dataset = known_to(options, dataset)
+    plan = plan_of(replace(options, probe=None), dataset)
+    return run_gallery(plan, dataset, pairs, metric=options.metric, level=options.level)
+
+
+def meet_strangers(options) -> dict:
+    """`python evaluate.py --protocol openset ...`"""
+    from sge_la.data.unknown import unknown_people
+    from sge_la.evaluation.openset_protocol import run_openset
+    from sge_la.runs.find import as_trained, unknown_to
+    from sge_la.runs.plan import plan_of
+
+    left_out = unknown_to(options)
+    if left_out is not None and options.splits > 1:
+        raise UserError(
+            '--splits tries other unknown people, and the run was trained without those of one split: leave it out, '
+            'and train with --runs'
+        )
+    share = left_out or options.unknown or UNKNOWN
+    options = as_trained(replace(options, unknown=left_out))
+    dataset, pairs = _sets_to_match(options)
+    seeds = range(options.seed, options.seed + options.splits)
+    splits = [unknown_people(dataset.identities, share, seed) for seed in seeds]
+    plan = plan_of(replace(options, probe=None), dataset)
+    if left_out is not None:
+        seen = f'The encoders were trained without the {len(splits[0])} unknown people'
+    elif options.transfer:
+        seen = f'The encoders were trained on {options.transfer}, which should have none of the people here'
+    else:
+        seen = (
+            'The encoders were trained on everybody, the unknown people too: for them this is no open set, and the '
+            f'figures are too good (train.py --unknown {share:g} leaves people out)'
+        )
+    return run_openset(plan, dataset, pairs, splits, far=options.far, seen=seen)
+
+
+def _sets_to_match(options) -> tuple[Dataset, list[tuple[str, str]]]:
+    """The data set with the sets that are matched, and the (probe, gallery) pairs of them."""
+    from sge_la.data.loading import find, load, present_tests
+    from sge_la.evaluation.gallery import set_pairs
 
     place = options.dataset, options.length, options.data_dir
     files, _ = find(*place, view=options.view)
     names = present_tests(files)
     pairs = set_pairs(names, options.probe, options.gallery)
     needed = [name for name in names if any(name in pair for pair in pairs)] or None
-    dataset = load(*place, view=options.view, tests=needed, layout=files.layout)
-    plan = plan_of(replace(options, probe=None), dataset)
-    return run_gallery(plan, dataset, pairs, metric=options.metric, level=options.level)
+    return load(*place, view=options.view, tests=needed, layout=files.layout), pairs
 
 
 def _of_folder(name: str, models_dir: str) -> Mapping:

@@ -10,6 +10,7 @@ from sge_la.data.layout import dataset_files
 from sge_la.data.loading import find, print_warning
 from sge_la.data.loading import load as load_dataset
 from sge_la.data.normalise import EVERYBODY, normalised
+from sge_la.data.unknown import unknown_people, without_people
 from sge_la.errors import UserError
 from sge_la.settings.papers import CVE, DATASET, DEGREES, NUM_VIEWS, cases, conditions, data_name, protocol_of
 
@@ -22,7 +23,18 @@ def load_for(options, warn: Callable[[str], None] = print_warning) -> Dataset:
     if protocol_of(options):
         return load(options, warn)
     tests = (options.probe,) if options.probe else None
-    return load_dataset(options.dataset, options.length, options.data_dir, view=options.view, tests=tests, warn=warn)
+    place = options.dataset, options.length, options.data_dir
+    return known_to(options, load_dataset(*place, view=options.view, tests=tests, warn=warn))
+
+
+def known_to(options, dataset: Dataset) -> Dataset:
+    """The data set without the people whom a run is trained without.
+
+    Raises UserError: too few would be left.
+    """
+    if options.unknown is None:
+        return dataset
+    return without_people(dataset, unknown_people(dataset.identities, options.unknown, options.seed))
 
 
 def load(options, warn: Callable[[str], None] = print_warning) -> Dataset:

@@ -187,13 +187,11 @@ def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], 
     `plan`: of the run; `dataset`: with the sets that are matched; `pairs`: of (probe, gallery), see `set_pairs`;
     `metric`, `level`: as the flags. Returns what was printed, by pair of sets.
     """
-    environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
-    sources = feature_sources(plan)
-    say(banner(plan.heading, environment))
     head = plan.features == 'contrast'
     what = "the contrast head's vectors" if head and plan.encoding != 'AGE' else f'{plan.encoding}s'
     how = 'one vector a sequence' if head else _MANNERS[plan.manner].format(dataset.length)
-    say(f'Gallery protocol: {what} matched without a recognition network, {how}, {metric} distance')
+    title = f'Gallery protocol: {what} matched without a recognition network, {how}, {metric} distance'
+    sources = started(plan, title)
     if any(gallery == TRAIN for _, gallery in pairs):
         say('The training set is the gallery, which the later papers do not do: compare with nothing of theirs')
     sides: dict[str, Side] = {}
@@ -207,19 +205,28 @@ def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], 
         matched = match_sides(probe, gallery, metric=metric)
         say('\n'.join(lines(probe, gallery, matched)))
         found[' → '.join(pair)] = summary(matched)
-    _keep(plan.network, f'{metric}, {level}', found)
+    keep(plan.network, 'gallery', f'{metric}, {level}', found)
     return found
 
 
 _MANNERS = {'ap': 'mean of {} frames', 'sc': '{} frames joined'}
 
 
-def _keep(folder: Path, key: str, found: dict) -> None:
-    """Adds the scores to the results.json of the run, where there is one."""
+def started(plan: Plan, title: str) -> list[FeatureSource]:
+    """The encoders of a run, after its banner and the title of the protocol."""
+    environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
+    sources = feature_sources(plan)
+    say(banner(plan.heading, environment))
+    say(title)
+    return sources
+
+
+def keep(folder: Path, protocol: str, key: str, found: dict) -> None:
+    """Adds the scores of a protocol to the results.json of the run, where there is one."""
     results = records.read_results(folder)
     if results is None:
         return
     try:
-        records.write_results(folder, {**results, 'gallery': {**results.get('gallery', {}), key: found}})
+        records.write_results(folder, {**results, protocol: {**results.get(protocol, {}), key: found}})
     except UserError as error:
         say(f'warning: the scores were not kept: {error}')

@@ -102,8 +102,24 @@ def as_trained(options: EvaluateOptions) -> EvaluateOptions:
     config = records.read_config(folder_of(options)) or {}
     saved = {name: value for name, value in config.get('options', {}).items() if type(value) is int and value >= 0}
     usual = saved.get('rn_batch_size') or saved.get('batch_size') or facts(options.dataset).rn_batch_size
+    seed = saved.get('seed', 0)
+    if options.unknown is not None and config and options.seed not in (None, seed):
+        raise UserError(
+            f'--seed {options.seed} draws other unknown people than seed {seed}, with which the run was trained: leave '
+            'out --seed'
+        )
     return replace(
         options,
-        seed=saved.get('seed', 0) if options.seed is None else options.seed,
+        seed=seed if options.seed is None else options.seed,
         batch_size=usual if options.batch_size is None else options.batch_size,
     )
+
+
+def unknown_to(options: EvaluateOptions) -> float | None:
+    """The share of people whom a run was trained without, None for nobody.
+
+    Without `--RN_dir` that of the other flags, if such a run is there.
+    """
+    if options.RN_dir:
+        return options_of_folder(options.RN_dir, options.models_dir).get('unknown')
+    return options.unknown if recognition_folder(options).is_dir() else None

@@ -22,7 +22,7 @@ from sge_la.settings.recipe import MODERN
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'backend', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs', 'runs'),
-    *('by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision', 'verbose'),
+    *('by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision', 'verbose', 'unknown'),
 )
 _OF_FEATURES = (
     *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),
@@ -177,7 +177,7 @@ def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = Non
             **{name: getattr(options, name) for name in _OF_FEATURES},
             'faithful': names.changed_by_faithful(options),
             'select_val': options.select == 'val',
-            **_recorded_precision(options),
+            **_recorded_choices(options),
         },
         joint_record=_joint_record(options, recipe) if recipe else {},
         options=asdict(options),
@@ -278,7 +278,7 @@ def _encoder_record(options, task: str, attention: str) -> dict[str, Any]:
         'select_val': options.select == 'val',
         'epochs': getattr(options, 'epochs', None),
         'batch_size': options.batch_size,
-        **_recorded_precision(options),
+        **_recorded_choices(options),
     }
 
 
@@ -289,10 +289,12 @@ def _joint_record(options, recipe: Recipe) -> dict[str, Any]:
         **{name: getattr(options, name) for name in _OF_JOINT},
         'all_epochs': getattr(options, 'epochs', None),  # the learning rate's course depends on it
         'settings': {name: value for name, value in asdict(recipe).items() if name != 'without'},
-        **_recorded_precision(options),
+        **_recorded_choices(options),
     }
 
 
-def _recorded_precision(options) -> dict[str, str]:
-    """Nothing of float32, as records did before there was a choice."""
-    return {} if options.precision == FLOAT32 else {'precision': options.precision}
+def _recorded_choices(options) -> dict[str, str | float]:
+    """Nothing of float32 and of everybody, as records did before there was a choice."""
+    unknown = None if options.transfer else options.unknown
+    found = {'precision': None if options.precision == FLOAT32 else options.precision, 'unknown': unknown}
+    return {name: value for name, value in found.items() if value is not None}

@@ -148,13 +148,15 @@ def flags_again(saved: Mapping[str, Any], where: str) -> list[str]:
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
 _FIXED_BY_FOLDER = (
     *('dataset', 'attention', 'manner', 'length', 't', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'select'),
-    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'precision'),
+    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'precision', 'unknown'),
 )
 
 
 def _refuse_contradictions(typed: Mapping[str, Any], found: Mapping[str, Any], options: type) -> None:
     for name in _FIXED_BY_FOLDER:
         there = found.get(name, getattr(options, name))
+        if name == 'unknown' and there is None and typed.get('protocol') == 'openset':
+            continue  # of those whom the run was trained on, which is said
         if name in typed and typed[name] != there:
             raise UserError(
                 f'--{name} {typed[name]} contradicts --RN_dir {typed["RN_dir"]}, a run with {name} {there}: '

@@ -93,6 +93,8 @@ def encoder_suffix(options, task: str) -> str:
         parts.append('faithful')
     if options.precision != FLOAT32:
         parts.append(f'precision-{options.precision}')
+    if options.unknown is not None and not options.transfer:
+        parts.append(f'unknown-{options.unknown:g}')
     if options.by_seed and not options.transfer:
         parts.append(f'seed-{options.seed}')
     return casia_b_encoder_suffix(options) + ''.join(f'_{part}' for part in parts)
@@ -130,6 +132,8 @@ def recognition_suffix(options) -> str:
         parts.append('faithful')
     if options.precision != FLOAT32:
         parts.append(f'precision-{options.precision}')
+    if options.unknown is not None:
+        parts.append(f'unknown-{options.unknown:g}')
     if options.by_seed:
         parts.append(f'seed-{options.seed}')
     return casia_b_recognition_suffix(options) + ''.join(f'_{part}' for part in parts)
@@ -138,7 +142,7 @@ def recognition_suffix(options) -> str:
 def options_of_suffix(suffix: str) -> dict[str, Any]:
     """The options that a suffix of a recognition network's folder tells, the reverse of `recognition_suffix`."""
     found: dict[str, Any] = {}
-    named = r'_(ablation|transfer|select|probe|precision|seed|recipe|without)-([^_]+)'
+    named = r'_(ablation|transfer|select|probe|precision|seed|recipe|without|unknown)-([^_]+)'
     found |= {match[1]: match[2] for match in re.finditer(named, suffix)}
     if re.search(r'_c_reid(?=_|$)', suffix):
         found['c_reid'] = 1

@@ -157,6 +157,12 @@ class CommonOptions:
         choices=('test', 'last', 'val'),
         group='common',
     )
+    unknown: float | None = flag(
+        None,
+        'share of people, drawn by --seed, whom a run is trained without; --protocol openset tests them as strangers '
+        '(there default 0.2)',
+        type=_number(float, 0.001, 1.0, 'a share from 0.001 to 1, such as 0.2'),
+    )
     probe: str | None = flag(
         None, 'test set to score where a data set has several (BIWI: Walking, Still)', type=_dataset_name
     )
@@ -244,12 +250,18 @@ class EvaluateOptions(CommonOptions):
     protocol: str = flag(
         'classifier',
         'classifier: the recognition network tells who it is (default); gallery: the nearest encodings do; '
-        'CASIA_B: CVE (default) or CME, as in train.py',
-        choices=('classifier', 'gallery', CVE, CME),
+        'openset: the nearest do, or nobody where all are too far; CASIA_B: CVE (default) or CME, as in train.py',
+        choices=('classifier', 'gallery', 'openset', CVE, CME),
     )
     metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
+    far: float = flag(
+        0.01, 'false accept rate that --protocol openset has a gallery choose a threshold for', type=share
+    )
+    splits: int = flag(
+        1, 'so many splits of people for --protocol openset, with this seed and the following', type=_COUNT
+    )
     figures: bool = flag(
         False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool, group='common'
     )

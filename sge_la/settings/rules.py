@@ -84,7 +84,8 @@ def _usual_attention(options) -> str:
 def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     age, plus = options.encoding == 'AGE', options.model == PLUS
     vectors = options.frozen or options.c_reid
-    matches = getattr(options, 'protocol', 'classifier') == 'gallery'
+    protocol = getattr(options, 'protocol', 'classifier')
+    matches = protocol in ('gallery', 'openset')
     shows = any(getattr(options, name, None) for name in ('figures', 'report', 'save_features'))
     rules = [
         (
@@ -146,6 +147,18 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
         (
+            protocol == 'openset' and {'metric', 'level'} & typed,
+            '--protocol openset has one distance, and scores sequences and recordings: leave out --metric and --level',
+        ),
+        (
+            protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits'} & typed,
+            '--far and --splits are for strangers: add --protocol openset or leave them out',
+        ),
+        (
+            options.dataset == DATASET and options.unknown,
+            f'--unknown is not for {DATASET}, whose CME is trained without the tested people as it is: leave it out',
+        ),
+        (
             not matches and hasattr(options, 'metric') and {'metric', 'level'} & typed,
             '--metric and --level are for matching: add --protocol gallery or leave them out',
         ),
@@ -200,7 +213,12 @@ def resolve_casia_b(options: Options, typed: Collection[str] = ()) -> Options:
             (options.view == ALL, f'--view all is for --dataset {DATASET} alone: use one view'),
         )
         return options
-    _refuse_any((options.protocol == 'gallery', f'--protocol gallery on {DATASET} is --protocol CME: use that'))
+    _refuse_any(
+        (
+            options.protocol in ('gallery', 'openset'),
+            f'--protocol {options.protocol} on {DATASET} is --protocol CME: use that',
+        )
+    )
     named = options.protocol in (CVE, CME)
     protocol = options.protocol if named else CME if options.probe_type else CVE
     _refuse_common(options)

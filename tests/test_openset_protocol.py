@@ -1,0 +1,126 @@
+"""`evaluate.py --protocol openset`, and runs that are trained without some of the people."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sge_la import api, checkpoints
+from sge_la.data.unknown import unknown_people
+from sge_la.errors import UserError
+from sge_la.evaluation.gallery import Side
+from sge_la.evaluation.openset_protocol import answered
+from sge_la.settings.command_line import parse_evaluate
+from tests.command_line_cases import Commands, refused, uncompiled, write_people
+
+RUN = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_unknown-0.4'
+
+
+@pytest.fixture(scope='module')
+def places(tmp_path_factory):
+    """A KGBD of three people, and a run without one of them."""
+    folder = tmp_path_factory.mktemp('openset')
+    write_people(folder / 'Datasets', 'KGBD', recordings=True)
+    return folder
+
+
+@pytest.fixture
+def commands(places, capsys):
+    with uncompiled():
+        yield Commands(capsys, places / 'Datasets', places / 'Models')
+
+
+def side(name: str, vectors: list[list[float]], labels: list[int], recordings: list[int] | None) -> Side:
+    known = None if recordings is None else np.array(recordings)
+    return Side(name, np.array(vectors, np.float32), np.array(labels), known, np.arange(len(labels)))
+
+
+def test_case_by_hand():
+    """On a circle, in degrees: person 1 at 0 and 10, person 2 at 90 and 100, person 3, who is unknown, at 50.
+
+    Probes: 1 at 5, whose nearest are at 5 degrees; 2 at 99, in the recording that is enrolled at 100, so that only that
+    at 90 counts, 9 degrees away; the unknown at 40, 30 degrees from 1. All known are nearer than the stranger.
+    """
+
+    def at(*degrees: float) -> list[list[float]]:
+        return [[np.cos(np.radians(angle)), np.sin(np.radians(angle))] for angle in degrees]
+
+    entries = side('g', at(0, 10, 90, 100, 50), [1, 1, 2, 2, 3], [1, 2, 3, 4, 5])
+    found = answered(side('p', at(5, 99, 40), [1, 2, 3], [0, 4, 7]), entries, [3], 0.01)
+    chords = 2 * np.sin(np.radians(np.array([5, 9, 30]) / 2))
+    for level in ('sequence', 'recording'):
+        np.testing.assert_allclose(found[level].answers.distances, chords, atol=1e-6)
+        assert found[level].answers.known.tolist() == found[level].answers.right.tolist() == [True, True, False]
+        # Strangers among the enrolled: 1 at 10 is 80 degrees from 2, and so is 2 at 90; nobody is accepted so far away.
+        threshold, recognised, accepted = found[level].own
+        assert threshold == pytest.approx(2 * np.sin(np.radians(40)), abs=1e-6)
+        assert (recognised, accepted) == (1, 1)
+
+
+def test_unknown_recordings_are_scored_by_sequence_alone():
+    vectors = [[1.0, 0], [0, 1], [0.6, 0.8]]
+    found = answered(side('p', vectors, [1, 2, 3], None), side('g', vectors, [1, 2, 3], None), [3], 0.01)
+    assert list(found) == ['sequence'] and found['sequence'].own is None
+
+
+def test_people_are_drawn_by_seed():
+    people = range(0, 60, 3)
+    drawn = {seed: unknown_people(people, 0.2, seed) for seed in range(4)}
+    assert drawn[0] == unknown_people(people, 0.2, 0) and len(set(drawn.values())) == 4
+    assert all(len(some) == 4 and set(some) <= set(people) and list(some) == sorted(some) for some in drawn.values())
+    with pytest.raises(UserError, match='leaves 1 of 3 people'):
+        unknown_people([1, 2, 3], 0.6, 0)
+
+
+def test_a_run_without_people_meets_them_as_strangers(commands):
+    commands.train('--dataset KGBD --unknown 0.4 --seed 3')
+    assert 'Unknown: trained without 40 % of the people' in commands.out
+    folder = commands.network(RUN)
+    assert checkpoints.load_recognition(folder, slots=False).params['Variable'].shape == (2,)
+    [stranger] = unknown_people([0, 3, 6], 0.4, 3)
+    run = api.Recogniser.load(folder, models_dir=commands.models_dir, data_dir=commands.data_dir)
+    assert sorted([*run.people, stranger]) == [0, 3, 6]
+    for named in (f'--RN_dir {RUN}', '--dataset KGBD --unknown 0.4'):
+        commands.evaluate(f'--protocol openset {named}')
+        assert 'The encoders were trained without the 1 unknown people\n' in commands.out
+        assert f'People: 2 enrolled, 1 unknown ({stranger})\n' in commands.out
+        assert 'By recording: 4 of enrolled people, 2 of unknown people\n' in commands.out
+    [kept] = json.loads((folder / 'results.json').read_text())['openset']['1 unknown']['probe → train']
+    assert kept['unknown'] == [stranger] and 0 <= kept['recording']['eer'] <= 1
+    assert f'EER: {kept["sequence"]["eer"]:.4f} [' in commands.out
+    commands.evaluate(f'--RN_dir {RUN}')
+    assert '16 sequences' in commands.out  # of 24, eight are the stranger's
+    assert commands.try_evaluate(f'--RN_dir {RUN} --protocol openset --splits 2') == 2
+    assert 'was trained without those of one split' in refused(commands.err)
+    assert commands.try_evaluate(f'--RN_dir {RUN} --protocol openset --seed 1') == 2
+    assert 'draws other unknown people than seed 3' in refused(commands.err)
+
+
+def test_a_run_on_everybody_says_so(small_run, capsys):
+    import evaluate
+    from tests.conftest import small_flags
+
+    evaluate.main([*small_flags(small_run), '--protocol', 'openset', '--unknown', '0.25', '--splits', '2'])
+    printed = capsys.readouterr().out
+    assert 'trained on everybody, the unknown people too: for them this is no open set' in printed
+    assert '### Probe Walking, gallery Still, split 2 of 2\nPeople: 3 enrolled, 1 unknown (' in printed
+    assert 'By recording, over 2 splits of people: DIR at FAR 0.1 %: 1.0000 ± 0.0000' in printed
+    assert '(2 recordings of unknown people tell no FAR below 0.5 from 0)' in printed
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        ('--protocol openset --level recording', 'leave out --metric and --level'),
+        ('--splits 2', 'add --protocol openset'),
+        ('--far 0.1', 'add --protocol openset'),
+        ('--dataset CASIA_B --unknown 0.2', '--unknown is not for CASIA_B'),
+        ('--dataset CASIA_B --protocol openset', '--protocol openset on CASIA_B is --protocol CME'),
+        ('--unknown 1.5', 'a share from 0.001 to 1'),
+    ],
+)
+def test_flags_that_mean_nothing(flags, words):
+    with pytest.raises((UserError, SystemExit), match=words):
+        parse_evaluate(flags.split())
