@@ -35,8 +35,10 @@ def requirements(
     lines.append(
         _line(train.recordings is not None, 'the recordings of training sequences are known', 'persons stand in')
     )
-    held, flags = _held_out(train, count, people)
-    lines.append(held)
+    flags = _batch(count)
+    if report.name != CONDITION_MATCHING:  # trains no network whose epoch could be chosen
+        held, flags = _held_out(train, count, people)
+        lines.append(held)
     if people < 2 or count < 2:
         return ['train.py needs', *lines, 'no command works before there is more']
     return ['train.py needs', *lines, f'works: {_command(report, data_dir, view, flags)}']
@@ -60,7 +62,11 @@ def _held_out(train: Part, count: int, people: int) -> tuple[str, list[str]]:
     )
     select = 'val' if any(map(len, held.values())) and left > 1 else 'last'
     size = left if select == 'val' else count
-    return line, [f'--select {select}', *([f'--batch_size {size // 2 * 2}'] if size < BATCH_SIZE else [])]
+    return line, [f'--select {select}', *_batch(size)]
+
+
+def _batch(count: int) -> list[str]:
+    return [f'--batch_size {count // 2 * 2}'] if count < BATCH_SIZE else []
 
 
 def _command(report: Report, data_dir: Path | str, view: int | None, flags: Sequence[str]) -> str:

@@ -302,3 +302,19 @@ def test_the_needs_of_training_are_told(tiny, capsys):
     assert main(['X', '--data_dir', str(data_dir)]) == 1
     said = capsys.readouterr().out
     assert 'train.py: correct what is bad first' in said and 'works:' not in said
+
+
+@pytest.mark.parametrize(
+    ('name', 'length', 'view', 'joints'),
+    [('BIWI', 6, None, 20), ('KS20', 8, 2, 25), ('CASIA_B', 20, 3, 14), ('CASIA_B_match', 50, None, 14)],
+)
+def test_the_command_that_is_named_can_be_typed(write_tiny, capsys, name, length, view, joints):
+    from sge_la.settings.command_line import parse_train
+
+    data_dir = write_tiny(name, length=length, view=view, joints=joints)
+    main([name, '--length', str(length), '--data_dir', str(data_dir), *(['--view', str(view)] if view else [])])
+    said = capsys.readouterr().out
+    [words] = [line.split()[3:] for line in said.splitlines() if line.startswith('works: python train.py ')]
+    options = parse_train(words)
+    assert (options.length, options.view, options.data_dir) == (length, view, str(data_dir))
+    assert options.batch_size <= 20
