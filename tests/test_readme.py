@@ -151,7 +151,10 @@ def reason(line: str) -> str | None:
 
 
 def main_of(program: str) -> Callable:
-    return COMMANDS_PAGE['main_of'](program) if program in COMMANDS else importlib.import_module(program).main
+    if program in COMMANDS:
+        return COMMANDS_PAGE['main_of'](program)
+    module = importlib.import_module(program)
+    return (importlib.import_module(f'{program}.__main__') if hasattr(module, '__path__') else module).main
 
 
 def parse(one: Command, full: bool) -> None:
