@@ -3,12 +3,14 @@
 A recording is a file as Datasets/README.md describes for recordings of one's own, or a `.txt` file of KGBD. It is cut
 into sequences, one behind the other, and the mean of their scores tells who walks. The network knows the people that it
 was trained on and nobody else: it names one of them for a stranger too. With `--gallery` the people of a gallery are
-named instead (`sge_la.enrol`), and whoever is too far from all of them is answered 'unknown'.
+named instead (`sge_la.enrol`), and whoever is too far from all of them is answered 'unknown'. `--stream` answers to
+frames as they come.
 """
 
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from sge_la.api import Answer, Recogniser
+    from sge_la.enrol.gallery import Gallery
 
 
 def identify(
@@ -55,21 +58,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     parser = Parser('identify', 'Name the person of new recordings.')
     parser.add_argument(
-        'recordings', nargs='+', type=Path, metavar='RECORDING', help='.csv, .npy, .txt of KGBD, .skeleton, .json, .trc'
+        'recordings', nargs='*', type=Path, metavar='RECORDING', help='.csv, .npy, .txt of KGBD, .skeleton, .json, .trc'
     )
     parser.add_argument('--RN_dir', help="name (or path) of a recognition network's folder (--gallery: the gallery's)")
     parser.add_argument('--gallery', type=Path, help='name people of this gallery, or nobody (see gallery)')
     parser.add_argument('--top', type=int, default=5, help='answers for each recording (default 5)')
+    parser.add_argument('--stream', action='store_true', help='read frames from standard input, a line each')
     add_flags(parser, 'name somebody')
-    given = parser.parse_args(argv)
+    given = parser.parse_intermixed_args(argv)
     if given.top < 1:
         raise UserError(f'--top: a number of at least 1 was expected, found {given.top}')
     if not given.RN_dir and not given.gallery:
         raise UserError('a trained network or a gallery was expected: give --RN_dir or --gallery')
+    if given.stream == bool(given.recordings):
+        raise UserError('recordings or --stream were expected, one of the two: name files, or give --stream alone')
     refuse_missing(given.recordings)
     gallery = file.read(given.gallery) if given.gallery else None
     run = load_run(given.RN_dir or gallery.run, given)
     gallery = gallery and gallery.using(run.encoder, given.gallery)
+    if given.stream:
+        _stream(run, gallery, given)
     for path in given.recordings:
         sequences = sequences_of(path, run, given.body, given.accept)
         if gallery:
@@ -78,6 +86,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
             say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+
+
+def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
+    """Answers to standard input."""
+    from sge_la.enrol.gallery import UNKNOWN
+    from sge_la.enrol.stream import answers
+
+    def of_gallery(sequence: np.ndarray) -> tuple[str, str]:
+        found = gallery.answer(gallery.distances(sequence), top=given.top)
+        return found.person or UNKNOWN, found.further
+
+    def of_network(sequence: np.ndarray) -> tuple[str, str]:
+        found = run.identify(sequence, given.top)
+        return str(found[0].person), ', '.join(f'{one.person} {one.score:.3f}' for one in found)
+
+    for line in answers(sys.stdin.buffer, run, of_gallery if gallery else of_network, given.accept):
+        say(line)
 
 
 class _CallableModule(ModuleType):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import sge_la
 from sge_la.data import load
+from sge_la.data.skeletons import for_dataset
 from sge_la.enrol import file
 from sge_la.enrol.__main__ import main as gallery_main
 from sge_la.enrol.gallery import EnrolledRecording, Gallery, Threshold
@@ -22,6 +26,7 @@ from sge_la.errors import UserError, run_command
 from sge_la.files.npz import read_npz, write_npz
 from sge_la.identify import main as identify
 from tests.conftest import part
+from tests.data.generators import own_csv
 from tests.fuzz.bounds import hold_to_its_word
 from tests.fuzz.mutation import cases
 
@@ -245,3 +250,74 @@ def test_vectors_must_be_of_unit_length(tmp_path):
         file.read(path)
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read('meta.json'))['format'] == file.FORMAT
+
+
+class TestStream:
+    """`identify --stream`, from standard input."""
+
+    @pytest.fixture
+    def stream(self, enrolled, untouched_run, capsys, monkeypatch) -> Callable[..., list[str]]:
+        def run(text: str, *words: str, status: int = 0) -> list[str]:
+            places = ['--models_dir', str(untouched_run / 'Models'), '--data_dir', str(untouched_run / 'Datasets')]
+            monkeypatch.setattr('sys.stdin', SimpleNamespace(buffer=io.BytesIO(text.encode())))
+            capsys.readouterr()
+            command = ['--stream', *(words or ('--gallery', str(enrolled))), *places, '--gpu', '-1']
+            assert run_command(identify, command) == status
+            return (capsys.readouterr().err if status else capsys.readouterr().out).splitlines()
+
+        return run
+
+    def lines(self, *files: Path) -> list[str]:
+        """A header, and the frames of recordings one behind the other."""
+        frames = np.concatenate([np.load(file) for file in files])
+        return own_csv(frames, for_dataset('BIWI')).splitlines()
+
+    def test_each_sequence_is_answered_and_votes(self, stream, walks, enrolled, untouched_run):
+        """Two sequences of Ann's, two of a stranger's, and after an empty line two of Ben's."""
+        two = self.lines(walks / 'Ann-Still-0.npy', walks / 'Dana-Still-0.npy')
+        said = stream('\n'.join([*two, '', *self.lines(walks / 'Ben-Still-0.npy')[1:]]))
+        form = re.compile(r'lines (\d+) to (\d+): (\w+) .*vote: (\w+), (\d) of (\d) sequences')
+        heads = [form.fullmatch(line).groups() for line in said]
+        assert heads == [
+            ('2', '7', 'Ann', 'Ann', '1', '1'),
+            ('8', '13', 'Ann', 'Ann', '2', '2'),
+            ('14', '19', 'unknown', 'Ann', '2', '3'),
+            ('20', '25', 'unknown', 'Ann', '2', '4'),
+            ('27', '32', 'Ben', 'Ben', '1', '1'),
+            ('33', '38', 'Ben', 'Ben', '2', '2'),
+        ]
+        gallery = Gallery.open(enrolled, models_dir=untouched_run / 'Models', data_dir=untouched_run / 'Datasets')
+        first = gallery.distances(np.round(np.load(walks / 'Ann-Still-0.npy'), 6)[None, :6])
+        assert f'nearest: Ann {first.min():.3f}, ' in said[0]
+
+    def test_frames_without_header_and_the_network(self, stream, walks):
+        """As the network answers the file."""
+        text = '\n'.join(self.lines(walks / 'Cleo-Still-0.npy')[1:])
+        said = stream(text, '--RN_dir', RUN)
+        assert [line.split(' (')[0] for line in said] == ['lines 1 to 6: 6', 'lines 7 to 12: 6']
+
+    def test_what_cannot_be_answered_is_said(self, stream, walks):
+        """A line that is no frame, and coordinates in millimetres; what stands before and behind them is answered."""
+        header, *frames = self.lines(*(walks / f'Ann-{name}-0.npy' for name in ('Still', 'Walking')))
+        frames[8] = 'no frame'
+        for at in range(12, 18):
+            frames[at] = ','.join(f'{1000 * float(number):.1f}' for number in frames[at].split(','))
+        said = stream('\n'.join([header, *frames]))
+        answers = [line.split(' ', 4)[4].split(' (')[0][:13] for line in said]
+        assert answers == ['Ann', 'not answered:', 'not answered:', 'Ann']
+        assert '60 columns were expected' in said[1] and 'bring all recordings to one unit' in said[2]
+        assert said[3].endswith('vote: Ann, 2 of 2 sequences')
+
+    @pytest.mark.parametrize(
+        ('text', 'sentence'),
+        [('', 'should have 6 frames or more'), ('Hip_x,Hip_y,Hip_z\n' + 6 * '1,2,3\n', 'of 20 joints were expected')],
+    )
+    def test_no_frames(self, stream, text, sentence):
+        [error] = stream(text, status=2)
+        assert sentence in error
+
+
+def test_files_and_stream_are_not_joined(enrolled, capsys):
+    for words in ([], ['walk.npy', '--stream']):
+        assert run_command(identify, ['--gallery', str(enrolled), *words]) == 2
+        assert 'one of the two' in capsys.readouterr().err

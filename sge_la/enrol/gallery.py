@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +91,14 @@ class Identified:
     sequences: int
 
     def __str__(self) -> str:
+        return f'{self.person or UNKNOWN} ({self.further}; {self.sequences} sequences)'
+
+    @property
+    def further(self) -> str:
+        """All but the name, in words."""
         sure = '' if self.probability is None else f', probability {self.probability:.1%}'
         near = ', '.join(f'{one.person} {one.distance:.3f}' for one in self.nearest)
-        told = f'nearest: {near}; threshold {self.threshold:.3f}{sure}; {self.sequences} sequences'
-        return f'{self.person or UNKNOWN} ({told})'
+        return f'nearest: {near}; threshold {self.threshold:.3f}{sure}'
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +164,7 @@ class Gallery:
             )
         return replace(self, encoder=encoder)
 
-    @property
+    @cached_property
     def people(self) -> list[str]:
         """Names, in the order in which people were enrolled first."""
         return list(dict.fromkeys(recording.person for recording in self.recordings))
@@ -204,7 +209,7 @@ class Gallery:
         found = self._with_thresholds().thresholds
         return all(abs(found[level].distance - kept.distance) < 1e-4 for level, kept in self.thresholds.items())
 
-    @property
+    @cached_property
     def enrolled(self) -> Enrolled:
         """The sequences by recording and person, people numbered as in `people`."""
         place = {person: number for number, person in enumerate(self.people)}
