@@ -17,9 +17,11 @@ def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
     every, chosen, last = found['all_sequences'], found['selected'], found.get('last')
     spans = every['intervals'] if every['groups'] > 1 else {}
     rank1, nauc = (_percent(every[name], spans.get(name)) for name in ('rank1', 'nauc'))
-    unit = f'95 % intervals over {every["groups"]} {every["resampled"]}' if spans else 'too few to give an interval'
-    yield f'All {every["sequences"]} sequences: Rank-1 {rank1}, nAUC {nauc} ({unit}; {note})'
-    yield f'Chance: Rank-1 {100 * every["chance"]:.1f} %, nAUC 50.0 %; {every["classes"]} people'
+    yield f'All {every["sequences"]} sequences ({note}): Rank-1 {rank1}, nAUC {nauc}'
+    unit = (
+        f'95 % intervals over {every["groups"]} {every["resampled"]} in brackets' if spans else 'too few for intervals'
+    )
+    yield f'({unit}; chance is {100 * every["chance"]:.1f} % and 50.0 % with {every["classes"]} people)'
     if 'epoch' in chosen:
         words = {'test': 'best on the test set, as in the original', 'last': 'the last', 'val': 'best on held-out data'}
         line = f'Epoch {chosen["epoch"]}: {words.get(chosen.get("select"), "chosen")}'
