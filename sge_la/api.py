@@ -5,10 +5,10 @@ In a few lines, where `python -m sge_la.data.prepare DEMO --data_dir demo/Datase
     import numpy as np
     import sge_la
 
-    run, places = 'DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', {'models_dir': 'demo/Models', 'data_dir': 'demo/Datasets'}
+    model = sge_la.load('demo/Models/CAGEs_RN_models/DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', data_dir='demo/Datasets')
     walk = np.load('walk.npy')  # one recording: float [frames, joints, 3], metres
-    cages = sge_la.GaitEncoder.load(run, **places).encode(walk[:6][None])  # [sequences, 6, joints, 3] to [1, 6, 768]
-    print(sge_la.identify(walk, run, **places)[0])  # Answer(person=..., score=..., votes=...)
+    cages = model.encode(walk[:6][None])  # [sequences, 6, joints, 3] to [1, 6, 768]
+    print(model.identify(walk[:6][None])[0])  # Answer(person=..., score=..., votes=...)
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ from sge_la.settings.command_line import parse_evaluate
 _BLOCK = 2048
 
 
-def load_options(run: str | Path, models_dir: str | Path = 'Models', data_dir: str | Path = 'Datasets'):
-    """The options of a trained run, from the folder of its recognition network (a name or a path).
+def load_options(run: str | Path, models_dir: str | Path | None = None, data_dir: str | Path = 'Datasets'):
+    """The options of a trained run.
+
+    `run`: the folder of its recognition network, or its name in `models_dir` (by default where the folder lies, else
+    `Models`).
 
     Raises UserError: there is no such folder, or it does not say what it holds.
     """
     # As if typed: every value of a config.json is checked as one of a command line is, and none of them is a path.
-    places = [f'--RN_dir={run}', f'--models_dir={models_dir}', f'--data_dir={data_dir}']
+    places = [f'--RN_dir={run}', f'--data_dir={data_dir}'] + ([f'--models_dir={models_dir}'] if models_dir else [])
     return as_trained(parse_evaluate(places, options_of_folder))
 
 
@@ -67,7 +70,7 @@ class GaitEncoder:
         cls,
         run: str | Path,
         *,
-        models_dir: str | Path = 'Models',
+        models_dir: str | Path | None = None,
         data_dir: str | Path = 'Datasets',
         backend: str | None = None,
     ) -> GaitEncoder:
@@ -149,7 +152,7 @@ class Recogniser:
         cls,
         run: str | Path,
         *,
-        models_dir: str | Path = 'Models',
+        models_dir: str | Path | None = None,
         data_dir: str | Path = 'Datasets',
         backend: str | None = None,
     ) -> Recogniser:
@@ -161,6 +164,10 @@ class Recogniser:
         options, classes = load_options(run, models_dir, data_dir), params['Variable'].shape[0]
         known = _trained_on(encoder.plan, options, classes, encoder.joints)
         return cls(encoder, params, list(known.people), known.skeleton, known)
+
+    def encode(self, skeletons: np.ndarray) -> np.ndarray:
+        """CAGEs of sequences, as `GaitEncoder.encode` gives them."""
+        return self.encoder.encode(skeletons)
 
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
@@ -185,6 +192,17 @@ class Recogniser:
         votes = np.bincount(scores.argmax(axis=1), minlength=len(mean)) / len(scores)
         order = np.argsort(-mean, kind='stable')[:top]
         return [Answer(self.people[k], float(mean[k]), float(votes[k])) for k in order]
+
+
+def load(
+    run: str | Path,
+    *,
+    models_dir: str | Path | None = None,
+    data_dir: str | Path = 'Datasets',
+    backend: str | None = None,
+) -> Recogniser:
+    """Loads a trained run; arguments and errors as of `Recogniser.load`."""
+    return Recogniser.load(run, models_dir=models_dir, data_dir=data_dir, backend=backend)
 
 
 def _filled_up(skeletons: np.ndarray) -> np.ndarray:

@@ -1,14 +1,18 @@
-"""What train.py and evaluate.py do: flags and data set become a plan, and the plan is carried out."""
+"""What train.py and evaluate.py do: flags and data set become a plan, and the plan is carried out.
+
+`train_dataset` and `evaluate_run` do the same from Python, as `sge_la.train` and `sge_la.evaluate`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sge_la import backends
 from sge_la.backends.runtime import for_inference
-from sge_la.errors import UserError
+from sge_la.errors import UserError, heard_by
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.papers import protocol_of
 
@@ -51,34 +55,70 @@ def _train(options) -> None:
 
 def evaluate(argv: Sequence[str] | None = None) -> None:
     """`python evaluate.py ...`"""
-    options = parse_evaluate(argv, _of_folder)
+    _evaluate(parse_evaluate(argv, _of_folder))
+
+
+def train_dataset(dataset: str, *, progress: Callable[[str], None] = lambda line: None, **flags: Any) -> Path:
+    """Trains on a data set and scores the run, as `python train.py --dataset NAME` does, and prints nothing.
+
+    `dataset`: its name; `progress`: is called with each line that the command would print, one an epoch among them;
+    `flags`: those of train.py, such as `recipe='modern', epochs=5`; True stands for a flag without a value.
+    Returns the folder of the run. Raises UserError: as the command.
+    """
+    from sge_la.runs.find import recognition_folder
+
+    options = parse_train(_typed({'dataset': dataset, **flags}))
+    if options.runs > 1 or 'all' in (options.view, options.probe_type):
+        raise UserError('one run at a time was expected: leave out runs, and all of view and probe_type')
+    with heard_by(progress), backends.using(options.backend):
+        _train(options)
+    return recognition_folder(options)
+
+
+def evaluate_run(run: str | Path, *, progress: Callable[[str], None] = lambda line: None, **flags: Any) -> dict:
+    """Scores a trained run, as `python evaluate.py --RN_dir RUN` does, and prints nothing.
+
+    `run`: the folder of its recognition network, or its name; `progress`, `flags`: as of `train_dataset`, those of
+    evaluate.py. Returns the scores by test set, as results.json has them. Raises UserError: as the command.
+    """
+    with heard_by(progress):
+        return _evaluate(parse_evaluate(_typed({'RN_dir': run, **flags}), _of_folder))
+
+
+def _typed(flags: Mapping[str, Any]) -> list[str]:
+    """Flags as they would be typed; those that are None or False are left out."""
+    wanted = {name: value for name, value in flags.items() if value is not None and value is not False}
+    return [f'--{name}' if value is True else f'--{name}={value}' for name, value in wanted.items()]
+
+
+def _evaluate(options) -> dict:
     if options.figures or options.report:
         _require_matplotlib()
     with backends.using(for_inference(options.backend, options.gpu, options.precision)):
-        _evaluate(options)
+        return _scored(options)
 
 
-def _evaluate(options) -> None:
+def _scored(options) -> dict:
     from sge_la.runs.find import as_trained, refuse_missing
 
     if protocol_of(options):
         from sge_la.paper import casia_b_command
 
-        casia_b_command.evaluate(options)
-        return
+        return casia_b_command.evaluate(options)
     if options.protocol not in MATCHING:
         refuse_missing(options)
     if options.protocol == 'openset':
-        meet_strangers(options)
+        found = meet_strangers(options)
     elif options.protocol == 'gallery':
-        match(as_trained(options))
+        found = match(as_trained(options))
     else:
         from sge_la.evaluation.pipeline import run_evaluation
         from sge_la.runs.plan import plan_at_hand
 
-        run_evaluation(*plan_at_hand(as_trained(options)))
+        found = run_evaluation(*plan_at_hand(as_trained(options)))
     if options.figures or options.report or options.save_features:
         _show(as_trained(options))
+    return found
 
 
 def match(options) -> dict:

@@ -11,7 +11,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 # The commands, and how they are called in a clone of the repository, where nothing need be installed.
 PROGRAMS = {
@@ -56,16 +58,40 @@ def _shortened(text: str, size: int) -> str:
     return text if len(text) <= size else f'{text[:half]} ... {text[-half:]}'
 
 
+# Takes the lines that `say` would print, where commands are called from Python.
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar('listener', default=None)
+
+
+@contextlib.contextmanager
+def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
+    """Inside, `say` prints nothing but calls `listener` with each line, and no bar is shown."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 def say(text: object = '', *, error: bool = False) -> None:
     """Prints lines, above a bar if there is one; to stderr with `error`. Only tables may be long."""
+    lines = [
+        line if line.isprintable() and max(map(len, line.split()), default=0) <= _VALUE else plain(line)
+        for line in str(text).split('\n')
+    ]
+    if listener := _listener.get():
+        for line in lines:
+            listener(line)
+        return
     from tqdm import tqdm  # takes a moment, and --help needs none
 
-    lines = str(text).split('\n')
-    shown = (
-        line if line.isprintable() and max(map(len, line.split()), default=0) <= _VALUE else plain(line)
-        for line in lines
-    )
-    tqdm.write('\n'.join(shown), file=sys.stderr if error else sys.stdout)
+    tqdm.write('\n'.join(lines), file=sys.stderr if error else sys.stdout)
+
+
+def bar(*items: Any, shown: bool = True, **settings: Any) -> Any:
+    """A bar of tqdm that goes when it is full; on a terminal alone, and not where `heard_by` listens."""
+    from tqdm import tqdm
+
+    return tqdm(*items, leave=False, disable=None if shown and _listener.get() is None else True, **settings)
 
 
 class UserError(Exception):

@@ -33,7 +33,7 @@ def export(
     output: str | Path,
     *,
     format: str = 'saved_model',
-    models_dir: str | Path = 'Models',
+    models_dir: str | Path | None = None,
     data_dir: str | Path = 'Datasets',
 ) -> float:
     """Writes a run as a model of its own, whole or not at all, into a new folder (SavedModel) or file (ONNX).

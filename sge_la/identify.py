@@ -30,7 +30,7 @@ def identify(
     frames: np.ndarray,
     run: str | Path | Recogniser,
     *,
-    models_dir: str | Path = 'Models',
+    models_dir: str | Path | None = None,
     data_dir: str | Path = 'Datasets',
     top: int = 5,
     accept: bool = False,

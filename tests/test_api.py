@@ -35,6 +35,7 @@ from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags
+from tests.disturbance import outcome
 
 RUN = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
 ROOT = Path(__file__).parents[1]
@@ -148,9 +149,9 @@ def test_command_names_people(small_run, places, walking, tmp_path, capsys):
 def test_example_runs(source, small_run, walking, tmp_path, monkeypatch, capsys):
     """The example of the module, and that of the documents, on another run."""
     text = (ROOT / source).read_text()
-    pattern = r'```python\n(.*?GaitEncoder.*?)```' if source.endswith('.md') else r'\n\n(    import numpy.*?)\n"""'
+    pattern = r'```python\n(.*?sge_la.load.*?)```' if source.endswith('.md') else r'\n\n(    import numpy.*?)\n"""'
     found = re.search(pattern, text, re.DOTALL)
-    assert found, f'{source} has no example of GaitEncoder'
+    assert found, f'{source} has no example of sge_la.load'
     code = textwrap.dedent(found[1]).replace('DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', RUN)
     (tmp_path / 'demo').symlink_to(small_run)
     np.save(tmp_path / 'walk.npy', walking.skeletons[:2].reshape(-1, 20, 3))
@@ -237,3 +238,30 @@ def test_pictures_are_of_one_run():
         parse_train(['--runs', '2', '--figures'])
     with pytest.raises(UserError, match='not made for CASIA_B'):
         parse_evaluate(['--dataset', 'CASIA_B', '--report'])
+
+
+def test_train_evaluate_and_load_do_what_the_commands_do(small_run, walking, tmp_path, capfd):
+    """Quietly: the listener hears the lines; the run is that of the command, and is found by its folder alone."""
+    heard: list[str] = []
+    flags = {'data_dir': small_run / 'Datasets', 'batch_size': 8, 'rn_batch_size': 96, 'gpu': -1}
+    with uncompiled():
+        run = sge_la.train('BIWI', models_dir=tmp_path, epochs=2, rn_epochs=2, progress=heard.append, **flags)
+    assert run == tmp_path / 'CAGEs_RN_models' / RUN and set(outcome(tmp_path)) <= set(outcome(small_run / 'Models'))
+    assert [line.split(' Batch')[0] for line in heard if line.startswith('Epoch ')][:2] == [
+        'Epoch   1/2',
+        'Epoch   2/2',
+    ]
+    scores = sge_la.evaluate(run, data_dir=small_run / 'Datasets', gpu=-1)
+    assert f'### Rank-1 Accuracy: {scores["Walking"]["selected"]["rank1"]:f}' in heard
+    model = sge_la.load(run, data_dir=small_run / 'Datasets')
+    np.testing.assert_array_equal(model.encode(walking.skeletons[:2]), model.encoder.encode(walking.skeletons[:2]))
+    assert capfd.readouterr().out == ''
+    with pytest.raises(UserError, match='one run at a time'):
+        sge_la.train('BIWI', runs=2)
+
+
+def test_a_data_set_shows_its_counts_in_one_line(places):
+    shown = repr(load('BIWI', 6, places['data_dir'], warn=lambda text: None))
+    assert re.fullmatch(
+        r'<Dataset BIWI: \d+ training sequences of 6 frames and \d+ joints, 4 people; tests: Walking \d+>', shown
+    )

@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, say
 
 TENSORFLOW, JAX, NUMPY = 'tensorflow', 'jax', 'numpy'
 KERAS_BACKENDS = (TENSORFLOW, JAX)
+_SPELT = {TENSORFLOW: 'TensorFlow', JAX: 'JAX'}
 NAMES = (*KERAS_BACKENDS, NUMPY)
 # What TensorFlow says on stderr as it starts, whatever its log level: instructions, missing drivers, and the like.
 _CHATTER = re.compile(
@@ -68,7 +69,9 @@ def keras_backend() -> str:
     Raises UserError: KERAS_BACKEND names no backend for it, or the backend's package is not there.
     """
     if 'keras' not in sys.modules:
-        refuse_missing(wish() or TENSORFLOW)
+        name = wish() or TENSORFLOW
+        refuse_missing(name)
+        say(f'Loading {_SPELT[name]} ...')  # which takes seconds
         with quietly():
             import keras
     import keras

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
 from sge_la.data.checking_recordings import check_plausible, recording_names
@@ -29,7 +28,7 @@ from sge_la.data.loading import (
 from sge_la.data.lost import lost_joints
 from sge_la.data.raw.text import alike_people
 from sge_la.data.requirements import requirements
-from sge_la.errors import UserError
+from sge_la.errors import UserError, bar
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 from sge_la.files.text import read_json
 from sge_la.settings.papers import facts
@@ -200,7 +199,7 @@ def read_coordinates(report: Report, headers: list[Header]) -> np.ndarray:
     shape = (*sequence_shape(headers[0], report.length), len(headers))
     with memory_for(4 * int(np.prod(shape)), headers[0].path.parent):
         skeletons = np.empty(shape, np.float32)
-    for axis, header in enumerate(tqdm(headers, desc='reading', unit='file', leave=False, disable=None)):
+    for axis, header in enumerate(bar(headers, desc='reading', unit='file')):
         with np.errstate(over='ignore'):
             for index, block in read_blocks(header, report.length):
                 skeletons[..., axis][index] = block

@@ -80,6 +80,13 @@ class Dataset:
     names: Mapping[int, str] = field(default_factory=dict)
     way: Way = field(default_factory=Way)
 
+    def __repr__(self) -> str:
+        tests = ', '.join(f'{name} {len(split.skeletons)}' for name, split in self.tests.items())
+        return (
+            f'<Dataset {self.name}: {len(self.train.skeletons)} training sequences of {self.length} frames and '
+            f'{self.joints} joints, {len(self.identities)} people; tests: {tests}>'
+        )
+
     @property
     def joints(self) -> int:
         """J."""

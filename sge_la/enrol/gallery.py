@@ -134,7 +134,7 @@ class Gallery:
         path: str | Path,
         run: str | Path | None = None,
         *,
-        models_dir: str | Path = 'Models',
+        models_dir: str | Path | None = None,
         data_dir: str | Path = 'Datasets',
     ) -> Gallery:
         """Reads a gallery and loads its encoder, from `run` or from the run of this name in `models_dir`.

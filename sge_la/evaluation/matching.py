@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, bar
 
 METRICS = ('euclidean', 'cosine')
 BLOCK_BYTES = 256 * 2**20
@@ -156,13 +156,10 @@ def distance_blocks(
         raise ValueError(f'probe and gallery must be [P, D] and [G, D], received {probe.shape} and {gallery.shape}')
     if len(probe) == 0 or len(gallery) == 0:
         raise UserError(f'matching needs probes and a gallery, found {len(probe)} and {len(gallery)}: check both sets')
-    from tqdm import tqdm
-
     probe_squares, gallery_squares = _squared_lengths(probe, 'probe'), _squared_lengths(gallery, 'gallery')
     num_rows = max(1, block_bytes // 2 // (8 * (len(gallery) + probe.shape[1])))
     num_entries = max(1, block_bytes // 2 // (8 * gallery.shape[1]))
-    bar = tqdm(total=len(probe), desc='Matching', unit='probe', disable=None if show_progress else True)
-    with bar:
+    with bar(total=len(probe), desc='Matching', unit='probe', shown=show_progress) as done:
         for start in range(0, len(probe), num_rows):
             rows = probe[start : start + num_rows].astype(np.float64)
             distances = np.empty((len(rows), len(gallery)))
@@ -171,7 +168,7 @@ def distance_blocks(
                 np.matmul(rows, entries.T, out=distances[:, first : first + num_entries])
             _to_distances(distances, probe_squares[start : start + num_rows], gallery_squares, metric)
             yield start, distances
-            bar.update(len(rows))
+            done.update(len(rows))
 
 
 def pool_recordings(

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la import backends
 from sge_la.backends import ops
+from sge_la.errors import bar
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, contrast_head, encode
 from sge_la.model.labelled_lstm import encoder_layers
@@ -119,8 +119,8 @@ def write_features(
         filled = np.concatenate([chosen, np.full(block - len(chosen), chosen[0])])
         return ops.convert_to_numpy(function(params, pretext.inputs(filled)))
 
-    bar = tqdm(starts, desc=progress, unit='block', leave=False, disable=None if progress else True)
-    for start, found in zip(bar, backends.each(encoded, starts), strict=True):
+    shown = bar(starts, desc=progress, unit='block', shown=progress is not None)
+    for start, found in zip(shown, backends.each(encoded, starts), strict=True):
         stop = min(start + block, len(unique))
         members = entries[ends[start - 1] if start else 0 : ends[stop - 1]]
         values = found[inverse[members] - start]  # [entries, rows a sequence, values]

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ class StateWriter:
         """
         self.wait()
         still = replace(state, **state.arrays(), history=copy.deepcopy(state.history))
-        self._writing = self._pool.submit(self._write, then, still, parts, copy.deepcopy(meta))
+        self._writing = self._pool.submit(copy_context().run, self._write, then, still, parts, copy.deepcopy(meta))
 
     def _write(self, then: Callable[[], None], *what: Any) -> None:
         save(self._folder, *what)

@@ -27,21 +27,21 @@ def _parse(
     found: dict[str, Any] = {}
     if typed.get('config'):
         found = _read_config(typed['config'], options)
-        if options is EvaluateOptions:
-            typed = {**_run_of_config(Path(typed['config'])), **typed}
+        if options is EvaluateOptions and Path(typed['config']).name == 'config.json':
+            folder = Path(typed['config']).resolve().parent
+            typed = {**({'RN_dir': str(folder)} if _models_around(folder) else {}), **typed}
     if of_folder and typed.get('RN_dir'):
+        typed = {**_models_around(Path(typed['RN_dir'])), **typed}
         saved = of_folder(typed['RN_dir'], {**found, **typed}.get('models_dir', options.models_dir))
         found |= _as_typed(saved, options, f'--RN_dir {typed["RN_dir"]}')
         _refuse_contradictions(typed, found, options)
     return options(**{**found, **typed}), frozenset(found) | frozenset(typed)
 
 
-def _run_of_config(path: Path) -> dict[str, str]:
-    """The run whose folder a config.json lies in: where evaluate.py is to look, unless something else was typed."""
-    folder = path.resolve().parent
-    if path.name != 'config.json' or not folder.parent.name.endswith('RN_models'):
-        return {}
-    return {'RN_dir': str(folder), 'models_dir': str(folder.parent.parent)}
+def _models_around(folder: Path) -> dict[str, str]:
+    """The models that a run's folder lies among: where to look for its encoders, unless something else was typed."""
+    folder = folder.resolve()
+    return {'models_dir': str(folder.parent.parent)} if folder.parent.name.endswith('RN_models') else {}
 
 
 def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sge_la.backends import ops
-from sge_la.errors import UserError
+from sge_la.errors import UserError, bar
 from sge_la.runs.states import NotFinite, TrainingState
 
 LEARNING_RATE = 5e-4
@@ -48,23 +48,17 @@ def run_epochs(
     Raises:
         NotFinite: a loss or a weight is NaN or infinite.
     """
-    held, shown = (state.params, state.first, state.second), None if progress else True
-    whole = tqdm(
-        **{'total': epochs, 'initial': state.epoch, 'desc': progress, 'unit': 'epoch', 'leave': False},
-        disable=shown if bar_of_epochs else True,
-    )
-    with whole:
+    held, shown = (state.params, state.first, state.second), progress is not None
+    settings = {'total': epochs, 'initial': state.epoch, 'desc': progress, 'unit': 'epoch'}
+    with bar(**settings, shown=shown and bar_of_epochs) as whole:
         for epoch in range(state.epoch + 1, epochs + 1):
             began, batches = time.perf_counter(), batches_of(epoch)
-            steps = tqdm(
-                **{'total': len(batches), 'desc': f'{progress} {epoch}/{epochs}', 'unit': 'step', 'leave': False},
-                disable=True if bar_of_epochs else shown,
-            )
-            with steps:
+            settings = {'total': len(batches), 'desc': f'{progress} {epoch}/{epochs}', 'unit': 'step'}
+            with bar(**settings, shown=shown and not bar_of_epochs) as steps:
                 values = (*held, np.float32(state.step), *further(epoch))
                 (whole if bar_of_epochs else steps).set_postfix_str('' if state.history else 'compiling')
 
-                def tick(done: int, steps: tqdm = steps) -> None:
+                def tick(done: int, steps: Any = steps) -> None:
                     steps.set_postfix_str('', refresh=False)
                     steps.update(done)
 

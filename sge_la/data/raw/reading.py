@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sge_la.backends.runtime import available_cores
 from sge_la.data.raw.recording import RawRecording, Recording
-from sge_la.errors import UserError
+from sge_la.errors import UserError, bar
 from sge_la.files.atomic import refuse_way_out
 
 # Starting the processes takes about as long as reading this many bytes of text.
@@ -43,18 +43,16 @@ def read_all(
     many read at the same time; None: one a core if there is much to read, else this one alone. Returns what was read,
     in the order given. Raises UserError: one of them is bad, the first in the order given.
     """
-    from tqdm import tqdm
-
     if processes is None:
         total = sum(raw.size for raw in recordings)
         processes = min(available_cores(), len(recordings)) if total > _WORTH_PROCESSES else 1
     # Bytes, because recordings differ in length: the time left is told better by them.
     total = sum(max(1, raw.size) for raw in recordings)
-    with tqdm(total=total, unit='B', unit_scale=True, desc='reading', disable=None, leave=False) as bar:
+    with bar(total=total, unit='B', unit_scale=True, desc='reading') as done:
         result = []
         for recording in _in_processes(read, recordings, processes) if processes > 1 else map(read, recordings):
             result.append(recording)
-            bar.update(max(1, recording.raw.size))
+            done.update(max(1, recording.raw.size))
     return result
 
 
