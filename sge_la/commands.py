@@ -161,7 +161,9 @@ def meet_strangers(options) -> dict:
             'The encoders were trained on everybody, the unknown people too: for them this is no open set, and the '
             f'figures are too good (train.py --unknown {share:g} leaves people out)'
         )
-    return run_openset(plan, dataset, pairs, splits, far=options.far, seen=seen)
+    return run_openset(
+        plan, dataset, pairs, splits, far=options.far, seen=seen, network=left_out is not None and plan.network.is_dir()
+    )
 
 
 def _sets_to_match(options) -> tuple[Dataset, list[tuple[str, str]]]:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from sge_la import api, checkpoints
+from sge_la.data import load
 from sge_la.data.unknown import unknown_people
 from sge_la.errors import UserError
 from sge_la.evaluation.gallery import Side
+from sge_la.evaluation.openset_network import by_score
 from sge_la.evaluation.openset_protocol import answered
 from sge_la.settings.command_line import parse_evaluate
 from tests.command_line_cases import Commands, refused, uncompiled, write_people
@@ -87,6 +89,7 @@ def test_a_run_without_people_meets_them_as_strangers(commands):
         assert 'The encoders were trained without the 1 unknown people\n' in commands.out
         assert f'People: 2 enrolled, 1 unknown ({stranger})\n' in commands.out
         assert 'By recording: 4 of enrolled people, 2 of unknown people\n' in commands.out
+    assert 'Recognition network, by recording, energy:\n  DIR at FAR 0.1 %: ' in commands.out
     [kept] = json.loads((folder / 'results.json').read_text())['openset']['1 unknown']['probe → train']
     assert kept['unknown'] == [stranger] and 0 <= kept['recording']['eer'] <= 1
     assert f'EER: {kept["sequence"]["eer"]:.4f} [' in commands.out
@@ -96,6 +99,31 @@ def test_a_run_without_people_meets_them_as_strangers(commands):
     assert 'was trained without those of one split' in refused(commands.err)
     assert commands.try_evaluate(f'--RN_dir {RUN} --protocol openset --seed 1') == 2
     assert 'draws other unknown people than seed 3' in refused(commands.err)
+
+
+def test_scores_of_logits_by_hand():
+    """Class 1 of 2 is right. Maximum logit: 2, 1. Energy: log(e^2 + e^1), log(e^1 + e^1)."""
+    found = by_score(np.array([[1.0, 2.0], [1.0, 1.0]]), np.array([1, -1]))
+    np.testing.assert_allclose(found['maximum logit'].distances, [-2, -1])
+    np.testing.assert_allclose(found['energy'].distances, [-np.log(np.e**2 + np.e), -1 - np.log(2)])
+    assert all(one.right.tolist() == [True, False] for one in found.values())
+
+
+def test_network_scores_are_those_of_the_run(commands):
+    """Twin: the answers of the Python API, and the mean over each recording."""
+    if not commands.network(RUN).is_dir():
+        commands.train('--dataset KGBD --unknown 0.4 --seed 3')
+    commands.evaluate(f'--protocol openset --RN_dir {RUN}')
+    kept = json.loads((commands.network(RUN) / 'results.json').read_text())
+    found = kept['openset']['1 unknown']['probe → train'][0]['network']['recording']['maximum logit']
+    run = api.Recogniser.load(RUN, models_dir=commands.models_dir, data_dir=commands.data_dir)
+    split = load('KGBD', 6, commands.data_dir, warn=lambda text: None).tests['probe']
+    scores, [stranger] = run.scores(split.skeletons), {0, 3, 6} - set(run.people)
+    means = {recording: scores[split.recordings == recording].mean(axis=0) for recording in set(split.recordings)}
+    person = {recording: split.labels[split.recordings == recording][0] for recording in means}
+    known, strangers = ([means[k].max() for k in means if (person[k] == stranger) == other] for other in (0, 1))
+    wins = np.mean([(one > other) + (one == other) / 2 for one in known for other in strangers])
+    assert found['auroc'] == pytest.approx(wins)
 
 
 def test_a_run_on_everybody_says_so(small_run, capsys):

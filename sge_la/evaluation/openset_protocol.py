@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from sge_la.data import Dataset
-from sge_la.errors import say
+from sge_la.errors import UserError, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
 from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started
 from sge_la.evaluation.intervals import Interval, summarise_runs
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
+from sge_la.evaluation.openset_network import network_answers
 from sge_la.runs.plan import Plan
 
 _TITLES = {**{f'dir_at_{far:g}': f'DIR at FAR {100 * far:g} %' for far in FARS}, 'eer': 'EER', 'auroc': 'AUROC'}
@@ -46,12 +47,14 @@ def run_openset(
     *,
     far: float,
     seen: str,
+    network: bool,
 ) -> dict:
     """Encodes once, splits the people as often as asked, prints, and keeps the scores.
 
     `plan`: of the run; `dataset`: all people; `pairs`: of (probe, gallery), see `set_pairs`; `splits`: the labels of
     the unknown people of each; `far`: the false accept rate that galleries choose a threshold for; `seen`: what the
-    encoders know of the unknown people. Returns what was printed, by pair of sets.
+    encoders know of the unknown people; `network`: whether the recognition network was trained without them, so that
+    its own answers are scored too. Returns what was printed, by pair of sets.
     """
     sources = started(plan, f'Open-set protocol: means of {plan.encoding}s of unit length, Euclidean distance')
     say(seen)
@@ -68,10 +71,25 @@ def run_openset(
             title = f', split {number} of {len(splits)}' if len(splits) > 1 else ''
             say('\n'.join(_lines(sides[probe], sides[gallery], unknown, found, far, title)))
             runs.append({level: _summary(one, far) for level, one in found.items()} | {'unknown': list(unknown)})
+            if network:
+                people = np.setdiff1d(dataset.identities, unknown)
+                runs[-1]['network'] = _of_network(network_answers(plan, dataset, sides[probe], sources, people))
         if len(splits) > 1:
             say('\n'.join(_over_splits(runs)))
         kept[f'{probe} → {gallery}'] = runs
     keep(plan.network, 'openset', f'{len(splits[0])} unknown', kept)
+    return kept
+
+
+def _of_network(found: Mapping[str, Mapping[str, tuple[OpenSet, np.ndarray]]]) -> dict[str, Any]:
+    """Prints what the network's own scores tell of strangers, and gives what results.json keeps of it."""
+    kept: dict[str, Any] = {}
+    for level, scores in found.items():
+        for name, (answers, groups) in scores.items():
+            one = Found(answers, answers.intervals(groups), None)
+            say(f'Recognition network, by {level}, {name}:\n  {_listed(one.intervals)}')
+            kept.setdefault(level, {})[name] = _summary(one, 0.0)
+    say()
     return kept
 
 
@@ -83,6 +101,11 @@ def answered(probe: Side, gallery: Side, unknown: Sequence[int], far: float) -> 
     both = probe.recordings is not None and gallery.recordings is not None
     # Nobody knows the recordings: all of a person's count as one.
     recordings = gallery.recordings[rows] if both else people
+    if len(known) < 2:
+        raise UserError(
+            f'at least two known people were expected in the gallery {gallery.name}, found {len(known)}: use a smaller '
+            '--unknown, or another set'
+        )
     enrolled, numbers = Enrolled.of(gallery.features[rows], people, recordings)
     own = np.where(np.isin(probe.labels, known), np.searchsorted(known, probe.labels), -1)
     left_out = _own_recordings(probe, own, enrolled, numbers) if both else None
@@ -107,6 +130,11 @@ def _found(distances: np.ndarray, own: np.ndarray, groups: np.ndarray, threshold
     rows = np.arange(len(own))
     told = (own < 0) | np.isfinite(distances[rows, own])
     answers = OpenSet.of(distances[told], own[told])
+    if answers.known.all() or not answers.known.any():
+        raise UserError(
+            f'probes of known and of unknown people were expected, found {answers.known.sum()} and '
+            f'{(~answers.known).sum()}: use another --probe or --unknown'
+        )
     at = None if threshold is None else (threshold, *answers.at(threshold))
     return Found(answers, answers.intervals(groups[told]), at)
 
