@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from sge_la import backends
 from sge_la.backends import runtime
@@ -72,6 +73,20 @@ def test_answers_are_those_of_keras(rng):
     skeletons = rng.normal(size=(9, 6, 5, 3)).astype(np.float32)
     expected, found = on_each(lambda: labelled_scores(params, skeletons))
     assert_alike(found, expected)
+
+
+def test_two_who_compute_at_once_leave_the_threads_as_they_were():
+    def threads():
+        return [library['num_threads'] for library in threadpool_info() if library['user_api'] == 'blas']
+
+    with threadpool_limits(2), backends.using(NUMPY):
+        before = threads()
+        first, second = (backends.each(lambda number: (number, threads()), range(20)) for _ in range(2))
+        assert next(first) == next(second) == (0, [1] * len(before))
+        assert [number for number, _ in first] == list(range(1, 20))
+        assert next(second) == (1, [1] * len(before))
+        second.close()
+        assert threads() == before
 
 
 def test_keras_keeps_its_backend():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -69,13 +70,35 @@ def fused(function: Callable) -> Callable:
     return function
 
 
+class _OneThread:
+    """Inside, matrix products have one thread, until the last of several threads of the user's leaves."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.limit = _libraries().limit(limits=1, user_api='blas')
+            self.inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.limit.restore_original_limits()
+
+
+_ONE_THREAD = _OneThread()
+
+
 def each(function: Callable, items: Iterable) -> Iterator[Any]:
     """See `sge_la.backends.each`: items side by side on the cores, each with one thread for its products.
 
     Small products gain little from a second core, and their threads would wait for each other busily.
     """
     cores, results = available_cores(), deque[Future]()
-    with _libraries().limit(limits=1), ThreadPoolExecutor(cores) as pool:
+    with _ONE_THREAD, ThreadPoolExecutor(cores) as pool:
         for item in items:
             results.append(pool.submit(contextvars.copy_context().run, function, item))
             if len(results) > cores:
