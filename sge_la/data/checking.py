@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,9 +120,7 @@ def _axis_headers(report: Report, files: SplitFiles, rows: dict[Path, FileRow], 
         # What is wrong with the file itself has been told.
         if rows[path].state == 'good':
             first = headers[0] if headers else None
-            header = report.attempt(
-                path, lambda axis=axis, first=first: axis_header(files, axis, report.length, joints, first)
-            )
+            header = report.attempt(path, partial(axis_header, files, axis, report.length, joints, first))
             headers += [] if header is None else [header]
     return headers
 
@@ -138,7 +137,7 @@ def _list_files(report: Report, files: SplitFiles) -> dict[Path, FileRow]:
             row.state = 'MISSING'
             report.bad.append(Finding(path, f'{path} is missing; get or make it again'))
         elif path != files.ids:
-            header = report.attempt(path, lambda path=path: read_header(path))
+            header = report.attempt(path, partial(read_header, path))
             if header is not None:
                 row.shape, row.dtype = header.shape, str(header.dtype)
                 shape = sequence_shape(header, report.length)
@@ -186,9 +185,9 @@ def _check_strays(report: Report, files: DatasetFiles) -> None:
     known = {row.path for row in report.files}
     for folder in dict.fromkeys(part.folder for part in (files.train, *files.tests.values())):
         strays = sorted(path for path in folder.glob('*') if path not in known and path.suffix != '.json')
-        strays = [path.name for path in strays if path.is_file()]
-        if strays and files.layout != 1:
-            report.found_odd(folder, f'{folder}: nothing reads {", ".join(strays[:5])}{" ..." if strays[5:] else ""}')
+        names = [path.name for path in strays if path.is_file()]
+        if names and files.layout != 1:
+            report.found_odd(folder, f'{folder}: nothing reads {", ".join(names[:5])}{" ..." if names[5:] else ""}')
     parent = files.root if files.layout == 1 else files.root.parent
     for path in sorted(parent.glob(f'.{files.train.stem}.*.partial')):
         report.found_odd(path, f'{path} was left by a run that was killed; the next prepare removes it')
@@ -292,8 +291,8 @@ def check_identities(report: Report, part: Part) -> None:
 
 def _empty(skeletons: np.ndarray) -> np.ndarray:
     """Sequences in which every frame has lost all joints: bool `[N]`; they are equal, and nobody's."""
-    frames = skeletons.reshape(-1, *skeletons.shape[2:])
-    return lost_joints(frames).all(axis=1).reshape(skeletons.shape[:2]).all(axis=1)
+    lost = lost_joints(skeletons.reshape(-1, *skeletons.shape[2:]))
+    return np.all(lost.reshape(len(skeletons), -1), axis=1)
 
 
 def _sequence_hashes(hashes: np.ndarray) -> np.ndarray:

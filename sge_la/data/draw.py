@@ -58,7 +58,7 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
         handles = [legend_line(side) for side in ('left', 'right')]
         figure.legend(handles=handles, loc='lower center', ncol=2, frameon=False)
         # Room for it below the skeletons.
-        figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))
+        figure.get_layout_engine().set(rect=(0, 0.06, 1, 0.94))  # type: ignore[call-arg]
     return figure
 
 

@@ -71,7 +71,7 @@ def _without_shared_frames(skeletons: np.ndarray, training: Ids, held: Ids) -> t
     seen, dropped, kept = np.unique(hashes), np.zeros(len(everyone), bool), {}
     for identity, rows in training.items():
         own = frame_hashes(skeletons[rows])
-        free = ~np.isin(own, seen).any(axis=1)
+        free = ~np.any(np.isin(own, seen), axis=1)
         if not free.any():
             dropped |= np.isin(hashes, own).any(axis=1)
             free[:] = True

@@ -35,8 +35,8 @@ def check_near_copies(report: Report, train: Part, test: Part, what: str, names:
     joints = test.skeletons.shape[2:]
     frames, middle = train.skeletons.reshape(-1, *joints), test.skeletons[:, report.length // 2]
     usable = np.flatnonzero(~lost_joints(frames).any(axis=1))
-    whole = ~lost_joints(test.skeletons.reshape(-1, *joints)).any(axis=1).reshape(test.skeletons.shape[:2])
-    queries = np.flatnonzero(whole.all(axis=1))
+    lost = lost_joints(test.skeletons.reshape(-1, *joints)).reshape(*test.skeletons.shape[:2], -1)
+    queries = np.flatnonzero(~lost.any(axis=(1, 2)))
     if not len(usable) or not len(queries):
         return
     typical = float(np.median(_distances(middle[_few(queries)], frames, usable)))

@@ -63,12 +63,12 @@ def lost_finding(
     counts = lost.sum(axis=0)
     if not counts.any():
         return None
-    empty = int(lost.all(axis=1).sum())
-    partly = lost & ~lost.all(axis=1)[:, None]
+    empty = np.all(lost, axis=1)
+    partly = lost & ~empty[:, None]
     order = [int(joint) for joint in np.argsort(-partly.sum(axis=0), kind='stable') if partly[:, joint].any()]
     names = skeleton.joints if skeleton is not None else [f'joint {joint}' for joint in range(len(counts))]
     told = [f'{names[joint]} in {partly[:, joint].sum()}' for joint in order]
-    told += [f'all joints in {empty}'] if empty else []
+    told += [f'all joints in {empty.sum()}'] if empty.any() else []
     first = int(lost.any(axis=1).argmax())
     value = frames[first, int(lost[first].argmax())]
     where = 'NaN' if not np.isfinite(value).all() else ', '.join(f'{number:g}' for number in value)

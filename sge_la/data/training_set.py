@@ -32,7 +32,8 @@ class TrainingData:
 def training_data(dataset: Dataset, select: str) -> TrainingData:
     """Chooses the training sequences, holding some out for `--select val`."""
     split = dataset.train
-    ids, held = split.ids, {}
+    ids: dict[int, np.ndarray] = split.ids
+    held: dict[int, np.ndarray] = {}
     if select == 'val':
         ids, held = hold_out(split.skeletons, split.ids, split.recordings)
         if not any(len(rows) for rows in held.values()):

@@ -51,7 +51,7 @@ def make_usable(
         )
     if way.lost == 'interpolate':
         frames, left = filled(frames, lost, numbers, way.max_gap)
-    kept = np.ones(len(frames), bool) if way.lost == 'keep' else ~left.any(axis=1)
+    kept = np.ones(len(frames), bool) if way.lost == 'keep' else ~np.any(left, axis=1)
     finding = replace(finding, text=f'{finding.text}; {_done(lost, kept, way)}')
     frames = np.where(left[..., None], frames, way.axes(frames))
     return Usable(frames[kept], numbers[kept], int(lost.any(axis=1).sum()), finding)

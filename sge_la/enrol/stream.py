@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _MAX_LINE_BYTES = 1 << 20
 
 
 def answers(
-    source: io.BufferedIOBase, run: Recogniser, answer: Callable[[np.ndarray], tuple[str, str]], accept: bool = False
+    source: BinaryIO, run: Recogniser, answer: Callable[[np.ndarray], tuple[str, str]], accept: bool = False
 ) -> Iterator[str]:
     """A line after each T frames: which lines they stood in, the answer, and the vote.
 
@@ -81,7 +81,7 @@ def _is_frame(line: str) -> bool:
     return not any(letter.isalpha() for letter in line.casefold().replace('nan', '').replace('e', ''))
 
 
-def _lines(source: io.BufferedIOBase) -> Iterator[tuple[int, str]]:
+def _lines(source: BinaryIO) -> Iterator[tuple[int, str]]:
     number = 0
     while line := source.readline(_MAX_LINE_BYTES):
         number += 1

@@ -53,7 +53,7 @@ def side_by_side(found: Mapping) -> dict[str, Mapping]:
     return {**known, **({'last': last} if last else {})}
 
 
-def columns(found: Mapping) -> list[tuple[str, str, str, str]]:
+def columns(found: Mapping) -> list[tuple[str, ...]]:
     """Title, epoch, Rank-1 and nAUC of each rule, as text; '–' where the epoch is not known."""
     rows = []
     for rule, title in RULES.items():

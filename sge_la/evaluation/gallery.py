@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +129,8 @@ def match_sides(probe: Side, gallery: Side, *, metric: str = 'euclidean') -> Mat
 
     Raises UserError: no probe has a right entry in the gallery.
     """
-    settings, excluded = {}, 'same recordings cannot be left out, because recordings are unknown'
+    settings: dict[str, Any] = {}
+    excluded = 'same recordings cannot be left out, because recordings are unknown'
     if probe.recordings is not None and gallery.recordings is not None:
         settings |= {'probe_groups': probe.recordings, 'gallery_groups': gallery.recordings}
         shared = len(np.intersect1d(probe.recordings, gallery.recordings))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def bootstrap_evaluation(
     level: float = 0.95,
 ) -> dict[str, Interval]:
     """Intervals of 'rank1', 'rank5' (those of `ranks`) and 'nauc' of scores [S, C]; see `bootstrap_interval`."""
-    options = {'repeats': repeats, 'seed': seed, 'level': level}
+    options: dict[str, Any] = {'repeats': repeats, 'seed': seed, 'level': level}
     places = label_ranks(scores, labels)
     intervals = {f'rank{n}': bootstrap_interval(places < n, groups, **options) for n in ranks}
     intervals['nauc'] = bootstrap_nauc(scores, labels, groups, **options)
@@ -130,7 +131,7 @@ def bootstrap_match(
     groups = np.asarray(probe_groups)[result.probes]
     values = {f'rank{n}': result.first_rank <= n for n in ranks}
     values |= {'mAP': result.average_precision, 'mINP': result.inverse_negative_penalty}
-    options = {'repeats': repeats, 'seed': seed, 'level': level}
+    options: dict[str, Any] = {'repeats': repeats, 'seed': seed, 'level': level}
     return {name: bootstrap_interval(numbers, groups, **options) for name, numbers in values.items()}
 
 

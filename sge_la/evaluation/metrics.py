@@ -7,6 +7,7 @@ original's; `drop_incomplete=False` leaves nothing whole out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -225,7 +226,7 @@ def original_lines(evaluation: Evaluation, *, rows_apart: bool = False) -> str:
     """
     with np.printoptions(formatter=None, legacy=False):
         parts = evaluation.confusion if rows_apart else [evaluation.confusion]
-        settings = {'max_line_width': 75, 'threshold': 1000, 'edgeitems': 3, 'separator': ' '}
+        settings: dict[str, Any] = {'max_line_width': 75, 'threshold': 1000, 'edgeitems': 3, 'separator': ' '}
         matrix = '\n'.join(np.array2string(part, **settings) for part in parts)
     ranks = {n: value for n, value in enumerate(evaluation.rank_n.tolist(), start=1)}
     return f'### Re-ID Confusion Matrix: \n{matrix}\n### Rank-n Accuracy: \n{ranks}\n{result_lines(evaluation)}'

@@ -116,7 +116,7 @@ def answered(probe: Side, gallery: Side, unknown: Sequence[int], far: float) -> 
     levels = {SEQUENCE: (distances, own, groups), RECORDING: of_recordings(distances, own, groups)}
     asked = leave_one_out(enrolled)
     thresholds = {level: threshold_at(asked[level].distances[~asked[level].known], far) for level in levels}
-    return {level: _found(*one, thresholds[level]) for level, one in levels.items()}
+    return {level: _found(d, people, units, thresholds[level]) for level, (d, people, units) in levels.items()}
 
 
 def _own_recordings(probe: Side, own: np.ndarray, enrolled: Enrolled, numbers: np.ndarray) -> np.ndarray:

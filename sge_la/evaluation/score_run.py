@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known
     compiled = compiled_recogniser(plan.precision)
     shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
     params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
-    settings = {'batch_size': plan.rn_batch_size, 'faithful': plan.divides_by_batch, 'fill_batch': plan.fills_batch}
+    settings: dict[str, Any] = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
+    settings['faithful'] = plan.divides_by_batch
     answers = logits(params, test.features.X, compiled)
     scored = score_answers(answers, test.features.labels, plan.length, plan.manner, **settings)
     everything, groups, note = score_everything(plan, test, params, sources, compiled, answers)

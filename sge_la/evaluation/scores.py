@@ -27,7 +27,7 @@ _SCORED_AT_ONCE = 2048
 LOGIT_ROWS = 4096
 
 
-def logits(params: dict, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
+def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
     """The recognition network's answers: of arrays in blocks of bounded memory, of what lies on a device at once.
 
     `features`: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it; `compiled`: from
@@ -107,7 +107,7 @@ def score_answers(
         faithful: divide Rank-n by the batch size for fewer 'sc' rows than a batch, as the original does.
         fill_batch: as in `metrics.sequence_scores`.
     """
-    settings = {'batch_size': batch_size, 'drop_incomplete': drop_incomplete, 'fill_batch': fill_batch}
+    settings: dict[str, Any] = {'batch_size': batch_size, 'drop_incomplete': drop_incomplete, 'fill_batch': fill_batch}
     found = metrics.sequence_scores(answers, labels, length, manner=manner, **settings)
     divisor = found.original_rank_divisor if faithful else None
     return Scored(metrics.evaluate_scores(found.scores, found.labels, rank_divisor=divisor), found)
