@@ -172,7 +172,7 @@ def parse(one: Command, full: bool) -> None:
     elif one.program.endswith('.py'):
         assert (ROOT / one.program).is_file()
     else:
-        _, further = parser_of(one.program).parse_known_args(one.arguments(full))
+        _, further = parser_of(one.program).parse_known_intermixed_args(one.arguments(full))
         parse_train(further) if one.program == 'ablation' else parse_nothing(further)
 
 
