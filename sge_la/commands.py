@@ -29,11 +29,18 @@ def train(argv: Sequence[str] | None = None) -> None:
     options = parse_train(argv)
     if options.figures:
         _require_matplotlib()  # before hours of training
-    with backends.using(options.backend):
-        _train(options)
+    _train(options)
 
 
 def _train(options) -> None:
+    backend = options.backend
+    if options.train_flag == 2:  # nothing is trained
+        backend = for_inference(backend, options.gpu, options.precision)
+    with backends.using(backend):
+        _carry_out(options)
+
+
+def _carry_out(options) -> None:
     from sge_la.data.casia_b import load_for
     from sge_la.paper import casia_b_command
     from sge_la.runs.plan import plan_of, plans_by_seed
@@ -70,7 +77,7 @@ def train_dataset(dataset: str, *, progress: Callable[[str], None] = lambda line
     options = parse_train(_typed({'dataset': dataset, **flags}))
     if options.runs > 1 or 'all' in (options.view, options.probe_type):
         raise UserError('one run at a time was expected: leave out runs, and all of view and probe_type')
-    with heard_by(progress), backends.using(options.backend):
+    with heard_by(progress):
         _train(options)
     return recognition_folder(options)
 

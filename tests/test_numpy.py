@@ -24,7 +24,7 @@ from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
-from tests.conftest import small_flags
+from tests.conftest import small_flags, training_flags
 
 CONFIG = EncoderConfig(length=6, joints=20)
 # 13 frames are a scan, 6 are unrolled.
@@ -119,11 +119,12 @@ def test_a_gpu_that_is_not_there_is_told_on_numpy_too(monkeypatch):
 
 USE = """
 import sys
-from sge_la.commands import evaluate
+from sge_la.commands import evaluate, train
 from sge_la.errors import run_command
 from sge_la.identify import main as identify
 
-flags, recording, run, *places = sys.argv[1:]
+training, flags, recording, run, *places = sys.argv[1:]
+assert not run_command(train, training.split())
 assert not run_command(evaluate, flags.split())
 assert not run_command(identify, [recording, '--RN_dir', run, '--top', '1', *places])
 print(sorted({'keras', 'tensorflow', 'jax', 'sklearn', 'scipy'} & set(sys.modules)))
@@ -137,10 +138,10 @@ def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
     results = next((small_run / 'Models').rglob('results.json'))
     before = json.loads(results.read_text())['test_sets']
     places = small_flags(small_run)[4:]
-    words = ' '.join([*small_flags(small_run), '--dataset', 'BIWI'])
+    words = [' '.join([*training_flags(small_run), '--train_flag', '2']), ' '.join(small_flags(small_run))]
     environment = {name: value for name, value in os.environ.items() if name != 'KERAS_BACKEND'}
     done = subprocess.run(
-        [sys.executable, '-c', USE, words, str(tmp_path / 'walk.npy'), results.parent.name, *places],
+        [sys.executable, '-c', USE, *words, str(tmp_path / 'walk.npy'), results.parent.name, *places],
         cwd=Path(__file__).parents[1],
         env=environment,
         capture_output=True,
@@ -148,7 +149,7 @@ def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 'Backend: numpy' in done.stdout and '  1. ' in done.stdout
+    assert done.stdout.count('Backend: numpy') == 2 and '  1. ' in done.stdout
     assert done.stdout.splitlines()[-1] == '[]'
     assert json.loads(results.read_text())['test_sets'] == before
 

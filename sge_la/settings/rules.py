@@ -175,7 +175,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--recheck is of the features that a recognition network is scored on, outside of CASIA_B: leave it out',
         ),
         (
-            options.backend == NUMPY and hasattr(options, 'train_flag'),
+            options.backend == NUMPY and getattr(options, 'train_flag', 2) != 2,
             '--backend numpy uses trained models and trains none: use tensorflow or jax, or leave it out',
         ),
         (
