@@ -92,7 +92,7 @@ def test_where_each_value_goes(params, skeletons, kind, manner):
 
 def test_contrast_vectors_stand_side_by_side(params, skeletons):
     found = np.asarray(cages.encoder_function(CONFIG, 'ap', 'contrast')(params, skeletons))
-    vectors = np.asarray(contrast_head(params, encode(CONFIG, params, axis_major(skeletons))).vectors)  # [A, B, U]
+    vectors = np.asarray(contrast_head(params, encode(CONFIG, params, axis_major(skeletons)).contexts))  # [A, B, U]
     assert found.shape == (10, 1, 12)
     np.testing.assert_allclose(found[:, 0], np.concatenate(list(vectors), axis=1), atol=1e-6)
 

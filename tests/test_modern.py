@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from sge_la import backends
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
 from sge_la.features.inputs import FILE, Inputs, InputView
@@ -18,7 +20,7 @@ from sge_la.model import recognition, sequence_recognition
 from sge_la.model.adam import adamw_step, clipped, learning_rate
 from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.joint import TERMS, cost_and_gradients
-from sge_la.model.losses import paired_contrastive_loss, smoothed_cross_entropy
+from sge_la.model.losses import cross_entropy, paired_contrastive_loss
 from sge_la.model.sequence_recognition import PREFIX
 from sge_la.runs.states import fresh_state
 from sge_la.settings.recipe import PIECES
@@ -166,17 +168,29 @@ def test_long_gradients_are_shortened_together():
     assert np.allclose(same['a'], 3) and np.allclose(same['b'], 4)
 
 
+def slope(loss: Callable, values) -> tuple:
+    """A loss of some values, and the gradient of its sum."""
+
+    def cost(params):
+        found = loss(params['values'])
+        return ops.sum(found), found
+
+    grads, found = backends.gradients(cost, {'values': np.float32(values)})
+    return found, grads['values']
+
+
 def test_smoothed_labels_by_hand():
     """Two classes, logits 0: the loss is log 2 whatever the labels; gradient ½ − 0.95 and ½ − 0.05, over 2 rows."""
-    loss, grads = smoothed_cross_entropy(ops.zeros((2, 2)), np.array([0, 1]), 0.1)
+    loss, grads = slope(lambda logits: cross_entropy(logits, np.array([0, 1]), 0.1), np.zeros((2, 2)))
     assert float(loss) == pytest.approx(math.log(2))
     assert np.allclose(grads, [[-0.225, 0.225], [0.225, -0.225]])
     logits = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     labels = np.array([3, 0, 1])
     log_shares = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     plain = -log_shares[np.arange(3), labels].mean()
-    loss, _ = smoothed_cross_entropy(ops.convert_to_tensor(logits), labels, 0.2)
-    assert float(loss) == pytest.approx(0.8 * plain - 0.2 * log_shares.mean(), rel=1e-5)
+    assert float(cross_entropy(ops.convert_to_tensor(logits), labels, 0.2)) == pytest.approx(
+        0.8 * plain - 0.2 * log_shares.mean(), rel=1e-5
+    )
 
 
 def loop_contrast(vectors: np.ndarray, temperature: float) -> float:
@@ -192,28 +206,30 @@ def loop_contrast(vectors: np.ndarray, temperature: float) -> float:
 
 def test_paired_contrast_equals_a_loop_and_its_gradient_finite_differences():
     vectors = np.random.default_rng(0).normal(size=(2, 6, 5))
-    loss, grads = paired_contrastive_loss(ops.convert_to_tensor(vectors.astype(np.float32)), 0.3)
+    loss, grads = slope(lambda vectors: paired_contrastive_loss(vectors, 0.3), vectors)
     assert np.allclose(loss, [loop_contrast(axis, 0.3) for axis in vectors], rtol=1e-5)
     for place in [(0, 0, 0), (0, 5, 4), (1, 2, 3)]:
         change = np.zeros_like(vectors)
         change[place] = 1e-5
-        slope = (
-            loop_contrast((vectors + change)[place[0]], 0.3) - loop_contrast((vectors - change)[place[0]], 0.3)
-        ) / 2e-5
-        assert float(ops.convert_to_numpy(grads)[place]) == pytest.approx(slope, abs=1e-5)
+        ahead, back = (loop_contrast((vectors + sign * change)[place[0]], 0.3) for sign in (1, -1))
+        assert float(ops.convert_to_numpy(grads)[place]) == pytest.approx((ahead - back) / 2e-5, abs=1e-5)
 
 
 def test_a_lone_pair_has_no_contrast():
-    loss, grads = paired_contrastive_loss(ops.convert_to_tensor(np.float32([[[1, 0], [0, 1]]])), 0.1)
+    loss, grads = slope(lambda vectors: paired_contrastive_loss(vectors, 0.1), [[[1, 0], [0, 1]]])
     assert np.allclose(loss, 0, atol=1e-6) and np.allclose(grads, 0, atol=1e-6)
 
 
 @pytest.mark.parametrize('manner, each', [('ap', 4), ('sc', 1)])
-def test_rows_go_there_and_back(manner, each):
+def test_rows_of_context_vectors(manner, each):
+    """A row a frame: x, y and z side by side; a row a sequence: all frames of x, then of y, then of z."""
     contexts = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype(np.float32)
     rows = sequence_recognition.rows_of(ops.convert_to_tensor(contexts), manner)
     assert tuple(rows.shape) == (5, each, 3 * 4 * 2 // each)
-    assert np.array_equal(sequence_recognition.contexts_of(rows, manner, 3, 4), contexts)
+    found = ops.convert_to_numpy(rows)
+    for axis, frame, sequence in [(0, 0, 0), (1, 3, 2), (2, 1, 4)]:
+        place = (frame, 2 * axis) if manner == 'ap' else (0, 8 * axis + 2 * frame)
+        assert np.array_equal(found[sequence, place[0], place[1] : place[1] + 2], contexts[axis, frame, sequence])
 
 
 def test_the_head_answers_as_the_scored_network_does():
@@ -221,7 +237,7 @@ def test_the_head_answers_as_the_scored_network_does():
     params = sequence_recognition.head_params(sequence_recognition.initial_head(8, 3, 0))
     rows = np.random.default_rng(0).normal(size=(5, 4, 8)).astype(np.float32)
     logits = ops.convert_to_numpy(recognition.recognise(params, rows.reshape(20, 8))).reshape(5, 4, 3).mean(axis=1)
-    assert np.allclose(sequence_recognition.forward(params, ops.convert_to_tensor(rows))[0], logits, atol=1e-5)
+    assert np.allclose(sequence_recognition.sequence_logits(params, ops.convert_to_tensor(rows)), logits, atol=1e-5)
 
 
 def test_dropout_masks():
@@ -243,7 +259,7 @@ CONFIG = EncoderConfig(4, 3, units=5, temperature=0.4)
 
 
 def automatic(config, recipe, manner, params, inputs, labels):
-    """Gradients by the backend's own automatic differentiation."""
+    """Gradients of the sum of the reported terms, by the backend's own automatic differentiation."""
 
     def cost(params):
         terms, _ = cost_and_gradients(config, recipe, manner, params, inputs, labels, np.float32(3))
@@ -265,7 +281,7 @@ def automatic(config, recipe, manner, params, inputs, labels):
 @pytest.mark.parametrize('manner', ['ap', 'sc'])
 @pytest.mark.parametrize('without', [None, 'pretext', 'pairs', 'dropout+smoothed'])
 @pytest.mark.parametrize('attention', ['LA', 'BA'])
-def test_gradients_equal_automatic_differentiation(manner, without, attention):
+def test_gradients_are_those_of_the_reported_terms(manner, without, attention):
     config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without), pretext=0.7)
     params = joint.initial_params(config, manner, 3, 0)
     inputs = np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32)

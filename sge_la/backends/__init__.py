@@ -1,8 +1,9 @@
 """What computes: TensorFlow or JAX under Keras, or, for trained models alone, NumPy without either.
 
 `ops` are the operations that the equations are written in: those of Keras, or the few of them that inference needs on
-NumPy. Besides these there is what Keras does not offer on every backend: compilation, and loops on the device. Each
-backend's file has the same functions (NumPy's, those that train nothing); `current()` gives the one that is in use.
+NumPy. Besides these there is what Keras does not offer on every backend: compilation, gradients, and loops on the
+device. Each backend's file has the same functions (NumPy's, those that train nothing); `current()` gives the one that
+is in use.
 """
 
 from __future__ import annotations
@@ -120,3 +121,22 @@ def fused(function: Callable) -> Callable:
         return current().fused(function)(*args, **settings)
 
     return run
+
+
+def with_gradient(forward: Callable, backward: Callable) -> Callable:
+    """A function of arrays that has its own gradient, where automatic differentiation would be slow.
+
+    `forward`: `(*arrays) -> (results, tape)`; `results` is a tuple of arrays, `tape` holds what the gradient needs;
+    `backward`: `(tape, *gradients of the results) -> gradients of the arrays`, a tuple. Neither may use other arrays
+    that are differentiated. Returns `(*arrays) -> results`.
+    """
+    return current().with_gradient(forward, backward)
+
+
+def gradients(function: Callable, params: dict) -> tuple[dict, Any]:
+    """Automatic differentiation.
+
+    `function`: `params -> (cost, others)`; `cost` is a scalar. Returns the gradient of the cost with respect to every
+    parameter, by name (zeros where it does not depend on one), and `others`.
+    """
+    return current().gradients(function, params)

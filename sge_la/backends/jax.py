@@ -1,4 +1,4 @@
-"""Compilation and the loop over steps on JAX."""
+"""Compilation, gradients and the loop over steps on JAX."""
 
 from __future__ import annotations
 
@@ -52,10 +52,32 @@ def spread(matrices):
     return matrices
 
 
+@jax.custom_vjp
 def bfloat16_product(left, right):
     """See `sge_la.backends.bfloat16_product`."""
     left, right = jnp.asarray(left, jnp.bfloat16), jnp.asarray(right, jnp.bfloat16)
     return jnp.matmul(left, right, preferred_element_type=jnp.float32)
+
+
+def _bfloat16_gradients(operands, gradient):
+    """The same products; JAX by itself would leave the gradient in float32."""
+    left, right = operands
+    return bfloat16_product(gradient, right.mT), bfloat16_product(left.mT, gradient)
+
+
+bfloat16_product.defvjp(lambda left, right: (bfloat16_product(left, right), (left, right)), _bfloat16_gradients)
+
+
+def with_gradient(forward: Callable, backward: Callable) -> Callable:
+    """See `sge_la.backends.with_gradient`."""
+    run = jax.custom_vjp(lambda *arrays: forward(*arrays)[0])
+    run.defvjp(forward, lambda tape, gradients: backward(tape, *gradients))
+    return run
+
+
+def gradients(function: Callable, params: dict) -> tuple[dict, object]:
+    """See `sge_la.backends.gradients`."""
+    return jax.grad(function, has_aux=True)(params)
 
 
 def at_hand(array: np.ndarray):

@@ -1,4 +1,4 @@
-"""Compilation and the loop over steps on TensorFlow."""
+"""Compilation, gradients and the loop over steps on TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def compiled(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def traced(*args):
-        with _fusing():
+        with _inside(_FUSING):
             return function(*args)
 
     return tf.function(traced, autograph=False)
@@ -39,16 +39,17 @@ def compiled(function: Callable) -> Callable:
 # Float32 columns: rows that are multiples of the first meet in the caches; the second is one line of them.
 _SAME_PLACE, _SPREAD = 256, 16
 _FUSING = contextvars.ContextVar('fusing', default=False)
+_DIFFERENTIATING = contextvars.ContextVar('differentiating', default=False)
 
 
 @contextlib.contextmanager
-def _fusing() -> Iterator[None]:
-    """Inside, `fused` functions are compiled."""
-    token = _FUSING.set(True)
+def _inside(state: contextvars.ContextVar[bool]) -> Iterator[None]:
+    """Inside, `fused` functions are compiled, or functions have their own gradients."""
+    token = state.set(True)
     try:
         yield
     finally:
-        _FUSING.reset(token)
+        state.reset(token)
 
 
 def fused(function: Callable) -> Callable:
@@ -71,6 +72,27 @@ def spread(matrices):
 def bfloat16_product(left, right):
     """See `sge_la.backends.bfloat16_product`; no kernel of TensorFlow's gives float32 for bfloat16 operands."""
     return tf.cast(tf.matmul(tf.cast(left, tf.bfloat16), tf.cast(right, tf.bfloat16)), tf.float32)
+
+
+def with_gradient(forward: Callable, backward: Callable) -> Callable:
+    """See `sge_la.backends.with_gradient`; outside of `gradients` the plain function, which can be exported."""
+
+    @tf.custom_gradient
+    def taped(*arrays):
+        # Nothing inside is differentiated, and a tape that watched it would keep all that lies between.
+        results, tape = forward(*map(tf.stop_gradient, arrays))
+        return results, lambda *gradients: backward(tape, *gradients)
+
+    return lambda *arrays: taped(*arrays) if _DIFFERENTIATING.get() else forward(*arrays)[0]
+
+
+def gradients(function: Callable, params: dict) -> tuple[dict, object]:
+    """See `sge_la.backends.gradients`."""
+    params = {name: tf.convert_to_tensor(value) for name, value in params.items()}
+    with _inside(_DIFFERENTIATING), tf.GradientTape() as tape:
+        tape.watch(params)
+        cost, others = function(params)
+    return tape.gradient(cost, params, unconnected_gradients='zero'), others
 
 
 @cache

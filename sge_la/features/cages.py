@@ -13,7 +13,7 @@ from sge_la.backends import ops
 from sge_la.errors import bar
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, contrast_head, encode
-from sge_la.model.labelled_lstm import encoder_layers
+from sge_la.model.labelled_lstm import encoder_states
 from sge_la.model.pretext import Pretext
 from sge_la.model.products import precision
 
@@ -76,13 +76,9 @@ def features_of(config: EncoderConfig, manner: str, kind: str = 'context') -> Ca
     def laid_out(params, inputs):
         if kind == 'contrast':
             encoded = encode(config, params, inputs)
-            found = ops.swapaxes(contrast_head(params, encoded).vectors, 0, 1)  # [B, A, U]
+            found = ops.swapaxes(contrast_head(params, encoded.contexts), 0, 1)  # [B, A, U]
         else:
-            found = (
-                encoder_layers(params, inputs)[1].states
-                if kind == 'states'
-                else encode(config, params, inputs).contexts
-            )
+            found = encoder_states(params, inputs) if kind == 'states' else encode(config, params, inputs).contexts
             found = ops.transpose(found, (2, 1, 0, 3) if manner == 'ap' else (2, 0, 1, 3))  # from [A, T, B, U]
         return ops.reshape(found, (-1, rows, values))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sge_la.backends import fused, ops
+from sge_la.model.lstm import LONGEST_UNROLLED
 
 
 def locality_mask(length: int, *, reverse: bool = True) -> np.ndarray:
@@ -39,7 +40,7 @@ def attend(query, keys, values, mask):
 
 @fused
 def attend_gradient(alignment, keys, values, d_context, d_alignment):
-    """The gradient of `attend` with respect to scores and query; those of keys and values follow from the scores'.
+    """The gradient of `attend` with respect to scores and query; see `summed_over_steps` for keys and values.
 
     Masked weights have the softmax's own gradient, since the mask only adds a constant to each score.
 
@@ -49,3 +50,12 @@ def attend_gradient(alignment, keys, values, d_context, d_alignment):
     d_weights = d_alignment + ops.sum(ops.expand_dims(d_context, 1) * values, axis=-1)
     d_scores = alignment * (d_weights - ops.sum(alignment * d_weights, axis=1, keepdims=True))
     return d_scores, ops.sum(ops.expand_dims(d_scores, -1) * keys, axis=1)
+
+
+@fused
+def summed_over_steps(weights, vectors):
+    """`Σ_t weights[t, j] vectors[t]` for each input frame j: `[A, T, T, B]` and `[A, T, B, U]` to `[A, T, B, U]`."""
+    if weights.shape[1] > LONGEST_UNROLLED:
+        return ops.einsum('atjb,atbu->ajbu', weights, vectors)
+    # Of few steps one pass over memory, where products of such small matrices need transposed copies.
+    return ops.sum(ops.expand_dims(weights, -1) * ops.expand_dims(vectors, 2), axis=1)

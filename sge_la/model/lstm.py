@@ -8,9 +8,8 @@ not contain the forget gate's + 1, which is added at run time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
-from sge_la.backends import fused, ops, spread
+from sge_la.backends import fused, ops, spread, with_gradient
 from sge_la.model.products import matmul
 
 FORGET_BIAS = 1.0
@@ -96,31 +95,31 @@ def backward_kernel(kernel):
     return spread(transposed(spread(kernel)))
 
 
-def kernel_gradient(operands, dz, shape: tuple[int, ...]):
+def kernel_gradient(kernel, dz, *operands):
     """The gradient of a kernel, as one product over all time steps.
 
-    `operands`: what the kernel was multiplied with, `[A, ..., K]`. `dz`: the gradient of the products, `[A, ..., ≥ M]`.
-    `shape`: of the kernel, `(A, ≥ K, M)`. Its first rows were multiplied with zeros if it has more than K, so that
-    their gradient is zero.
+    `kernel`: `[A, ≥ K, M]`; if it has more than K rows, its first ones were multiplied with zeros; `dz`: the gradient
+    of the products, `[A, T, B, ≥ M]`; `operands`: what the kernel was multiplied with, side by side `[A, T, B, K]`.
     """
-    operands = ops.reshape(operands, (shape[0], -1, operands.shape[-1]))
-    product = matmul(ops.swapaxes(operands, 1, 2), ops.reshape(dz, (shape[0], -1, dz.shape[-1])))
-    return product if product.shape == shape else _fitted(product, shape)
+    axes, rows, columns = kernel.shape
+    joined = ops.concatenate(operands, axis=-1)
+    joined = ops.reshape(joined, (axes, -1, joined.shape[-1]))
+    product = matmul(transposed(joined), ops.reshape(dz, (axes, -1, dz.shape[-1])))
+    return product if tuple(product.shape[1:]) == (rows, columns) else _fitted(product, rows, columns)
 
 
 @fused
-def _fitted(product, shape):
-    return ops.pad(product[..., : shape[2]], ((0, 0), (shape[1] - product.shape[1], 0), (0, 0)))
+def _fitted(product, rows: int, columns: int):
+    return ops.pad(product[..., :columns], ((0, 0), (rows - product.shape[1], 0), (0, 0)))
 
 
 @fused
 def bias_gradient(dz, columns: int):
-    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, ..., B, ≥ columns]`.
+    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, T, B, ≥ columns]`.
 
     Steps are added to each other before sequences are: a GPU would sum each step over its sequences on its own.
     """
-    dz = ops.reshape(dz[..., :columns], (dz.shape[0], -1, dz.shape[-2], columns))
-    return ops.sum(sum(ops.unstack(dz, axis=1)), axis=1)
+    return ops.sum(sum(ops.unstack(dz[..., :columns], axis=1)), axis=1)
 
 
 @fused
@@ -171,68 +170,57 @@ def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
     return ops.pad(ops.concatenate(dz, axis=-1), ((0, 0), (0, 0), (0, width - 4 * units))), d_cell * f
 
 
-class LayerTape(NamedTuple):
-    """What a layer's gradient needs.
-
-    `operands`: what the kernel was multiplied with `[A, T, B, K + U]`; `gates`: activated gates i, j, f, o, each by
-    time as `recur` has them, `[A, B, U]` a step; `cells`: c, by time likewise; `states`: h `[A, T, B, U]`.
-    """
-
-    operands: object
-    gates: tuple
-    cells: object
-    states: object
-
-
-def taped_cells(tape: LayerTape, start) -> tuple:
+def taped_cells(kept: tuple, start) -> tuple:
     """What `lstm_cell_gradient` takes of each step, by time: i, j, f, o, c before and c after it.
 
-    `start`: c before the first step `[A, B, U]`.
+    `kept`: what `lstm_cell` gave, by time; `start`: c before the first step `[A, B, U]`.
     """
-    return (*tape.gates, delayed(start, tape.cells), tape.cells)
+    cells, _, *gates = kept
+    return *gates, delayed(start, cells), cells
 
 
-def lstm_layer(frames, kernel, bias):
-    """One LSTM layer over a sequence, started from zero.
+def lstm_layer(frames, kernel, bias, start: tuple = ()):
+    """One LSTM layer over a sequence.
 
-    `frames`: inputs `[A, T, B, K]`; `kernel`: `[A, K + U, 4U]`; `bias`: `[A, 4U]`. Returns the layer's tape, whose
-    `states` are its outputs, and the last (c, h).
+    `frames`: inputs `[A, T, B, K]`; `kernel`: `[A, K + U, 4U]`; `bias`: `[A, 4U]`; `start`: (c, h) before the first
+    frame, each `[A, B, U]`; zero if left out. Returns the states h `[A, T, B, U]` and the last (c, h).
     """
-    width, bias = frames.shape[-1], bias[:, None]
-    inputs, kernel = project(frames, spread(kernel[:, :width])), spread(kernel[:, width:])
+    states, *last = with_gradient(_layer, _layer_gradient)(frames, kernel, bias, *start)
+    return states, tuple(last)
+
+
+def _layer(frames, kernel, bias, *start):
+    """(states, last c, last h), and what the gradient needs."""
+    width, by_unit = frames.shape[-1], bias[:, None]
+    inputs, state_kernel = project(frames, spread(kernel[:, :width])), spread(kernel[:, width:])
     zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, bias.shape[-1] // 4))
 
     def step(carry, frame):
-        if carry is None:
-            return lstm_cell(zero, *frame, bias)
-        cell, state, *_ = carry
-        return lstm_cell(cell, *frame, matmul(state, kernel), bias)
+        if carry is None and not start:
+            return lstm_cell(zero, *frame, by_unit)
+        cell, state, *_ = carry or start
+        return lstm_cell(cell, *frame, matmul(state, state_kernel), by_unit)
 
-    (cell, state, *_), (cells, states, *gates) = recur(step, (by_time(inputs),), keep=tuple(range(6)))
-    states = stacked(states)
-    operands = ops.concatenate([frames, before(zero, states)], axis=-1)
-    return LayerTape(operands, tuple(gates), cells, states), (cell, state)
+    (cell, state, *_), kept = recur(step, (by_time(inputs),), keep=tuple(range(6)))
+    return (stacked(kept[1]), cell, state), (frames, kernel, start, kept)
 
 
-def lstm_layer_gradient(tape: LayerTape, kernel, d_states, d_last, *, lowest: bool = False):
-    """The gradient of `lstm_layer`.
-
-    `tape`: from the forward pass; `kernel`: `[A, K + U, 4U]`; `d_states`: gradient of all states `[A, T, B, U]`;
-    `d_last`: gradients of the last c and h, besides what `d_states` has; `lowest`: the gradient of the frames is not
-    wanted. Returns dz `[A, T, B, ≥ 4U]`, from which those of kernel and bias follow, and the gradient of the frames
-    `[A, T, B, ≥ K]` (zeros behind the K columns, see `spread`) or None.
-    """
-    width = tape.operands.shape[-1] - tape.states.shape[-1]
-    input_kernel, kernel = kernel[:, :width], backward_kernel(kernel[:, width:])
-    d_last_cell, d_last_state = d_last
+def _layer_gradient(tape, d_states, d_last_cell, d_last_state):
+    """The gradients of `_layer`'s arguments from those of its results."""
+    frames, kernel, start, kept = tape
+    start_cell, start_state = start or (ops.zeros_like(d_last_cell),) * 2
+    width, units = frames.shape[-1], d_states.shape[-1]
+    input_kernel, state_kernel = kernel[:, :width], backward_kernel(kernel[:, width:])
 
     def step(carry, frame):
         *taped, d_output = frame
         d_cell, later = (d_last_cell, d_last_state) if carry is None else carry[1:]
-        dz, d_cell = lstm_cell_gradient(tuple(taped), d_cell, d_output, later, width=kernel.shape[1])
-        return dz, d_cell, matmul(dz, kernel)
+        dz, d_cell = lstm_cell_gradient(tuple(taped), d_cell, d_output, later, width=state_kernel.shape[1])
+        return dz, d_cell, matmul(dz, state_kernel)
 
-    frames = (*taped_cells(tape, ops.zeros_like(d_last_cell)), by_time(d_states))
-    _, (dz,) = recur(step, frames, keep=(0,), reverse=True)
+    (_, d_cell, d_state), (dz,) = recur(step, (*taped_cells(kept, start_cell), by_time(d_states)), (0,), reverse=True)
     dz = stacked(dz)
-    return dz, None if lowest else project(dz, backward_kernel(input_kernel))
+    d_frames = project(dz, backward_kernel(input_kernel))[..., :width]
+    d_kernel = kernel_gradient(kernel, dz, frames, before(start_state, stacked(kept[1])))
+    d_start = (d_cell, d_state[..., :units]) if start else ()
+    return d_frames, d_kernel, bias_gradient(dz, 4 * units), *d_start

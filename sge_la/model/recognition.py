@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sge_la.backends import ops
+from sge_la.backends import gradients, ops
 from sge_la.model.losses import cross_entropy
 from sge_la.model.products import matmul
 
@@ -33,20 +33,15 @@ def recognise(params: dict, features):
 
 
 def loss_and_gradients(params: dict, features, labels):
-    """Mean cross-entropy, logits, and the gradients, written out: two layers need no automatic differentiation.
+    """Mean cross-entropy, logits, and the gradients of the loss.
 
     `features`: `[B, D]`; `labels`: class indices `[B]`. Returns ((loss, logits `[B, C]`), gradients by variable name).
     """
-    z = matmul(features, params['W1']) + params['b1']
-    hidden = ops.relu(z)
-    logits = matmul(hidden, params['W']) + params['Variable']
-    batch, classes = logits.shape
-    dlogits = (ops.softmax(logits, axis=-1) - ops.one_hot(labels, classes, dtype=logits.dtype)) / batch
-    dz = ops.where(z > 0, matmul(dlogits, ops.transpose(params['W'])), 0.0)
-    grads = {
-        'W1': matmul(ops.transpose(features), dz),
-        'b1': ops.sum(dz, axis=0),
-        'W': matmul(ops.transpose(hidden), dlogits),
-        'Variable': ops.sum(dlogits, axis=0),
-    }
-    return (cross_entropy(logits, labels), logits), grads
+
+    def cost(params):
+        logits = recognise(params, features)
+        loss = cross_entropy(logits, labels)
+        return loss, (loss, logits)
+
+    grads, found = gradients(cost, params)
+    return found, grads

@@ -43,14 +43,6 @@ def rows_of(contexts, manner: str):
     return ops.reshape(ops.transpose(contexts, (2, 0, 1, 3)), (batch, 1, axes * length * units))
 
 
-def contexts_of(rows, manner: str, axes: int, length: int):
-    """The reverse of `rows_of`."""
-    batch = rows.shape[0]
-    if manner == 'ap':
-        return ops.transpose(ops.reshape(rows, (batch, length, axes, -1)), (2, 1, 0, 3))
-    return ops.transpose(ops.reshape(rows, (batch, axes, length, -1)), (1, 2, 0, 3))
-
-
 @fused
 def kept(shape: tuple[int, ...], step, salt: int, rate: float):
     """A dropout mask: 0 with probability `rate`, else 1 / (1 - rate); the same on every backend.
@@ -69,40 +61,18 @@ def _word(value: int):
     return ops.convert_to_tensor(np.uint32(value))
 
 
-def forward(params: dict, rows, masks=None):
-    """Logits of sequences, and what the gradient needs.
+def sequence_logits(params: dict, rows, masks=None):
+    """Logits of sequences `[B, C]`: the mean of their rows' logits.
 
-    `params`: of `head_params`; `rows`: `[B, R, D]`; `masks`: dropout masks of rows and hidden layer, or None. Returns
-    (logits `[B, C]`, rows as dropped, hidden layer before and after its mask).
+    `params`: of `head_params`; `rows`: `[B, R, D]`; `masks`: dropout masks of rows and hidden layer, or None.
     """
-    dropped = rows if masks is None else rows * masks[0]
-    hidden = ops.relu(matmul(dropped, params['W1']) + params['b1'])
-    kept_hidden = hidden if masks is None else hidden * masks[1]
+    batch, each, width = rows.shape
+    if masks is not None:
+        rows = rows * masks[0]
+    # One product for all rows, in both directions.
+    hidden = ops.relu(matmul(ops.reshape(rows, (batch * each, width)), params['W1']) + params['b1'])
+    hidden = ops.reshape(hidden, (batch, each, -1))
+    if masks is not None:
+        hidden = hidden * masks[1]
     # The last layer is linear, so the mean over rows may be taken before it.
-    return matmul(ops.mean(kept_hidden, axis=1), params['W']) + params['Variable'], dropped, hidden, kept_hidden
-
-
-def backward(params: dict, taped, masks, d_logits):
-    """Gradients of the head's parameters, with their prefix, and of the rows `[B, R, D]`.
-
-    `params`: of `head_params`; `taped`: what `forward` gave behind the logits; `masks`: those of `forward`; `d_logits`:
-    `[B, C]`.
-    """
-    dropped, hidden, kept_hidden = taped
-    batch, each, width = dropped.shape
-    d_hidden = matmul(d_logits, ops.transpose(params['W'])) / each
-    d_hidden = ops.repeat(ops.expand_dims(d_hidden, 1), each, axis=1)
-    if masks is not None:
-        d_hidden = d_hidden * masks[1]
-    dz = ops.where(hidden > 0, d_hidden, 0.0)
-    flat = ops.reshape(dz, (batch * each, -1))
-    grads = {
-        'W1': matmul(ops.transpose(ops.reshape(dropped, (batch * each, width))), flat),
-        'b1': ops.sum(flat, axis=0),
-        'W': matmul(ops.transpose(ops.mean(kept_hidden, axis=1)), d_logits),
-        'Variable': ops.sum(d_logits, axis=0),
-    }
-    d_rows = ops.reshape(matmul(flat, ops.transpose(params['W1'])), dropped.shape)
-    if masks is not None:
-        d_rows = d_rows * masks[0]
-    return {PREFIX + name: grad for name, grad in grads.items()}, d_rows
+    return matmul(ops.mean(hidden, axis=1), params['W']) + params['Variable']

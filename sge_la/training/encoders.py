@@ -16,7 +16,6 @@ from sge_la.files.write_arrays import save_npy
 from sge_la.model import gait_encoder, labelled_lstm
 from sge_la.model.adam import adam_step
 from sge_la.model.config import EncoderConfig
-from sge_la.model.gradients import losses, losses_and_gradients
 from sge_la.model.losses import l2_loss
 from sge_la.model.pretext import Pretext, pretext
 from sge_la.runs import records
@@ -42,7 +41,7 @@ def encoder_step(config: EncoderConfig) -> Callable:
         params, first, second, number = state
         number = number + 1
         inputs, targets = gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets)
-        terms, grads = losses_and_gradients(config, params, inputs, targets)
+        terms, grads = gait_encoder.losses_and_gradients(config, params, inputs, targets)
         terms['l2'] = l2_loss(params, config.l2)
         updated = adam_step(params, first, second, grads, number, LEARNING_RATE, l2=config.l2, clip=CLIP)
         return (*updated, number), ops.stack([terms[name] for name in TERMS])
@@ -53,7 +52,7 @@ def encoder_step(config: EncoderConfig) -> Callable:
 @cache
 def _encoder_validation(config: EncoderConfig) -> Callable:
     def terms(params, inputs, targets):
-        found = losses(config, params, gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets))
+        found = gait_encoder.losses(config, params, gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets))
         return ops.stack([found[name] for name in TERMS[:3]])
 
     return backends.current().compiled(terms)

@@ -15,8 +15,7 @@ from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.cages import encoder_function
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import Recipe
-from sge_la.model.gait_encoder import contrast_head, encode
-from sge_la.model.gradients import losses_and_gradients
+from sge_la.model.gait_encoder import contrast_head, encode, losses_and_gradients
 from sge_la.model.joint import cost_and_gradients
 from sge_la.model.products import as_configured, matmul, precision
 from sge_la.model.sequence_recognition import initial_head
@@ -166,7 +165,7 @@ def test_no_product_is_forgotten_and_float32_has_no_cast(name):
 
     @as_configured
     def everything(config, params, network, inputs, targets):
-        vectors = contrast_head(params, encode(config, params, inputs)).vectors
+        vectors = contrast_head(params, encode(config, params, inputs).contexts)
         features, labels = ops.reshape(inputs, (-1, 20)), np.zeros(36, np.int32)
         network = recognition.loss_and_gradients(network, features, labels), recognition.recognise(network, features)
         return vectors, network, losses_and_gradients(config, params, inputs, targets)
@@ -179,7 +178,7 @@ def test_no_product_is_forgotten_and_float32_has_no_cast(name):
     ).graph
     operations = graph.get_operations()
     products = [operation.inputs[0].dtype for operation in operations if 'MatMul' in operation.type]
-    # The two of the contrastive loss stay; the attention's sums are no such operations here.
-    assert products.count(tf.float32) == (len(products) if name == 'float32' else 2)
+    # The contrastive loss' product and its two gradients stay; the attention's sums are no such operations here.
+    assert products.count(tf.float32) == (len(products) if name == 'float32' else 3)
     casts = [operation for operation in operations if operation.type == 'Cast']
     assert any(tf.bfloat16 in (cast.inputs[0].dtype, cast.outputs[0].dtype) for cast in casts) == (name == 'bfloat16')

@@ -10,7 +10,6 @@ from sge_la.backends import ops
 from sge_la.model import gait_encoder, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.config import LINEAR_MAPS, EncoderConfig
-from sge_la.model.gradients import losses_and_gradients
 from sge_la.runs.states import fresh_state
 from sge_la.training.encoders import encoder_step
 from sge_la.training.recognition import recognition_step
@@ -68,7 +67,7 @@ def test_activations(encoder, start, batches, attention, mark):
     inputs = gait_encoder.axis_major(batches[0][0])
     found = gait_encoder.encode(config, params, inputs)
     assert close(ops.transpose(found.alignments[0], (0, 2, 1)), expected['alignment_history'])
-    assert close(gait_encoder.contrast_head(params, found).vectors[0], expected['contrast_v'])
+    assert close(gait_encoder.contrast_head(params, found.contexts)[0], expected['contrast_v'])
     for layer in (1, 2):
         for name, value in zip('ch', found.last[layer - 1], strict=True):
             assert close(value[0], expected[f'enc_{name}_layer{layer}'])
@@ -85,7 +84,7 @@ def test_gradients(encoder, start, batches, attention):
 
     def gradients(params, inputs, targets):
         sides = gait_encoder.axis_major(inputs), gait_encoder.axis_major(targets)
-        return losses_and_gradients(config, params, *sides)[1]
+        return gait_encoder.losses_and_gradients(config, params, *sides)[1]
 
     found = backends.current().compiled(gradients)(params, batches[0][0], batches[1][0])
     expected = arrays(encoder / ('LA_init_grads.npz' if attention == 'LA' else 'BA_init_grads_subset.npz'))
