@@ -167,3 +167,10 @@ def test_kept_features_are_encoded_again_when_that_is_asked_for(small_run, tmp_p
     assert not run_command(evaluate, flags)
     assert run_command(evaluate, [*flags, '--recheck']) == 2
     assert 'encoders at hand' in capsys.readouterr().err
+
+
+def test_a_backend_that_was_asked_for_starts_in_its_one_place(monkeypatch):
+    """Where it is refused in a sentence if it is not there, and does not chatter."""
+    with backends.using(backends.name()):
+        monkeypatch.setattr(backends, 'keras_backend', lambda: 'started here')
+        assert backends.name() == 'started here'

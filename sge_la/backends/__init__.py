@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from sge_la.backends.starting import KERAS_BACKENDS, keras_backend, refuse_missing
+from sge_la.backends.starting import KERAS_BACKENDS, NUMPY, keras_backend, refuse_missing
 from sge_la.errors import UserError
 
 _CHOSEN: contextvars.ContextVar[str | None] = contextvars.ContextVar('backend', default=None)
@@ -49,7 +49,7 @@ def _set_keras(name: str) -> None:
 
 def name() -> str:
     """The backend in use: 'tensorflow', 'jax' or 'numpy'."""
-    return _CHOSEN.get() or keras_backend()
+    return NUMPY if _CHOSEN.get() == NUMPY else keras_backend()
 
 
 def current() -> ModuleType:
