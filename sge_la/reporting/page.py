@@ -38,8 +38,8 @@ _CAPTIONS = {
     'roc': 'ROC over all pairs of sequence and identity: a pair is accepted if its score reaches the threshold.',
     'confusion': 'Confusion matrix; a row has the sequences of one true identity.',
     'confused': 'The identities with most mistakes, as true or predicted identity.',
-    'match-right': 'Nearest training sequences of a probe, where the first is of the same person.',
-    'match-wrong': 'Nearest training sequences of a probe, where the first is of another person.',
+    'match-right': "Training sequences whose encodings are nearest to a probe's; the first is of the same person.",
+    'match-wrong': "Training sequences whose encodings are nearest to a probe's; the first is of another person.",
     'tsne': 'Encodings of sequences in the plane, by identity.',
     'attention': 'Attention weights, mean over sequences: how much each decoded frame takes from each input frame.',
     'reconstruction': 'A decoded sequence of middling error below its target.',
@@ -52,7 +52,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem aut
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
 th, td { border-bottom: 1px solid #ccc; padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
-.figures { display: grid; grid-template-columns: 1fr 1fr; gap: 1.5rem; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 1.5rem; align-items: start; }
 figure { margin: 0; } figure.wide { grid-column: 1 / 3; } figure img { max-width: 100%; height: auto; }
 figcaption { color: #555; } details { margin: 1rem 0; } .note { color: #555; }
 pre { background: #f4f4f4; padding: .7rem 1rem; overflow-x: auto; }
