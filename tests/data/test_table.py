@@ -251,7 +251,12 @@ def test_a_table_without_a_header():
     text = own_csv(frames, STICK).split('\n', 1)[1].replace(',', ';')
     read = read_table(text, STICK)
     np.testing.assert_array_equal(read.frames, frames)
-    assert read.notes == ("there is no header: columns are x, y and z of the joints in the skeleton 'own'",)
+    assert read.notes == ("no column has a name: they are x, y and z of the joints in the skeleton 'own'",)
+    numbered = ';'.join(map(str, range(12))) + '\n' + text
+    np.testing.assert_array_equal(read_table(numbered, STICK).frames, frames)
+    indexed = ['', *(str(at) for at in range(3))]
+    lines = [f'{at};{line}' for at, line in zip(indexed, numbered.splitlines(), strict=True)]
+    np.testing.assert_array_equal(read_table('\n'.join(lines), STICK).frames, frames)
     with pytest.raises(UserError, match='line 1: a header was expected, or 60 numbers for 20 joints, found 12 numbers'):
         read_table(text, SKELETONS['kinect_v1'])
 

@@ -97,13 +97,16 @@ def _header(
     separator = max(',;\t', key=header.count) if any(sign in header for sign in ',;\t') else ' '
     names = [name.strip() for name in _fields(header, separator, f'{where}, line {number}')]
     wanted = [f'{joint}_{axis}' for joint in skeleton.joints for axis in AXES]
+    index = names[:1] if names[0] == '' else []  # pandas' own, without a name
+    note = f"no column has a name: they are x, y and z of the joints in the skeleton '{skeleton.name}'"
+    if names == [*index, *map(str, range(len(wanted)))]:
+        return [*index, *wanted], rest, separator, [note]
     if all(map(_is_number, names)):
         if len(names) != len(wanted):
             raise UserError(
                 f'{where}, line {number}: a header was expected, or {len(wanted)} numbers for {len(skeleton.joints)} '
                 f'joints, found {len(names)} numbers; add a header, or name another skeleton'
             )
-        note = f"there is no header: columns are x, y and z of the joints in the skeleton '{skeleton.name}'"
         return wanted, lines, separator, [note]
     long = long_columns(names, partial(_roles, names)) if rest else None
     if long is None:
