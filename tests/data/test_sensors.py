@@ -187,6 +187,11 @@ BAD_JSON = {
     'something else': ('{"version": 1}', 'a list people was expected, found JSON of the kind NoneType'),
     'a number': ('3', 'a list people was expected'),
     'no list of frames': ('{"frames": 3, "people": 3}', 'a list people was expected, found JSON of the kind int'),
+    'another model of OpenPose': (
+        '{"people": [{"pose_keypoints_2d": [1, 2, 3]}]}',
+        'BODY_25, were expected .* found 3;',
+    ),
+    'a face alone': ('{"people": [{"pose_keypoints_2d": []}]}', 'no body in any frame'),
     'no image': ('[{"keypoints": []}]', 'an image_id were expected, found another as number 0'),
     'no joints': ('[{"image_id": "1.jpg", "keypoints": []}]', '51 numbers of joints were expected, found 0'),
     'text as a joint': (

@@ -120,7 +120,15 @@ def _openpose(frames: list[tuple[str, Any]], names: list[str], raw: RawRecording
         people = _listed(frame, 'people', where)
         crowd |= len(people) > 1
         for place, person in enumerate(people):
-            points = _numbers(_listed(person, 'pose_keypoints_2d', where), 75, where).reshape(-1, 3)
+            points = _listed(person, 'pose_keypoints_2d', where)
+            if not points:  # of a face or a hand alone
+                continue
+            if len(points) != 75:
+                raise UserError(
+                    f'{where}: 75 numbers, the 25 joints of BODY_25, were expected as pose_keypoints_2d, found '
+                    f'{len(points)}; let OpenPose run with --model_pose BODY_25'
+                )
+            points = _numbers(points, 75, where).reshape(-1, 3)
             bodies.add(str(place), index, points * _FLATTEN, points[:, 2] == 0, where)
     numbers, rate, notes = _numbers_in(names, str(raw.path))
     return bodies.recording(numbers, rate, [_FLAT, *[_UNTRACKED] * crowd, *notes])
