@@ -299,9 +299,10 @@ WITH_COMMANDS = [name for name in DOCUMENTS if any(b.language == 'python' or exe
 @pytest.mark.parametrize('document', WITH_COMMANDS)
 def test_commands_and_examples_in_the_order_of_the_text(folder, document, capsys):
     shutil.rmtree('Models', ignore_errors=True)
+    session: dict = {}  # of Python, in which a reader tries the examples of a page
     for block in blocks(document):
         if block.language == 'python':
-            exec(compile(block.text, place(block), 'exec'), {})
+            exec(compile(block.text, place(block), 'exec'), session)
         for line in executed(block):
             one = command(line)
             assert run_command(main_of(one.program), small(one)) == 0, f'{line}\n{capsys.readouterr().err}'
