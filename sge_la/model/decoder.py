@@ -13,9 +13,9 @@ from sge_la.backends import ops, spread, with_gradient
 from sge_la.model.attention import attend, attend_gradient, summed_over_steps
 from sge_la.model.lstm import (
     backward_kernel,
-    before,
     bias_gradient,
     by_time,
+    delayed,
     kernel_gradient,
     lstm_cell,
     lstm_cell_gradient,
@@ -65,12 +65,12 @@ def _decode(mask: np.ndarray, keys, states, *weights):
     masks = by_time(ops.convert_to_tensor(mask[None]))
     _, kept = recur(step, (masks,), keep=tuple(range(15)))
     results = tuple(map(stacked, kept[12:]))
-    return results, (keys, states, weights, kept[:12], results)
+    return results, (keys, states, weights, kept)
 
 
 def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
     """The gradients of `_decode`'s arrays from those of its results."""
-    keys, states, weights, kept, (attention, contexts, alignments) = tape
+    keys, states, weights, (*kept, attention, contexts, alignments) = tape
     start_0, state_0, start_1, state_1, *weights = weights
     units, nothing, kernels = states.shape[-1], ops.zeros_like(start_0), weights[::2]
     kernel_0, kernel_1 = backward_kernel(kernels[0][:, -2 * units :]), backward_kernel(kernels[1])
@@ -95,19 +95,22 @@ def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
     frames = (
         *taped_cells(kept[:6], start_0),
         *taped_cells(kept[6:], start_1),
-        *map(by_time, (alignments, d_attention, d_contexts, d_alignments)),
+        alignments,
+        *map(by_time, (d_attention, d_contexts, d_alignments)),
     )
     (dz_0, d_cell_0, _, d_cell_1, d_joined, *_), found = recur(step, frames, keep=(0, 2, 5, 6, 7), reverse=True)
     d_start = d_cell_0, matmul(dz_0, kernel_0)[..., units : 2 * units], d_cell_1, d_joined[..., units : 2 * units]
     dz_0, dz_1, d_attention, d_contexts, d_scores = map(stacked, found)
-    states_0, queries = stacked(kept[1]), stacked(kept[7])
+    states_0, queries = kept[1], kept[7]
+    before_0, before_1 = stacked(delayed(state_0, states_0)), stacked(delayed(state_1, queries))
+    queries = stacked(queries)
     return (
         summed_over_steps(d_scores, queries),
-        summed_over_steps(alignments, d_contexts),
+        summed_over_steps(stacked(alignments), d_contexts),
         *d_start,
-        kernel_gradient(kernels[0], dz_0, before(nothing, attention), before(state_0, states_0)),
+        kernel_gradient(kernels[0], dz_0, stacked(delayed(nothing, attention)), before_0),
         bias_gradient(dz_0, 4 * units),
-        kernel_gradient(kernels[1], dz_1, states_0, before(state_1, queries)),
+        kernel_gradient(kernels[1], dz_1, stacked(states_0), before_1),
         bias_gradient(dz_1, 4 * units),
-        kernel_gradient(kernels[2], d_attention, queries, contexts),
+        kernel_gradient(kernels[2], d_attention, queries, stacked(contexts)),
     )

@@ -17,8 +17,8 @@ TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive
 def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, params: dict, inputs, labels, step):
     """The terms of the cost on one batch, and the gradient of their weighted sum.
 
-    The cost is the cross-entropy plus `recipe.pretext` times the mean over sequences of reconstruction and locality
-    losses, and the mean of the contrastive ones.
+    The cost is the cross-entropy plus `recipe.pretext` times the pretext task's losses, summed over the axes; those of
+    reconstruction and locality are means over sequences. The terms are means over the axes.
 
     Args:
         config: the encoders'.

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sge_la.backends import gradients, ops
+from sge_la.backends import ops
 from sge_la.model.config import LINEAR_MAPS
 from sge_la.model.gait_encoder import linear_map
-from sge_la.model.losses import cross_entropy
+from sge_la.model.losses import cross_entropy_and_gradients
 from sge_la.model.lstm import lstm_layer
 from sge_la.model.products import matmul
 
@@ -75,11 +75,4 @@ def loss_and_gradients(params: dict, inputs, labels) -> tuple[tuple, dict]:
     `inputs`: `[A, T, B, J]`; `labels`: class indices `[B]`. Returns ((loss, logits `[B, C]`), gradients `[A, ...]` by
     variable name).
     """
-
-    def cost(params):
-        answers = logits(params, inputs)
-        loss = cross_entropy(answers, labels)
-        return loss, (loss, answers)
-
-    grads, found = gradients(cost, params)
-    return found, grads
+    return cross_entropy_and_gradients(logits, params, inputs, labels)

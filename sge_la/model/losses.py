@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from sge_la.backends import fused, ops
+from sge_la.backends import fused, gradients, ops
 
 
 @fused
@@ -94,3 +96,18 @@ def cross_entropy(logits, labels, smoothing: float = 0.0):
     wanted = wanted * (1 - smoothing) + smoothing / classes
     likely = logits - ops.logsumexp(logits, axis=-1, keepdims=True)
     return -ops.mean(ops.sum(wanted * likely, axis=-1))
+
+
+def cross_entropy_and_gradients(answer: Callable, params: dict, inputs, labels) -> tuple[tuple, dict]:
+    """The mean cross-entropy of the logits `[B, C]` that `answer(params, inputs)` gives, and its gradient.
+
+    Returns ((loss, logits), gradients by variable name).
+    """
+
+    def cost(params):
+        logits = answer(params, inputs)
+        loss = cross_entropy(logits, labels)
+        return loss, (loss, logits)
+
+    grads, found = gradients(cost, params)
+    return found, grads

@@ -69,11 +69,6 @@ def delayed(initial, frames):
     return ops.concatenate([ops.expand_dims(initial, 0), frames[:-1]], axis=0)
 
 
-def before(initial, states):
-    """The states before each frame: `initial` `[A, B, U]`, then all of `states` `[A, T, B, U]` but the last."""
-    return ops.concatenate([ops.expand_dims(initial, 1), states[:, :-1]], axis=1)
-
-
 def transposed(kernel):
     """`[A, K, M]` to `[A, M, K]`."""
     return ops.swapaxes(kernel, 1, 2)
@@ -221,6 +216,6 @@ def _layer_gradient(tape, d_states, d_last_cell, d_last_state):
     (_, d_cell, d_state), (dz,) = recur(step, (*taped_cells(kept, start_cell), by_time(d_states)), (0,), reverse=True)
     dz = stacked(dz)
     d_frames = project(dz, backward_kernel(input_kernel))[..., :width]
-    d_kernel = kernel_gradient(kernel, dz, frames, before(start_state, stacked(kept[1])))
+    d_kernel = kernel_gradient(kernel, dz, frames, stacked(delayed(start_state, kept[1])))
     d_start = (d_cell, d_state[..., :units]) if start else ()
     return d_frames, d_kernel, bias_gradient(dz, 4 * units), *d_start

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sge_la.backends import gradients, ops
-from sge_la.model.losses import cross_entropy
+from sge_la.backends import ops
+from sge_la.model.losses import cross_entropy_and_gradients
 from sge_la.model.products import matmul
 
 HIDDEN = 256
@@ -37,11 +37,4 @@ def loss_and_gradients(params: dict, features, labels):
 
     `features`: `[B, D]`; `labels`: class indices `[B]`. Returns ((loss, logits `[B, C]`), gradients by variable name).
     """
-
-    def cost(params):
-        logits = recognise(params, features)
-        loss = cross_entropy(logits, labels)
-        return loss, (loss, logits)
-
-    grads, found = gradients(cost, params)
-    return found, grads
+    return cross_entropy_and_gradients(recognise, params, features, labels)
