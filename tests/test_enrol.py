@@ -23,6 +23,7 @@ from sge_la.enrol import file
 from sge_la.enrol.__main__ import main as gallery_main
 from sge_la.enrol.gallery import EnrolledRecording, Gallery, Threshold
 from sge_la.errors import UserError, run_command
+from sge_la.files.locks import InUse, claim_file
 from sge_la.files.npz import read_npz, write_npz
 from sge_la.identify import main as identify
 from tests.conftest import part
@@ -140,6 +141,17 @@ def test_nothing_is_left_of_who_was_removed(enrolled, gallery):
         assert (vector.tobytes() in content) == (not 8 <= place < 16)
     assert file.read(enrolled).thresholds != before.thresholds
     assert [path.name for path in enrolled.parent.iterdir()] == ['demo.npz']
+
+
+def test_what_a_killed_writer_left_is_cleared_away(enrolled):
+    """Half a gallery holds people too; another file's is not ours."""
+    own, other = (enrolled.with_name(f'.{name}.0123abcd.partial') for name in ('demo.npz', 'demo.npz.more'))
+    for path in (own, other):
+        path.write_bytes(b'half')
+    with file.changing(enrolled):
+        assert not own.exists() and other.exists()
+        with pytest.raises(InUse, match=r'demo\.npz is in use by process'):
+            claim_file(enrolled, seconds=0)
 
 
 def test_two_writers_lose_nothing(enrolled):

@@ -128,6 +128,16 @@ def test_leave_one_out_is_asked_recording_by_recording():
     assert found.right[:9].tolist() == [right for _, right in known] and not found.known[9:].any()
 
 
+def test_large_galleries_are_asked_in_part(monkeypatch):
+    """33 sequences, 330 comparisons: ten probes, four of each of two recordings, answered as those of the whole."""
+    enrolled, _ = people()
+    whole = leave_one_out(enrolled)['sequence'].distances
+    monkeypatch.setattr('sge_la.evaluation.enrolled._MOST_PAIRS', 330)
+    asked = leave_one_out(enrolled)
+    assert (len(asked['sequence'].known), len(asked['recording'].known)) == (16, 4)
+    assert np.isin(asked['sequence'].distances.round(6), whole.round(6)).all()
+
+
 def test_probability_is_calibrated():
     """Drawn from a logistic curve: the fitted one is near it, and falls."""
     random = np.random.default_rng(0)

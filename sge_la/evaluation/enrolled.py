@@ -12,8 +12,8 @@ from sge_la.evaluation.matching import distance_blocks, pool_recordings
 from sge_la.evaluation.openset import OpenSet
 
 SEQUENCE, RECORDING = 'sequence', 'recording'
-# Of vectors that `leave_one_out` compares.
-_MOST_PAIRS = 2 * 10**9
+# Of vectors that `leave_one_out` compares, and sequences of a recording that are enough.
+_MOST_PAIRS, _ENOUGH = 3 * 10**8, 4
 
 
 def unit_length(vectors: np.ndarray) -> np.ndarray:
@@ -77,18 +77,26 @@ def leave_one_out(enrolled: Enrolled) -> Mapping[str, OpenSet]:
     """Every recording as a probe of all others, by 'sequence' and by 'recording'; at least two people are needed.
 
     It is asked twice: as a known one, with its person's other recordings in the gallery, if there are any; and as a
-    stranger's, with nothing of its person there. Nothing but the gallery is looked at. Of large galleries only so many
-    recordings, drawn at random, are probes that a minute or two suffice.
+    stranger's, with nothing of its person there. Nothing but the gallery is looked at. Of large galleries some
+    sequences of each recording are the probe, and of very large ones some recordings, so that about a minute suffices.
     """
-    sizes = np.bincount(enrolled.recordings)
-    drawn = np.random.default_rng(0).permutation(len(sizes))
-    fitting = np.cumsum(sizes[drawn]) <= max(_MOST_PAIRS // len(enrolled.vectors), sizes[drawn[0]])
-    probes = np.isin(enrolled.recordings, drawn[fitting])
+    probes = _probes(enrolled)
     recordings = enrolled.recordings[probes]
     people = enrolled.people[recordings]
     distances = enrolled.distances(enrolled.vectors[probes], recordings)
     pooled = of_recordings(distances, people, recordings)
     return {SEQUENCE: _asked_twice(distances, people), RECORDING: _asked_twice(*pooled[:2])}
+
+
+def _probes(enrolled: Enrolled) -> np.ndarray:
+    """The sequences that `leave_one_out` asks for, evenly spaced in their recordings; all where there are few."""
+    sizes = np.bincount(enrolled.recordings)
+    most = max(_MOST_PAIRS // len(enrolled.vectors), _ENOUGH)
+    each = max(most // len(sizes), _ENOUGH)
+    drawn = np.sort(np.random.default_rng(0).permutation(len(sizes))[: most // each])
+    firsts = np.cumsum(sizes) - sizes
+    spaced = [firsts[k] + np.unique(np.linspace(0, sizes[k] - 1, each).round().astype(np.int64)) for k in drawn]
+    return np.concatenate(spaced)
 
 
 def _asked_twice(distances: np.ndarray, people: np.ndarray) -> OpenSet:
