@@ -9,6 +9,7 @@ import numpy as np
 
 from sge_la.data.findings import Part, Report
 from sge_la.data.holdout import hold_out
+from sge_la.errors import program
 from sge_la.settings.papers import BATCH_SIZE, CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 
 
@@ -71,7 +72,7 @@ def _batch(count: int) -> list[str]:
 
 def _command(report: Report, data_dir: Path | str, view: int | None, flags: Sequence[str]) -> str:
     protocol = {DATASET: CVE, CONDITION_MATCHING: CME}.get(report.name)
-    words = [f'python train.py --dataset {DATASET if protocol else report.name}']
+    words = [f'{program("train")} --dataset {DATASET if protocol else report.name}']
     words += [f'--protocol {protocol}'] if protocol else []
     words += [] if view is None else [f'--view {view}']
     words += [] if report.length == LENGTHS.get(protocol, 6) else [f'--length {report.length}']

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sge_la.errors import UserError, program, run_command, say
+from sge_la.settings.papers import CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 from sge_la.settings.parser import Parser
 
 # Data sets in which something is random without --holdout random: simulated walks, KS20's split.
@@ -191,18 +192,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
         say(line)
-    say(f'Next: {program("train")} {_training_flags(options)}')
+    say(f'Next: {program("check")} {_places(options)}')
     return 0
 
 
-def _training_flags(options: argparse.Namespace) -> str:
-    """Those that train on what was prepared: the modern recipe, but on CASIA-B, which has its own."""
-    flags = ['--dataset', options.name] + ([] if options.name == 'CASIA_B' else ['--recipe', 'modern'])
-    if options.length and 6 not in options.length and options.name != 'CASIA_B':
-        flags += ['--length', str(options.length[0])]
+def _places(options: argparse.Namespace) -> str:
+    """What was prepared, as `check` wants it."""
+    protocol = (options.protocol or CVE) if options.name == DATASET else None
+    lengths, words = options.length or [LENGTHS.get(protocol, 6)], [options.name]
+    if protocol == CME:
+        words = [CONDITION_MATCHING]
+    if 6 not in lengths:
+        words += ['--length', str(lengths[0])]
     if options.data_dir != Path('Datasets'):
-        flags += ['--data_dir', str(options.data_dir)]
-    return shlex.join(flags)
+        words += ['--data_dir', str(options.data_dir)]
+    return shlex.join(words)
 
 
 def _seed(options: argparse.Namespace) -> int:
