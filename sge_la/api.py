@@ -29,14 +29,15 @@ from sge_la.errors import UserError
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.files import feature_sources
-from sge_la.features.sources import FeatureSource, feature_shape, fill_features
+from sge_la.features.run_file import RunFile, is_run_file, options_of_file
+from sge_la.features.sources import FeatureSource, Folders, feature_shape, fill_features
 from sge_la.files.atomic import replacing
 from sge_la.files.write_arrays import npy_header
 from sge_la.runs import records, trained_on
 from sge_la.runs.find import as_trained, options_of_folder
 from sge_la.runs.plan import Plan, plan_of
 from sge_la.runs.trained_on import TrainedOn
-from sge_la.settings.command_line import parse_evaluate
+from sge_la.settings.command_line import OF_A_RUN, parse_evaluate
 
 _BLOCK = 2048
 
@@ -45,12 +46,15 @@ def load_options(run: str | Path, models_dir: str | Path | None = None, data_dir
     """The options of a trained run.
 
     `run`: the folder of its recognition network, or its name in `models_dir` (by default where the folder lies, else
-    `Models`).
+    `Models`), or the `.safetensors` file that it was exported to.
 
-    Raises UserError: there is no such folder, or it does not say what it holds.
+    Raises UserError: there is no such folder or file, or it does not say what it holds.
     """
     # As if typed: every value of a config.json is checked as one of a command line is, and none of them is a path.
     places = [f'--RN_dir={run}', f'--data_dir={data_dir}'] + ([f'--models_dir={models_dir}'] if models_dir else [])
+    if is_run_file(run):
+        options = parse_evaluate(places, lambda name, _: options_of_file(name, OF_A_RUN))
+        return replace(options, RN_dir=None, seed=options.seed or 0)
     return as_trained(parse_evaluate(places, options_of_folder))
 
 
@@ -74,17 +78,21 @@ class GaitEncoder:
         data_dir: str | Path = 'Datasets',
         backend: str | None = None,
     ) -> GaitEncoder:
-        """Loads the encoders that a recognition network (name or path of its folder) was trained on.
+        """Loads the encoders that a recognition network (folder, name or file, see `load_options`) was trained on.
 
         `backend`: as above; None: KERAS_BACKEND, else NumPy, or TensorFlow where there seems to be a GPU or products
         are not float32.
 
         Raises UserError: a folder or checkpoint is missing or damaged, or the run's precision is not NumPy's.
         """
-        options = load_options(run, models_dir, data_dir)
-        folder = plan_of(options, joints=1).encoders[0].folders['x']
-        plan = plan_of(options, joints=checkpoints.checkpoint_facts(folder).joints)
-        return cls(plan, feature_sources(plan), for_inference(backend, plan.gpu, plan.precision))
+        stored = RunFile.read(run) if is_run_file(run) else Folders()
+        return cls._of(load_options(run, models_dir, data_dir), stored, backend)
+
+    @classmethod
+    def _of(cls, options, stored: Folders | RunFile, backend: str | None) -> GaitEncoder:
+        variables, where = stored.tensors(plan_of(options, joints=1).encoders[0], 'x')
+        plan = plan_of(options, joints=checkpoints.describe(variables, where).joints)
+        return cls(plan, feature_sources(plan, stored), for_inference(backend, plan.gpu, plan.precision))
 
     @property
     def length(self) -> int:
@@ -157,12 +165,19 @@ class Recogniser:
         backend: str | None = None,
     ) -> Recogniser:
         """Loads a run; arguments and errors as of `GaitEncoder.load`."""
-        encoder = GaitEncoder.load(run, models_dir=models_dir, data_dir=data_dir, backend=backend)
-        folder = encoder.plan.network
-        _, width = feature_shape(encoder.sources, encoder.plan.manner)
-        params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, '')).params
-        options, classes = load_options(run, models_dir, data_dir), params['Variable'].shape[0]
-        known = _trained_on(encoder.plan, options, classes, encoder.joints)
+        options = load_options(run, models_dir, data_dir)
+        stored = RunFile.read(run) if is_run_file(run) else Folders()
+        encoder = GaitEncoder._of(options, stored, backend)
+        plan, joints = encoder.plan, encoder.joints
+        _, width = feature_shape(encoder.sources, plan.manner)
+        if isinstance(stored, RunFile):
+            params = stored.network(width)
+            known = stored.trained_on(params['Variable'].shape[0], joints)
+            stored.refuse_contradictions(plan, joints, known)
+        else:
+            stem = checkpoint_stem(plan.network, '')
+            params = checkpoints.load_recognition(plan.network, width, slots=False, stem=stem).params
+            known = _trained_on(plan, options, params['Variable'].shape[0], joints)
         return cls(encoder, params, list(known.people), known.skeleton, known)
 
     def encode(self, skeletons: np.ndarray) -> np.ndarray:
@@ -201,7 +216,7 @@ def load(
     data_dir: str | Path = 'Datasets',
     backend: str | None = None,
 ) -> Recogniser:
-    """Loads a trained run; arguments and errors as of `Recogniser.load`."""
+    """Loads a trained run from its folder or from the file that it was exported to; as `Recogniser.load`."""
     return Recogniser.load(run, models_dir=models_dir, data_dir=data_dir, backend=backend)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from sge_la.checkpoints.bundle import read_bundle, write_bundle
 from sge_la.checkpoints.describe import CheckpointFacts, describe
 from sge_la.checkpoints.folders import (
+    CHECKPOINT_STEM,
     checkpoint_facts,
     has_checkpoint,
     load_encoder,
     load_recognition,
     read_checkpoint,
+    recognition_of,
     save_encoder,
     save_recognition,
+    stack_encoder,
 )
 from sge_la.checkpoints.names import (
     AdamSlots,
@@ -24,6 +27,7 @@ from sge_la.checkpoints.names import (
 )
 
 __all__ = [
+    'CHECKPOINT_STEM',
     'AdamSlots',
     'CheckpointFacts',
     'CheckpointWarning',
@@ -36,10 +40,12 @@ __all__ = [
     'load_recognition',
     'read_bundle',
     'read_checkpoint',
+    'recognition_of',
     'recognition_shapes',
     'save_encoder',
     'save_recognition',
     'select_encoder',
     'select_recognition',
+    'stack_encoder',
     'write_bundle',
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +89,22 @@ def load_encoder(
     Raises:
         UserError: a checkpoint is missing, damaged, or does not fit.
     """
+    read = ((read_checkpoint(folder, stem, slots=slots), Path(folder) / stem) for folder in _in_order(folders))
+    return stack_encoder(read, joints, length, units, contrastive=contrastive, attends=attends)
+
+
+def stack_encoder(
+    variables: Iterable[tuple[Mapping[str, np.ndarray], object]],
+    joints: int | None = None,
+    length: int | None = None,
+    units: int | None = None,
+    *,
+    contrastive: bool = True,
+    attends: bool = True,
+) -> Restored:
+    """The gait encoders of x, y and z from the variables of each, and their place for messages; see `load_encoder`."""
     parts = []
-    for folder in _in_order(folders):
-        tensors, where = read_checkpoint(folder, stem, slots=slots), Path(folder) / stem
+    for tensors, where in variables:
         if None in (joints, length, units):
             facts = describe(tensors, where)
             if facts.kind != 'encoder':
@@ -158,7 +171,13 @@ def load_recognition(
     `A_trained_model.ckpt` and `B_trained_model.ckpt`. Raises UserError: the checkpoint is missing, damaged, or does not
     fit.
     """
-    tensors, where = read_checkpoint(folder, stem, slots=slots), Path(folder) / stem
+    return recognition_of(read_checkpoint(folder, stem, slots=slots), Path(folder) / stem, inputs, classes)
+
+
+def recognition_of(
+    tensors: Mapping[str, np.ndarray], where: object, inputs: int | None = None, classes: int | None = None
+) -> Restored:
+    """A recognition network from its variables; `where`: their place for messages; see `load_recognition`."""
     facts = describe(tensors, where)
     if facts.kind != 'recognition':
         raise UserError(f'{where} should hold a recognition network and holds a gait encoder; check the folder')

@@ -14,6 +14,8 @@ from sge_la.errors import UserError, say
 from sge_la.features import cages
 from sge_la.features.sources import (
     FeatureSource,
+    Folders,
+    Stored,
     by_source,
     load_job,
     load_source,
@@ -34,15 +36,16 @@ SELECTION_STEM = 'selection'
 FEATURE_RECORD = 'features.json'
 
 
-def feature_sources(plan: Plan) -> list[FeatureSource]:
+def feature_sources(plan: Plan, stored: Stored | None = None) -> list[FeatureSource]:
     """The trained encoders as sources of feature columns.
 
-    Raises UserError: as `load_job`.
+    `stored`: where they are kept; None: in the plan's folders. Raises UserError: as `load_job`.
     """
+    stored = stored or Folders()
     if plan.recipe:
-        return [load_source(job) for job in plan.encoders]
+        return [load_source(job, stored) for job in plan.encoders]
     loaded = {job.folders['x']: job for job in plan.encoders}
-    params = {folder: load_job(job) for folder, job in loaded.items()}
+    params = {folder: load_job(job, stored) for folder, job in loaded.items()}
     return [
         FeatureSource(
             job.config,

@@ -107,8 +107,12 @@ class Inputs:
 
         Raises UserError: it cannot be written.
         """
+        write_json(folder / FILE, self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which files keep it."""
         arrays = {'mean': self.mean.tolist(), 'deviation': self.deviation.tolist()}
-        write_json(folder / FILE, {'joints': self.joints, 'centred': self.centred, 'bones': self.bones, **arrays})
+        return {'joints': self.joints, 'centred': self.centred, 'bones': self.bones, **arrays}
 
     @classmethod
     def load(cls, folder: Path) -> Inputs:
@@ -116,13 +120,19 @@ class Inputs:
 
         Raises UserError: it is missing or damaged.
         """
-        content = read_json(folder / FILE)
+        return cls.from_json(read_json(folder / FILE), folder / FILE)
+
+    @classmethod
+    def from_json(cls, content: Any, where: object) -> Inputs:
+        """Of what `to_json` gave.
+
+        Raises UserError: it is no such thing; `where` names the file.
+        """
         try:
             return cls._checked(content)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(
-                f'{folder / FILE} should say how skeletons become inputs and is damaged: train the run again with '
-                '--overwrite'
+                f'{where} should say how skeletons become inputs and is damaged: train the run again with --overwrite'
             ) from error
 
     @classmethod

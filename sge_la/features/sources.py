@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -157,49 +158,71 @@ class ModernSource(FeatureSource):
         return InputView(self.made, skeletons)
 
 
-def load_source(job: EncoderJob) -> ModernSource:
+class Stored(Protocol):
+    """Where the trained encoders of a run are kept."""
+
+    def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
+        """The variables of the encoder of 'x', 'y' or 'z', and their place for messages.
+
+        Raises UserError: they are missing, damaged or unfinished.
+        """
+
+    def inputs(self, job: EncoderJob) -> Inputs:
+        """What an encoder of the modern recipe is given.
+
+        Raises UserError: that is missing or damaged.
+        """
+
+
+class Folders:
+    """Encoders in the folders that training wrote."""
+
+    def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
+        for folder in job.folders.values():
+            states.refuse_unfinished(folder)
+        return checkpoints.read_checkpoint(job.folders[axis], slots=False), job.folders[
+            axis
+        ] / checkpoints.CHECKPOINT_STEM
+
+    def inputs(self, job: EncoderJob) -> Inputs:
+        return Inputs.load(job.folders['x'])
+
+
+def load_source(job: EncoderJob, stored: Stored) -> ModernSource:
     """The trained encoders of a run.
 
     Raises UserError: a file is missing or damaged, or they do not fit each other.
     """
-    made = Inputs.load(job.folders['x'])
+    made = stored.inputs(job)
     config = replace(job.config, joints=made.width)
-    return ModernSource(config, load_job(replace(job, config=config)), made=made)
+    return ModernSource(config, load_job(replace(job, config=config), stored), made=made)
 
 
-def load_job(job: EncoderJob) -> dict[str, np.ndarray]:
+def load_job(job: EncoderJob, stored: Stored) -> dict[str, np.ndarray]:
     """The trained parameters of an encoder.
 
     Raises UserError: a checkpoint is missing, unfinished, or does not fit joints, length or kind.
     """
-    for folder in job.folders.values():
-        states.refuse_unfinished(folder)
+    config, read = job.config, (stored.tensors(job, axis) for axis in AXES)
     if job.labelled:
-        return load_labelled(job.folders, job.config.joints, job.config.units)
-    return checkpoints.load_encoder(
-        job.folders,
-        job.config.joints,
-        job.config.length,
-        contrastive=job.config.contrastive,
-        attends=job.config.attends,
-        slots=False,
-    ).params
+        return _labelled(read, config.joints, config.units)
+    kind = {'contrastive': config.contrastive, 'attends': config.attends}
+    return checkpoints.stack_encoder(read, config.joints, config.length, config.units, **kind).params
 
 
-def load_labelled(folders: Mapping[str, Path], joints: int, units: int) -> dict[str, np.ndarray]:
+def _labelled(read: Iterable[tuple[Mapping, object]], joints: int, units: int) -> dict[str, np.ndarray]:
     """The trained encoder without its softmax, arrays `[3, ...]`.
 
-    Raises UserError: a checkpoint is missing, damaged, or does not fit.
+    Raises UserError: a checkpoint does not fit.
     """
     parts = []
     expected = labelled_lstm.shapes(joints, units, 1)
     del expected[labelled_lstm.KERNEL], expected[labelled_lstm.BIAS]
-    for axis in AXES:
-        tensors = checkpoints.read_checkpoint(folders[axis], slots=False)
+    for tensors, where in read:
         wrong = [name for name, shape in expected.items() if np.shape(tensors.get(name, 0)) != shape]
         if wrong:
             raise UserError(
-                f'{folders[axis]} should hold an LSTM that was trained with labels, with {wrong[0]} '
+                f'{where} should hold an LSTM that was trained with labels, with {wrong[0]} '
                 f'{list(expected[wrong[0]])}, and holds {list(np.shape(tensors.get(wrong[0], 0)))}; '
                 'is it of another data set or kind?'
             )

@@ -44,6 +44,15 @@ class TrainedOn:
         people = tuple(dataset.names.get(label, label) for label in dataset.identities)
         return cls(people, dataset.skeleton, dataset.way, _body_of(dataset))
 
+    def to_json(self) -> dict[str, Any]:
+        """The form in which files keep it."""
+        return {
+            'people': list(self.people),
+            'skeleton': self.skeleton and to_json(self.skeleton),
+            'way': self.way.to_json(),
+            'body': self.body and _body_to_json(self.body),
+        }
+
 
 def _body_of(dataset: Dataset) -> Typical | None:
     """What bodies have in common in the training recordings, or, where those are not known, in what each person has."""
@@ -58,31 +67,20 @@ def _body_of(dataset: Dataset) -> Typical | None:
 def keep(folder: Path, dataset: Dataset) -> None:
     """Writes the file of a network's folder, unless it is there: the data may have been renamed after the training."""
     if not (folder / FILE).exists():
-        found = TrainedOn.of(dataset)
-        content = {
-            'people': found.people,
-            'skeleton': found.skeleton and to_json(found.skeleton),
-            'way': found.way.to_json(),
-            'body': found.body and _body_to_json(found.body),
-        }
-        write_json(folder / FILE, content)
+        write_json(folder / FILE, TrainedOn.of(dataset).to_json())
 
 
 def people_of(folder: Path, classes: int) -> tuple[str | int, ...] | None:
     """The people by class, as `read` gives them."""
-    content = _content(folder, classes)
-    return content and tuple(content['people'])
-
-
-def _content(folder: Path, classes: int) -> dict | None:
     path = folder / FILE
-    if not path.exists():
-        return None
-    content = read_json(path)
+    return tuple(_people(read_json(path), classes, path)) if path.exists() else None
+
+
+def _people(content: Any, classes: int, where: object) -> list[str | int]:
     people = content.get('people') if isinstance(content, dict) else None
     if not isinstance(people, list) or len(people) != classes or not _are_people(people):
-        raise UserError(f'{path} should name the {classes} people of the network, and does not; delete the file')
-    return content
+        raise UserError(f'{where} should name the {classes} people of the network, and does not; delete the file')
+    return people
 
 
 def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
@@ -90,15 +88,18 @@ def read(folder: Path, classes: int, joints: int) -> TrainedOn | None:
 
     `classes`, `joints`: of the network. Raises UserError: it is damaged, or does not fit the network.
     """
-    path, content = folder / FILE, _content(folder, classes)
-    if content is None:
-        return None
-    people = content['people']
+    path = folder / FILE
+    return known_from_json(read_json(path), classes, joints, path) if path.exists() else None
+
+
+def known_from_json(content: Any, classes: int, joints: int, where: object) -> TrainedOn:
+    """Of what `TrainedOn.to_json` gave; arguments and errors as of `read`; `where` names the file."""
+    people = _people(content, classes, where)
     skeleton = content.get('skeleton')
-    skeleton = None if skeleton is None else from_json(skeleton, str(path))
+    skeleton = None if skeleton is None else from_json(skeleton, str(where))
     body = content.get('body')
-    body = None if body is None else _body_from_json(body, joints, skeleton, path)
-    return TrainedOn(tuple(people), skeleton, Way.from_json(content.get('way'), str(path)), body)
+    body = None if body is None else _body_from_json(body, joints, skeleton, where)
+    return TrainedOn(tuple(people), skeleton, Way.from_json(content.get('way'), str(where)), body)
 
 
 def _body_to_json(body: Typical) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def _body_to_json(body: Typical) -> dict[str, Any]:
     return {**rounded, 'up': body.up and direction(body.up), 'origin': list(body.origin)}
 
 
-def _body_from_json(value: Any, joints: int, skeleton: Skeleton | None, path: Path) -> Typical:
+def _body_from_json(value: Any, joints: int, skeleton: Skeleton | None, path: object) -> Typical:
     try:
         size, height = (float(value[name]) for name in ('size', 'height'))
         bones, profile, forward = (

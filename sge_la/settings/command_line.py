@@ -150,6 +150,8 @@ _FIXED_BY_FOLDER = (
     *('dataset', 'attention', 'manner', 'length', 't', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'select'),
     *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'precision', 'unknown'),
 )
+# All that what a trained run answers depends on.
+OF_A_RUN = (*_FIXED_BY_FOLDER, 'protocol', 'faithful', 'seed', 'by_seed', 'batch_size')
 
 
 def _refuse_contradictions(typed: Mapping[str, Any], found: Mapping[str, Any], options: type) -> None:
