@@ -90,8 +90,7 @@ class GaitEncoder:
 
     @classmethod
     def _of(cls, options, stored: Folders | RunFile, backend: str | None) -> GaitEncoder:
-        variables, where = stored.tensors(plan_of(options, joints=1).encoders[0], 'x')
-        plan = plan_of(options, joints=checkpoints.describe(variables, where).joints)
+        plan = plan_of(options, joints=stored.joints(plan_of(options, joints=1).encoders[0]))
         return cls(plan, feature_sources(plan, stored), for_inference(backend, plan.gpu, plan.precision))
 
     @property

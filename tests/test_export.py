@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from sge_la import export
-from sge_la.api import Recogniser
+from sge_la.api import Recogniser, load
 from sge_la.errors import UserError, run_command
 from tests.command_line_cases import refused, uncompiled
 from tests.conftest import training_flags
@@ -50,6 +51,18 @@ def in_another_process(folder: Path, place: Path, format: str) -> dict[str, np.n
     return dict(np.load(folder / 'found.npz'))
 
 
+def described(place: Path, format: str) -> dict[str, str]:
+    """What an exported model says of itself."""
+    if format == 'saved_model':
+        return json.loads((place / 'assets' / 'description.json').read_text())
+    import onnx
+
+    model = onnx.load(place)
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == 'N'
+    return {prop.key: prop.value for prop in model.metadata_props}
+
+
 def need(format: str) -> None:
     if format == 'onnx':
         for name in ('tf2onnx', 'onnxruntime'):
@@ -67,13 +80,19 @@ def flags(places) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('format', export.FORMATS)
+@pytest.mark.parametrize('format', ['saved_model', 'onnx'])
 def test_answers_of_another_process_are_alike(places, flags, tmp_path, capsys, format):
     need(format)
-    place = tmp_path / 'there' / 'model.onnx'
-    assert run_command(export.main, [*flags, '--format', format, '--output', str(place)]) == 0
+    place = tmp_path / 'there' / ('model.onnx' if format == 'onnx' else 'model')
+    assert run_command(export.main, [*flags, '--output', str(place)]) == 0
     assert 'its answers differ from ours by' in capsys.readouterr().out
-    assert [path.name for path in place.parent.iterdir()] == ['model.onnx']  # nothing beside it stays
+    card = place / 'README.md' if format == 'saved_model' else place.with_name('model.onnx.md')
+    assert {path.name for path in place.parent.iterdir()} == {place.name, card.name} - {'README.md'}
+    assert '`[N, 6, 20, 3]`' in card.read_text() and f"'{place.name}'" in card.read_text()
+    words = described(place, format)
+    assert {name: words[name] for name in ('length', 'joints', 'units')} == {
+        **{'length': '6', 'joints': '20', 'units': '"metres"'}
+    } and 'people' not in words
     walks = np.random.default_rng(1).normal(size=(70, 6, 20, 3)).astype(np.float32)  # 1 and 70: any number
     np.save(tmp_path / 'walks.npy', walks)
     found, run = in_another_process(tmp_path, place, format), Recogniser.load(RUN, **places)
@@ -90,6 +109,7 @@ def test_answers_of_another_process_are_alike(places, flags, tmp_path, capsys, f
 )
 def test_kinds_of_runs(small_run, tmp_path, kind):
     """Joined frames, vectors of the contrast head, models without one, states of an encoder without decoder."""
+    pytest.importorskip('safetensors')
     import train
 
     with uncompiled():
@@ -102,6 +122,8 @@ def test_kinds_of_runs(small_run, tmp_path, kind):
     found = {name: np.asarray(value) for name, value in export.answer_of(recogniser)(walks).items()}
     for name, expected in (('cages', recogniser.encoder.encode(walks)), ('logits', recogniser.scores(walks))):
         np.testing.assert_allclose(found[name], expected, atol=1e-5 * max(1, np.abs(expected).max()))
+    export.export(run, tmp_path / 'run.safetensors', data_dir=small_run / 'Datasets')
+    np.testing.assert_array_equal(load(tmp_path / 'run.safetensors').scores(walks), recogniser.scores(walks))
 
 
 def test_shuffled_frames_cannot_be_exported(small_run, tmp_path):
@@ -137,6 +159,8 @@ def test_wishes_that_cannot_be_had_are_told_at_once(flags, tmp_path, monkeypatch
     for further, words in (
         (['--output', str(tmp_path / 'there')], 'exists already'),
         (['--output', str(tmp_path / 'model'), '--format', 'onnx'], 'ends in .onnx'),
+        (['--output', str(tmp_path / 'model.onnx'), '--format', 'safetensors'], 'ends in .safetensors'),
+        (['--output', str(tmp_path / 'model.onnx'), '--format', 'saved_model'], 'leave out .onnx'),
         (['--output', str(tmp_path / 'model.onnx'), '--format', 'onnx'], 'tf2onnx and onnxruntime, not installed'),
     ):
         assert run_command(export.main, [*flags, *further]) == 2

@@ -27,6 +27,7 @@ from sge_la.runs.trained_on import TrainedOn, known_from_json
 
 FORMAT = 'SGE-LA run 1'
 _NETWORK = 'recognition/'
+_MAX_JOINTS = 1000
 
 
 def is_run_file(run: str | Path) -> bool:
@@ -105,6 +106,14 @@ class RunFile:
         arrays, metadata = read_safetensors(path)
         _refuse_others(metadata, path)
         return cls(Path(path), arrays, metadata)
+
+    def joints(self, job: EncoderJob) -> int:
+        joints = parsed(self.metadata, 'joints', self.path)
+        if type(joints) is not int or not 1 <= joints <= _MAX_JOINTS:
+            raise UserError(
+                f'{self.path} should say joints, 1 to {_MAX_JOINTS}, and says {joints!a:.60}; get the file again'
+            )
+        return joints
 
     def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
         prefix = _prefix(job, axis, parsed(self.metadata, 'task', self.path))

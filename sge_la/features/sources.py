@@ -161,6 +161,12 @@ class ModernSource(FeatureSource):
 class Stored(Protocol):
     """Where the trained encoders of a run are kept."""
 
+    def joints(self, job: EncoderJob) -> int:
+        """J of an encoder, whatever the job says.
+
+        Raises UserError: as `tensors`.
+        """
+
     def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
         """The variables of the encoder of 'x', 'y' or 'z', and their place for messages.
 
@@ -176,6 +182,9 @@ class Stored(Protocol):
 
 class Folders:
     """Encoders in the folders that training wrote."""
+
+    def joints(self, job: EncoderJob) -> int:
+        return checkpoints.describe(*self.tensors(job, 'x')).joints
 
     def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
         for folder in job.folders.values():
