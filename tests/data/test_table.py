@@ -134,6 +134,7 @@ TIMES = {
     'milliseconds': [33, 67, 100, 133, 167, 200, 233, 267, 300, 333, 367, 400],
     'microseconds': [1_000_000 + 33_333 * at for at in range(12)],
     'ticks': [637_000_000_000_000_000 + 333_333 * at for at in range(12)],
+    'nanoseconds since 1970': [1_700_000_000_000_000_000 + 33_333_333 * at for at in range(12)],
     'a clock': [f'12:59:59.{at:03d}' if at < 1000 else f'13:00:00.{at - 1000:03d}' for at in range(700, 1100, 33)][:12],
     "pandas' time": [f'0 days 00:00:40.{at:09d}' for at in range(0, 400_000_000, 33_333_333)][:12],
     'a date': [f'2024-02-29T23:59:59.{at:03d}Z' for at in range(0, 400, 33)][:12],

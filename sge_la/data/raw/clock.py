@@ -43,7 +43,7 @@ def times(fields: list[str]) -> np.ndarray | None:
         if None in read:
             return None
         values = np.array(read, np.float64)
-    return values if (np.abs(values) < 1e18).all() else None
+    return values if (np.abs(values) < 1e19).all() else None
 
 
 def _seconds(field: str) -> float | None:
