@@ -94,7 +94,7 @@ def test_three_epochs_are_those_of_the_history(run, small_run, capsys):
     assert found['selected']['epoch'] == held['epoch']
     assert found['selected']['nauc'] == pytest.approx(found['epochs']['val']['nauc'], abs=1e-6)
     capsys.readouterr()
-    evaluate.main([*small_flags(small_run), '--select', 'val', '--models_dir', str(network.parents[1])])
+    evaluate.main(['--verbose', *small_flags(small_run), '--select', 'val', '--models_dir', str(network.parents[1])])
     out = capsys.readouterr().out
     assert '\n'.join(lines(found)) in out and NOTHING_HELD not in out
 
