@@ -142,24 +142,30 @@ def match(options) -> dict:
 
 def meet_strangers(options) -> dict:
     """`python evaluate.py --protocol openset ...`"""
-    from sge_la.data.unknown import unknown_people
+    from sge_la.data.unknown import unknown_people, without_people
     from sge_la.evaluation.openset_protocol import run_openset
     from sge_la.runs.find import as_trained, unknown_to
     from sge_la.runs.plan import plan_of
 
     left_out = unknown_to(options)
-    if left_out is not None and options.splits > 1:
-        raise UserError(
-            '--splits tries other unknown people, and the run was trained without those of one split: leave it out, '
-            'and train with --runs'
-        )
+    _refuse_seen(options, left_out)
     share = left_out or options.unknown or UNKNOWN
     options = as_trained(replace(options, unknown=left_out))
     dataset, pairs = _sets_to_match(options)
+    plan, network = plan_of(replace(options, probe=None), dataset), left_out is not None
+    if options.newcomers:
+        left = unknown_people(dataset.identities, share, options.seed)
+        if len(left) < 4:
+            raise UserError(
+                f'--newcomers enrols half of the people whom the run was trained without, and at least four were '
+                f'expected, found {len(left)}: train with a larger --unknown'
+            )
+        dataset, share, network = without_people(dataset, set(dataset.identities) - set(left)), 0.5, False
     seeds = range(options.seed, options.seed + options.splits)
     splits = [unknown_people(dataset.identities, share, seed) for seed in seeds]
-    plan = plan_of(replace(options, probe=None), dataset)
-    if left_out is not None:
+    if options.newcomers:
+        seen = 'The encoders were trained on none of the people here, neither those enrolled nor the unknown'
+    elif left_out is not None:
         seen = f'The encoders were trained without the {len(splits[0])} unknown people'
     elif options.transfer:
         seen = f'The encoders were trained on {options.transfer}, which should have none of the people here'
@@ -168,9 +174,21 @@ def meet_strangers(options) -> dict:
             'The encoders were trained on everybody, the unknown people too: for them this is no open set, and the '
             f'figures are too good (train.py --unknown {share:g} leaves people out)'
         )
-    return run_openset(
-        plan, dataset, pairs, splits, far=options.far, seen=seen, network=left_out is not None and plan.network.is_dir()
-    )
+    return run_openset(plan, dataset, pairs, splits, far=options.far, seen=seen, network=network)
+
+
+def _refuse_seen(options, left_out: float | None) -> None:
+    """Refuses other splits of people than those that the run allows."""
+    if options.newcomers and left_out is None:
+        raise UserError(
+            '--newcomers needs people whom the run was trained without, and it was trained on everybody: train with '
+            '--unknown, or leave it out'
+        )
+    if left_out is not None and options.splits > 1 and not options.newcomers:
+        raise UserError(
+            '--splits tries other unknown people, and the run was trained without those of one split: leave it out, '
+            'and train with --runs'
+        )
 
 
 def _sets_to_match(options) -> tuple[Dataset, list[tuple[str, str]]]:

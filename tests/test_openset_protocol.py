@@ -10,21 +10,25 @@ import pytest
 from sge_la import api, checkpoints
 from sge_la.data import load
 from sge_la.data.unknown import unknown_people
+from sge_la.data.write import write_dataset
 from sge_la.errors import UserError
 from sge_la.evaluation.gallery import Side
 from sge_la.evaluation.openset_network import by_score
 from sge_la.evaluation.openset_protocol import answered
 from sge_la.settings.command_line import parse_evaluate
-from tests.command_line_cases import Commands, refused, uncompiled, write_people
+from tests.command_line_cases import Commands, refused, uncompiled
+from tests.conftest import tiny_split
 
-RUN = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_unknown-0.4'
+RUN = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_unknown-0.6'
+PEOPLE = range(0, 21, 3)
 
 
 @pytest.fixture(scope='module')
 def places(tmp_path_factory):
-    """A KGBD of three people, and a run without one of them."""
+    """A KGBD of seven people, each with two recordings of six sequences to train on, and two of four to test."""
     folder = tmp_path_factory.mktemp('openset')
-    write_people(folder / 'Datasets', 'KGBD', recordings=True)
+    train, probe = (tiny_split(list(np.repeat(PEOPLE, each)), 6, 20, each, True) for each in (12, 8))
+    write_dataset(folder / 'Datasets', 'KGBD', train, {'probe': probe}, layout=2)
     return folder
 
 
@@ -76,29 +80,58 @@ def test_people_are_drawn_by_seed():
         unknown_people([1, 2, 3], 0.6, 0)
 
 
-def test_a_run_without_people_meets_them_as_strangers(commands):
-    commands.train('--dataset KGBD --unknown 0.4 --seed 3')
-    assert 'Unknown: trained without 40 % of the people' in commands.out
-    folder = commands.network(RUN)
-    assert checkpoints.load_recognition(folder, slots=False).params['Variable'].shape == (2,)
-    [stranger] = unknown_people([0, 3, 6], 0.4, 3)
-    run = api.Recogniser.load(folder, models_dir=commands.models_dir, data_dir=commands.data_dir)
-    assert sorted([*run.people, stranger]) == [0, 3, 6]
-    for named in (f'--RN_dir {RUN}', '--dataset KGBD --unknown 0.4'):
-        commands.evaluate(f'--protocol openset {named}')
-        assert 'The encoders were trained without the 1 unknown people\n' in commands.out
-        assert f'People: 2 enrolled, 1 unknown ({stranger})\n' in commands.out
-        assert 'By recording: 4 of enrolled people, 2 of unknown people\n' in commands.out
-    assert 'Recognition network, by recording, energy:\n  DIR at FAR 0.1 %: ' in commands.out
-    [kept] = json.loads((folder / 'results.json').read_text())['openset']['1 unknown']['probe → train']
-    assert kept['unknown'] == [stranger] and 0 <= kept['recording']['eer'] <= 1
-    assert f'EER: {kept["sequence"]["eer"]:.4f} [' in commands.out
-    commands.evaluate(f'--RN_dir {RUN}')
-    assert '16 sequences' in commands.out  # of 24, eight are the stranger's
-    assert commands.try_evaluate(f'--RN_dir {RUN} --protocol openset --splits 2') == 2
-    assert 'was trained without those of one split' in refused(commands.err)
-    assert commands.try_evaluate(f'--RN_dir {RUN} --protocol openset --seed 1') == 2
-    assert 'draws other unknown people than seed 3' in refused(commands.err)
+@pytest.fixture
+def trained(commands) -> Commands:
+    """With a run without four of the people."""
+    if not commands.network(RUN).is_dir():
+        commands.train('--dataset KGBD --unknown 0.6 --seed 3')
+    return commands
+
+
+def kept(commands: Commands, key: str) -> dict:
+    [found] = json.loads((commands.network(RUN) / 'results.json').read_text())['openset'][key]['probe → train']
+    return found
+
+
+def test_a_run_without_people_meets_them_as_strangers(trained):
+    assert checkpoints.load_recognition(trained.network(RUN), slots=False).params['Variable'].shape == (3,)
+    strangers = unknown_people(PEOPLE, 0.6, 3)
+    run = api.Recogniser.load(RUN, models_dir=trained.models_dir, data_dir=trained.data_dir)
+    assert sorted([*run.people, *strangers]) == list(PEOPLE)
+    for named in (f'--RN_dir {RUN}', '--dataset KGBD --unknown 0.6'):
+        trained.evaluate(f'--protocol openset {named}')
+        assert 'Unknown: trained without 60 % of the people' in trained.out
+        assert 'The encoders were trained without the 4 unknown people\n' in trained.out
+        assert f'People: 3 enrolled, 4 unknown ({", ".join(map(str, strangers))})\n' in trained.out
+        assert 'By recording: 6 of enrolled people, 8 of unknown people\n' in trained.out
+    assert 'Recognition network, by recording, energy:\n  DIR at FAR 0.1 %: ' in trained.out
+    found = kept(trained, '4 unknown')
+    assert found['unknown'] == list(strangers) and 0 <= found['recording']['eer'] <= 1
+    assert f'EER: {found["sequence"]["eer"]:.4f} [' in trained.out
+    trained.evaluate(f'--RN_dir {RUN}')
+    assert '24 sequences' in trained.out  # of 56, 32 are the strangers'
+
+
+def test_newcomers_are_enrolled_among_those_left_out(trained):
+    trained.evaluate(f'--RN_dir {RUN} --protocol openset --newcomers')
+    assert 'trained on none of the people here' in trained.out and 'Recognition network' not in trained.out
+    strangers = unknown_people(PEOPLE, 0.6, 3)
+    found = unknown_people(strangers, 0.5, 3)
+    assert f'People: 2 enrolled, 2 unknown ({", ".join(map(str, found))})\n' in trained.out
+    assert kept(trained, '2 unknown')['unknown'] == list(found) and set(found) < set(strangers)
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        ('--splits 2', 'was trained without those of one split'),
+        ('--seed 1', 'draws other unknown people than seed 3'),
+        ('--unknown 0.3', 'a run with unknown 0.6'),
+    ],
+)
+def test_other_strangers_than_the_run_allows(trained, flags, words):
+    assert trained.try_evaluate(f'--RN_dir {RUN} --protocol openset {flags}') == 2
+    assert words in refused(trained.err)
 
 
 def test_scores_of_logits_by_hand():
@@ -109,19 +142,16 @@ def test_scores_of_logits_by_hand():
     assert all(one.right.tolist() == [True, False] for one in found.values())
 
 
-def test_network_scores_are_those_of_the_run(commands):
+def test_network_scores_are_those_of_the_run(trained):
     """Twin: the answers of the Python API, and the mean over each recording."""
-    if not commands.network(RUN).is_dir():
-        commands.train('--dataset KGBD --unknown 0.4 --seed 3')
-    commands.evaluate(f'--protocol openset --RN_dir {RUN}')
-    kept = json.loads((commands.network(RUN) / 'results.json').read_text())
-    found = kept['openset']['1 unknown']['probe → train'][0]['network']['recording']['maximum logit']
-    run = api.Recogniser.load(RUN, models_dir=commands.models_dir, data_dir=commands.data_dir)
-    split = load('KGBD', 6, commands.data_dir, warn=lambda text: None).tests['probe']
-    scores, [stranger] = run.scores(split.skeletons), {0, 3, 6} - set(run.people)
+    trained.evaluate(f'--protocol openset --RN_dir {RUN}')
+    found = kept(trained, '4 unknown')['network']['recording']['maximum logit']
+    run = api.Recogniser.load(RUN, models_dir=trained.models_dir, data_dir=trained.data_dir)
+    split = load('KGBD', 6, trained.data_dir, warn=lambda text: None).tests['probe']
+    scores = run.scores(split.skeletons)
     means = {recording: scores[split.recordings == recording].mean(axis=0) for recording in set(split.recordings)}
     person = {recording: split.labels[split.recordings == recording][0] for recording in means}
-    known, strangers = ([means[k].max() for k in means if (person[k] == stranger) == other] for other in (0, 1))
+    known, strangers = ([means[k].max() for k in means if (person[k] not in run.people) == other] for other in (0, 1))
     wins = np.mean([(one > other) + (one == other) / 2 for one in known for other in strangers])
     assert found['auroc'] == pytest.approx(wins)
 
@@ -144,6 +174,7 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
         ('--protocol openset --level recording', 'leave out --metric and --level'),
         ('--splits 2', 'add --protocol openset'),
         ('--far 0.1', 'add --protocol openset'),
+        ('--newcomers', 'add --protocol openset'),
         ('--dataset CASIA_B --unknown 0.2', '--unknown is not for CASIA_B'),
         ('--dataset CASIA_B --protocol openset', '--protocol openset on CASIA_B is --protocol CME'),
         ('--unknown 1.5', 'a share from 0.001 to 1'),

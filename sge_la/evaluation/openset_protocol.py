@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sge_la.data import Dataset
+from sge_la.data.lost import some
 from sge_la.errors import UserError, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
 from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started
@@ -145,7 +146,7 @@ def _lines(
     people = np.union1d(probe.labels, gallery.labels)
     strangers = np.isin(people, unknown) | ~np.isin(people, gallery.labels)
     yield f'### Probe {probe.name}, gallery {gallery.name}{title}'
-    yield f'People: {(~strangers).sum()} enrolled, {strangers.sum()} unknown ({", ".join(map(str, people[strangers]))})'
+    yield f'People: {(~strangers).sum()} enrolled, {strangers.sum()} unknown ({some(people[strangers])})'
     for level, one in found.items():
         counts = one.answers.known.sum(), (~one.answers.known).sum()
         yield f'By {level}: {counts[0]} of enrolled people, {counts[1]} of unknown people'

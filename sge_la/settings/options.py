@@ -262,6 +262,9 @@ class EvaluateOptions(CommonOptions):
     splits: int = flag(
         1, 'so many splits of people for --protocol openset, with this seed and the following', type=_COUNT
     )
+    newcomers: bool = flag(
+        False, '--protocol openset: enrol half of those whom the run was trained without; the others come', type=bool
+    )
     figures: bool = flag(
         False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool, group='common'
     )

@@ -151,8 +151,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--protocol openset has one distance, and scores sequences and recordings: leave out --metric and --level',
         ),
         (
-            protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits'} & typed,
-            '--far and --splits are for strangers: add --protocol openset or leave them out',
+            protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits', 'newcomers'} & typed,
+            '--far, --splits and --newcomers are for strangers: add --protocol openset or leave them out',
         ),
         (
             options.dataset == DATASET and options.unknown,
