@@ -33,6 +33,7 @@ from sge_la.features.run_file import RunFile, is_run_file, options_of_file
 from sge_la.features.sources import FeatureSource, Folders, feature_shape, fill_features
 from sge_la.files.atomic import replacing
 from sge_la.files.write_arrays import npy_header
+from sge_la.model.gait_encoder import axis_major, encode
 from sge_la.runs import records, trained_on
 from sge_la.runs.find import as_trained, options_of_folder
 from sge_la.runs.plan import Plan, plan_of
@@ -110,14 +111,7 @@ class GaitEncoder:
 
         Raises UserError: the shape does not fit, or a coordinate is not finite.
         """
-        skeletons = np.asarray(skeletons, np.float32)
-        if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
-            raise UserError(
-                f'sequences [N, {self.length}, {self.joints}, 3] were expected, found {list(skeletons.shape)}: cut '
-                'recordings with sge_la.data.prepare.sequences.cut, and check the joints'
-            )
-        if not np.isfinite(skeletons).all():
-            raise UserError('finite coordinates were expected, found NaN or infinity: leave those frames out')
+        skeletons = self._fitting(skeletons)
         each, width = feature_shape(self.sources, 'ap')
         with backends.using(self.backend):
             count, filled = len(skeletons), _filled_up(skeletons)
@@ -126,6 +120,33 @@ class GaitEncoder:
                 rows = np.arange(len(filled))
                 fill_features(out, self.sources, filled, rows, 'ap', seed=self.plan.seed, test=True)
         return out.reshape(len(filled), each, width)[:count]
+
+    def attention(self, skeletons: np.ndarray) -> np.ndarray:
+        """Attention weights of sequences [N, T, J, 3]: float32 [N, 3, T decoded, T input], x, y and z.
+
+        Raises UserError: as `encode`, or the run has several encoders, one that shuffles frames, or no attention.
+        """
+        source, skeletons = self.sources[0], self._fitting(skeletons)
+        if len(self.sources) > 1 or source.task == 'sorting' or not source.config.attends or source.kind == 'states':
+            raise UserError(
+                'one encoder with attention that sees frames in their order was expected, and this run has '
+                f'{len(self.sources)} of the task {self.plan.task}: choose a run of rev_rec or prediction'
+            )
+        with backends.using(self.backend):
+            encoded = encode(source.config, source.params, axis_major(source.inputs(skeletons)))
+            return np.moveaxis(np.asarray(encoded.alignments, np.float32), -1, 0)
+
+    def _fitting(self, skeletons: np.ndarray) -> np.ndarray:
+        """Sequences as float32; refuses those that do not fit."""
+        skeletons = np.asarray(skeletons, np.float32)
+        if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
+            raise UserError(
+                f'sequences [N, {self.length}, {self.joints}, 3] were expected, found {list(skeletons.shape)}: cut '
+                'recordings with sge_la.data.prepare.sequences.cut, and check the joints'
+            )
+        if not np.isfinite(skeletons).all():
+            raise UserError('finite coordinates were expected, found NaN or infinity: leave those frames out')
+        return skeletons
 
 
 @dataclass(frozen=True)

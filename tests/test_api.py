@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.identify import main
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
-from sge_la.model.gait_encoder import initial_params
+from sge_la.model.gait_encoder import axis_major, encode, initial_params
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
 from sge_la.runs.find import as_trained
@@ -80,6 +81,21 @@ def test_encode_refuses_what_does_not_fit(recogniser):
     with pytest.raises(UserError, match='finite'):
         recogniser.encoder.encode(np.full((1, 6, 20, 3), np.nan))
     assert recogniser.encoder.encode(np.zeros((0, 6, 20, 3))).shape == (0, 6, 768)
+
+
+def test_attention_weighs_the_frames_of_each_sequence(recogniser, walking):
+    """Weights that, times the encoder's states, are the CAGEs; none of a run whose inputs are shuffled."""
+    encoder, walks = recogniser.encoder, walking.skeletons[:3]
+    weights = encoder.attention(walks)
+    assert weights.shape == (3, 3, 6, 6) and weights.dtype == np.float32
+    np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
+    source = encoder.sources[0]
+    states = np.asarray(encode(source.config, source.params, axis_major(source.inputs(walks))).states)  # [A, T, B, U]
+    cages = np.einsum('batj,ajbu->btau', weights, states).reshape(3, 6, 768)
+    np.testing.assert_allclose(cages, encoder.encode(walks), atol=1e-5)
+    shuffled = replace(encoder, sources=[replace(source, task='sorting')])
+    with pytest.raises(UserError, match='frames in their order'):
+        shuffled.attention(walks)
 
 
 def test_identify_gives_mean_logits_and_votes(small_run, recogniser, walking):

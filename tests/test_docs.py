@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -17,6 +18,7 @@ from tests.test_readme import FENCE
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / 'docs'
+NOTEBOOKS = sorted(DOCS.glob('*.ipynb'))
 MOST_LINES, MOST_LETTERS = 150, 120
 
 
@@ -31,6 +33,31 @@ def test_lines_are_short(path):
 def test_the_page_of_commands_is_current():
     made = runpy.run_path(str(DOCS / 'write_commands.py'))
     assert made['PAGE'].read_text(encoding='utf-8') == made['page'](), 'run: python docs/write_commands.py'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_are_kept_with_what_they_show(path):
+    notebook = json.loads(path.read_text(encoding='utf-8'))
+    cells = [cell for cell in notebook['cells'] if cell['cell_type'] == 'code']
+    kinds = {kind for cell in cells for one in cell['outputs'] for kind in one.get('data', [one['output_type']])}
+    assert {'stream', 'image/png'} <= kinds <= {'stream', 'image/png', 'text/plain'}  # no errors, no HTML
+    assert [cell['execution_count'] for cell in cells] == list(range(1, len(cells) + 1))  # of one run
+    assert path.stat().st_size < 100_000
+
+
+@pytest.mark.slow
+def test_notebooks_run(tmp_path):
+    """In kernels of their own, to the end, with the same kinds of outputs as are kept."""
+    command = [sys.executable, str(DOCS / 'run_notebooks.py'), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for path in NOTEBOOKS:
+        now, kept = (json.loads((folder / path.name).read_text('utf-8')) for folder in (tmp_path, DOCS))
+        for cell, before in zip(now['cells'], kept['cells'], strict=True):
+            assert cell['source'] == before['source']
+            assert {one['output_type'] for one in cell.get('outputs', [])} == {
+                one['output_type'] for one in before.get('outputs', [])
+            }
 
 
 def test_the_picture_of_the_method_is_whole_and_needs_no_font():
