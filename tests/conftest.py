@@ -190,7 +190,7 @@ def tiny_split(labels: list[int], length: int, joints: int, seed: int, recording
     ids = {label: [index for index, other in enumerate(labels) if other == label] for label in dict.fromkeys(labels)}
     # Each person's sequences come from two recordings, numbered through.
     numbers = [2 * label + (2 * ids[label].index(index) >= len(ids[label])) for index, label in enumerate(labels)]
-    return NewSplit(skeletons, ids, recordings=np.array(numbers) if recordings else None)
+    return NewSplit(skeletons, ids, recordings=np.array(numbers) + 1000 * seed if recordings else None)
 
 
 @pytest.fixture

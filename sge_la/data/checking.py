@@ -10,6 +10,7 @@ import numpy as np
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
 from sge_la.data.checking_recordings import check_plausible, recording_names
+from sge_la.data.dataset import LEAKS, shared_recordings
 from sge_la.data.findings import FileRow, Finding, Part, Report
 from sge_la.data.holdout import frame_hashes
 from sge_la.data.ids import read_ids
@@ -26,7 +27,7 @@ from sge_la.data.loading import (
     read_skeleton,
     split_files,
 )
-from sge_la.data.lost import lost_joints
+from sge_la.data.lost import lost_joints, some
 from sge_la.data.raw.text import alike_people
 from sge_la.data.requirements import requirements
 from sge_la.errors import UserError, bar
@@ -62,6 +63,8 @@ def check(
         what = f'test set {test}'
         parts[what] = _check_split(report, files.tests[test], joints, what)
         _compare(report, train, parts[what], what, recording_names(content))
+        if view is None:
+            _check_recordings_apart(report, train, parts[what], what, recording_names(content))
     _check_people(report, train, facts(name).identities)
     check_plausible(report, {what: part for what, part in parts.items() if part.skeletons is not None}, record, content)
     for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
@@ -172,6 +175,16 @@ def _compare(report: Report, train: Part, test: Part, what: str, names: dict[int
             f'training set too, such as frame {frame} of sequence {sequence}, which is in training sequence {origin}',
         )
     check_near_copies(report, train, test, what, names)
+
+
+def _check_recordings_apart(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
+    both = shared_recordings(train.recordings, test.recordings).tolist()
+    if both:
+        shown = [names.get(number, str(number)) for number in both]
+        report.found_bad(
+            test.files.recording,
+            f'{what}: {LEAKS} (of {len(both)} recordings: {some(shown)}); hold out whole recordings',
+        )
 
 
 def _check_people(report: Report, train: Part, expected: int | None) -> None:

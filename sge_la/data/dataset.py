@@ -12,6 +12,9 @@ import numpy as np
 from sge_la.data.skeletons import Skeleton
 from sge_la.data.way import Way
 
+# What is said of a data set that tests on the recordings that it trains on, wherever it is used.
+LEAKS = 'LEAKS: sequences of one recording are trained on and tested on, and scores are too high'
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -38,6 +41,11 @@ def labels_of(ids: dict[int, np.ndarray], count: int) -> np.ndarray:
     for label, indices in ids.items():
         labels[indices] = label
     return labels
+
+
+def shared_recordings(train: np.ndarray | None, test: np.ndarray | None) -> np.ndarray:
+    """Numbers of the recordings that both have sequences of, rising; none where recordings are not known."""
+    return np.empty(0, np.int64) if train is None or test is None else np.intersect1d(train, test)
 
 
 def groups(keys: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray]]:
@@ -67,6 +75,7 @@ class Dataset:
         skeleton: names and bones of the joints, or None where nobody knows them.
         names: of people by label, those that `prepare` kept.
         way: what `prepare` did to the raw recordings.
+        leaks: `LEAKS` where training and tests have a recording in common and no views tell its sequences apart, or ''.
     """
 
     name: str
@@ -79,6 +88,7 @@ class Dataset:
     skeleton: Skeleton | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     way: Way = field(default_factory=Way)
+    leaks: str = ''
 
     def __repr__(self) -> str:
         tests = ', '.join(f'{name} {len(split.skeletons)}' for name, split in self.tests.items())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sge_la.data.arrays import read_split
-from sge_la.data.dataset import Dataset
+from sge_la.data.dataset import LEAKS, Dataset, shared_recordings
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
@@ -68,8 +68,11 @@ def load(
         if not is_open_set(name):
             check_test_identities(split.ids, identities, files.tests[test].ids)
     skeleton, people = read_skeleton(files, joints), read_names(files)
+    shared = any(shared_recordings(train.recordings, split.recordings).size for split in splits.values())
+    # Views of one walk share its number, and cross-view tests have some of them on either side on purpose.
+    leaks = LEAKS if shared and view is None else ''
     dataset = Dataset(
-        name, length, files.layout, files.root, train, splits, identities, skeleton, people, read_way(files)
+        name, length, files.layout, files.root, train, splits, identities, skeleton, people, read_way(files), leaks
     )
     for text in oddities(dataset, files):
         warn(text)

@@ -59,6 +59,7 @@ def write_dataset(
     overwrite: bool = False,
     skeleton: Skeleton | None = None,
     prepared: Mapping[str, Any] | None = None,
+    split: Mapping[str, Any] | None = None,
 ) -> DatasetFiles:
     """Writes a data set; its length is the arrays' own.
 
@@ -80,6 +81,7 @@ def write_dataset(
         skeleton: joint names and bones, written as `skeleton.json` beside the training arrays. Needed by drawing and
             reordering for a data set of the user's own.
         prepared: how the data set was made, written as `prepare.json` beside the training arrays.
+        split: what is trained and tested on, written as `split.json` beside it.
 
     Returns:
         The files' names.
@@ -108,19 +110,19 @@ def write_dataset(
         train_files = _moved(files.train, files.root, stage)
         parts = [(train_files, train)]
         parts += [(_moved(files.tests[test_name], files.root, stage), test) for test_name, test in tests.items()]
-        for part, split in parts:
+        for part, new in parts:
             write_split(
                 part,
-                split.skeletons,
-                split.ids,
-                frame_id=split.frame_id,
-                recordings=split.recordings,
+                new.skeletons,
+                new.ids,
+                frame_id=new.frame_id,
+                recordings=new.recordings,
                 targets=layout < 3 if targets is None else targets,
             )
-        if skeleton is not None:
-            write_json(train_files.folder / 'skeleton.json', to_json(skeleton))
-        if prepared is not None:
-            write_json(train_files.folder / 'prepare.json', prepared)
+        texts = {'skeleton': None if skeleton is None else to_json(skeleton), 'prepare': prepared, 'split': split}
+        for name_of_text, content in texts.items():
+            if content is not None:
+                write_json(train_files.folder / f'{name_of_text}.json', content)
         _put_in_place({folder: stage / folder.relative_to(files.root) for folder in folders}, stage, files.root)
     return files
 

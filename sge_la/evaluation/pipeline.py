@@ -39,7 +39,8 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
             say(selection_line(select))
         found[name] = score_test(folder, plan, test, at_hand.sources, known)
         if results:
-            _keep(folder, {**results, 'test_sets': {**results.get('test_sets', {}), name: found[name]}})
+            leaks = {'leaks': dataset.leaks} if dataset and dataset.leaks else {}
+            _keep(folder, {**results, **leaks, 'test_sets': {**results.get('test_sets', {}), name: found[name]}})
         say(where_it_lies(folder, plan.options))
     return found
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from sge_la.data.dataset import LEAKS
 from sge_la.errors import UserError, program
 from sge_la.evaluation import epoch_choice
 from sge_la.evaluation.epoch_choice import NOTHING_HELD
@@ -74,6 +75,8 @@ def _page(folder: Path, config: Mapping, results: Mapping, pictures: Sequence[Pa
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<title>{escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>'
     yield f'<p class="note">{escape(below)}Run <code>{escape(folder.name)}</code>.</p>'
+    if results.get('leaks'):
+        yield f'<p><strong>{escape(LEAKS)}.</strong></p>'
     for test, found in results.get('test_sets', {}).items():
         yield f'<h2>{escape(_of_test_set(test))}</h2>'
         yield from _headline(found.get('all_sequences', {}))

@@ -171,7 +171,7 @@ def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = Non
         models_dir=Path(options.models_dir),
         verbose=options.verbose or options.faithful,
         debugs=options.faithful,
-        heading=heading(options),
+        heading=heading(options) | ({'Split': dataset.leaks} if dataset and dataset.leaks else {}),
         network_record={name: value for name, value in asdict(options).items() if name not in _NOT_RECORDED},
         feature_record={
             **{name: getattr(options, name) for name in _OF_FEATURES},

@@ -62,7 +62,8 @@ def run_training(plan: Plan, dataset: Dataset) -> dict:
     for name, stem in zip(dataset.tests, TEST_STEMS, strict=False):
         test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), dataset)
         known[name] = score_test(folder, plan, test, at_hand.sources, known.get(name, {}))
-    records.write_results(folder, {**results, 'test_sets': known})
+    leaks = {'leaks': dataset.leaks} if dataset.leaks else {}
+    records.write_results(folder, {**results, **leaks, 'test_sets': known})
     say(where_it_lies(folder, plan.options))
     return known
 

@@ -238,7 +238,7 @@ def test_constant_far_and_repeated_coordinates_are_odd(tiny, capsys):
         array[18:24] = array[18]
         np.save(files.train.source(letter), array)
     assert main(['X', '--data_dir', str(data_dir)]) == 1
-    assert 'test set test, recording 0: the body is ' in (said := capsys.readouterr().out)
+    assert 'test set test, recording 1000: the body is ' in (said := capsys.readouterr().out)
     assert said.count('millimetres among metres') == 8
     odd = texts(check('X', 6, data_dir).odd)
     assert 'source_x_X_6.npy: the same value in every frame at joint 4' in odd

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from sge_la.data import load
+from sge_la.data.check import main as check_main
+from sge_la.data.dataset import LEAKS
+from sge_la.data.holdout import frame_hashes
 from sge_la.data.layout import AXES, SplitFiles, dataset_files
 from sge_la.data.prepare import main
 from sge_la.data.raw import casia_b, ks20
@@ -210,6 +213,85 @@ def test_a_random_choice_can_be_had_again_from_a_list(small_kgbd, tmp_path):
     for one, other in ((files.train, again.train), (files.tests['probe'], again.tests['probe'])):
         for path in sorted(one.folder.glob('*.npy')):
             assert path.read_bytes() == (other.folder / path.name).read_bytes()
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ('--layout', 3, '--holdout', 'random', '--seed', 5),
+        ('--holdout', 'windows:0.3', '--seed', 2, '--step', 2, '--offsets', 0, 1),
+        ('--holdout', 'tail:0.3', '--clip', 3, 4, '--keep_copies', '--length', 5),
+    ],
+)
+def test_a_split_is_had_again_from_its_file(small_kgbd, tmp_path, arguments):
+    raw, recordings = small_kgbd
+    (raw / 'Person003' / '5.txt').write_text(kgbd_text(recordings[3][3], '\n'), newline='')
+    where = ('KGBD', '--raw', raw, '--data_dir')
+    prepare(*where, tmp_path / 'a', '--length', 4, *arguments)
+    (split,) = (tmp_path / 'a').rglob('split.json')
+    prepare(*where, tmp_path / 'b', '--split', split)
+    assert all_bytes(tmp_path / 'a') == all_bytes(tmp_path / 'b')
+    (raw / 'Person003' / '1.txt').write_text(kgbd_text(body(40, 20, 50)))
+    with pytest.raises(UserError, match='made of other raw data'):
+        prepare(*where, tmp_path / 'c', '--split', split)
+    (raw / 'Person003' / '6.txt').write_text(kgbd_text(body(40, 20, 51)))
+    with pytest.raises(UserError, match=r"does not name it: 'Person003/6\.txt'"):
+        prepare(*where, tmp_path / 'c', '--split', split)
+    assert not (tmp_path / 'c').exists()
+
+
+def test_a_split_can_be_cut_otherwise_and_says_so(small_kgbd, tmp_path, capsys):
+    raw, _ = small_kgbd
+    prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'a', '--length', 4, '--holdout', 'first')
+    (split,) = (tmp_path / 'a').rglob('split.json')
+    prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'b', '--length', 5, '--step', 1, '--split', split)
+    assert 'cut otherwise than split.json says' in capsys.readouterr().out
+    record = prepared(dataset_files(tmp_path / 'b', 'KGBD', 5, 2))
+    held = [item['name'] for item in record['recordings'] if item['split'] == 'probe']
+    assert held == ['Person003/1.txt', 'Person012/1.txt']
+
+
+def test_sequences_of_one_recording_on_both_sides_are_told(small_kgbd, tmp_path, capsys):
+    """Training sequences that share a frame with a tested one are left out; the leak is told by all that read them."""
+    raw, recordings = small_kgbd
+    prepare('KGBD', '--raw', raw, '--length', 4, '--holdout', 'windows:0.3', '--step', 1, '--data_dir', tmp_path)
+    assert LEAKS in capsys.readouterr().out
+    assert prepared(dataset_files(tmp_path, 'KGBD', 4, 2))['leaks'] == LEAKS
+    dataset = load('KGBD', 4, tmp_path, warn=lambda text: None)
+    assert dataset.leaks == LEAKS
+    tested, trained = dataset.tests['probe'], dataset.train
+    assert set(tested.recordings) <= set(trained.recordings)
+    assert not np.isin(frame_hashes(trained.skeletons), frame_hashes(tested.skeletons)).any()
+    windows = sum(len(walk) - 20 - 3 for walks in recordings.values() for walk in walks)
+    assert windows - 7 * len(tested.skeletons) <= len(trained.skeletons) < windows - len(tested.skeletons)
+    assert check_main(['KGBD', '--length', '4', '--data_dir', str(tmp_path)]) == 1
+    assert LEAKS in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('[]', 'should be a split of KGBD'),
+        ('{"format": 1, "dataset": "KGBD", "length": 4, "recordings": {"train": [3], "probe": []}}', 'by role'),
+        (
+            '{"format": 1, "dataset": "KGBD", "length": 4, "recordings": {"train": ["a"], "probe": ["a"]}}',
+            'one role and has two',
+        ),
+        (
+            '{"format": 1, "dataset": "KGBD", "length": 4, "recordings": {"train": ["a"], "probe": ["b"]}, '
+            '"settings": {"layout": "/etc"}}',
+            'layout: ',
+        ),
+    ],
+)
+def test_files_that_are_no_split_are_refused(small_kgbd, tmp_path, content, message):
+    (tmp_path / 'split.json').write_text(content)
+    with pytest.raises(UserError, match=message):
+        prepare('KGBD', '--raw', small_kgbd[0], '--data_dir', tmp_path, '--split', tmp_path / 'split.json')
 
 
 def test_the_real_kgbd_sample(kgbd_sample, tmp_path, capsys):  # noqa: F811

@@ -34,6 +34,53 @@ def test_probe_and_gallery_leave_one_to_train_on():
     assert hold_out(raws(5, 3, 2, 1), 'last', count=3) == [{4, 7, 9}, {3, 6}, {2}]
 
 
+@pytest.mark.parametrize(
+    'rule, one, three',
+    [
+        ('first', [{0, 5}], [{0, 5}, {1}, {2}]),
+        ('middle', [{2, 6}], [{2, 6}, {1}, {3}]),
+    ],
+)
+def test_the_first_and_the_middle_one(rule, one, three):
+    """Of five and of two; then the next ones, or those around it."""
+    assert hold_out(raws(5, 2), rule) == one
+    assert hold_out(raws(5, 2), rule, count=3) == three
+
+
+def of_walks(*walks: str) -> list[RawRecording]:
+    return [RawRecording(f'{at}', Path(), 'p', 0, walk=walk) for at, walk in enumerate(walks)]
+
+
+def test_views_of_one_walk_are_held_out_together():
+    """Two cameras saw walks a and b; recording 4 is alone."""
+    seen = of_walks('a', 'b', 'a', 'b', '')
+    assert hold_out(seen, 'first') == [{0, 2}]
+    assert hold_out(seen, 'middle') == [{1, 3}]
+    assert hold_out(seen, 'last') == [{4}]
+    assert {frozenset(hold_out(seen, 'random', seed)[0]) for seed in range(9)} == {
+        frozenset(held) for held in ([0, 2], [1, 3], [4])
+    }
+    assert hold_out(of_walks('a', 'a'), 'last') == [set()]
+    with pytest.raises(UserError, match="'0' is to be held out and '2', which saw the same walk"):
+        hold_out(seen, ('0', '4'))
+
+
+def test_a_share_of_each_recording_is_tested():
+    """Of 10, 3 and 1 sequences of 4 frames: 2, 1 and none."""
+    firsts = [4 * np.arange(count) for count in (10, 3, 1)]
+    tree = splits.within_recordings(raws(2, 1), firsts, Settings('KGBD', holdout='tail:0.2'))
+    assert tree.train == [0, 1, 2] and tree.tests == {'probe': [0, 1]}
+    assert {at: own.tolist() for at, own in tree.windows.items()} == {0: [32, 36], 1: [8]}
+    drawn = [
+        splits.within_recordings(raws(2, 1), firsts, Settings('X', holdout='windows:0.2', seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    first, again, other = (tree.windows[0].tolist() for tree in drawn)
+    assert first == again != other and len(set(first)) == 2 and first == sorted(first)
+    with pytest.raises(UserError, match='a probe and a gallery'):
+        splits.within_recordings(raws(2), firsts, Settings('KGBD', layout=3, holdout='tail:0.2'))
+
+
 def test_random_choice_is_repeatable_and_does_not_depend_on_others():
     people = raws(*[6] * 40)
     chosen = hold_out(people, 'random', seed=3)

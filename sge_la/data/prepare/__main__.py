@@ -7,14 +7,20 @@ what is held out, cut into sequences, write. How they were made is written besid
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sge_la.errors import UserError, program, run_command, say
 from sge_la.settings.papers import CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 from sge_la.settings.parser import Parser
+
+if TYPE_CHECKING:
+    from sge_la.data.prepare.settings import Settings
 
 # Data sets in which something is random without --holdout random: simulated walks, KS20's split.
 _RANDOM = ('DEMO', 'KS20', 'CASIA_B')
@@ -131,8 +137,16 @@ def _add_testing(result: Parser) -> None:
     testing = result.add_argument_group('testing')
     testing.add_argument(
         '--holdout',
-        metavar='last|random|FILE',
-        help="a person's last recording (default), any one by --seed, or those named in a file, one a line",
+        type=_holdout,
+        metavar='RULE|FILE',
+        help="a person's first, middle, last (default) recording, or a random one by --seed; or those named in a file, "
+        'one a line; or, which leaks, the last fifth of every recording (tail:0.2) or random sequences (windows:0.2)',
+    )
+    testing.add_argument(
+        '--split', type=Path, metavar='FILE', help='the split.json that an earlier prepare wrote: its choices again'
+    )
+    testing.add_argument(
+        '--keep_copies', action='store_true', help='keep recordings that repeat another of the same person'
     )
     testing.add_argument('--seed', type=_whole(0), metavar='N', help='of all random choices (default: 0)')
     testing.add_argument(
@@ -152,6 +166,15 @@ def _whole(least: int) -> Callable[[str], int]:
     return whole
 
 
+def _holdout(text: str) -> str:
+    kind, colon, share = text.partition(':')
+    if kind not in ('tail', 'windows') or not colon:
+        return text
+    if not re.fullmatch(r'0?\.\d{1,6}', share) or not 0 < float(share) < 1:
+        raise argparse.ArgumentTypeError(f'{kind}: and a share such as {kind}:0.2 was expected, found {text!r}')
+    return text
+
+
 def _offset(text: str) -> int:
     return -1 if text == 'all' else _whole(0)(text)
 
@@ -164,15 +187,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(argv)
     # Not before: the help text must not wait for NumPy.
-    from sge_la.data.prepare.settings import Settings
+    from sge_la.data.prepare.split_file import read_split
     from sge_la.data.prepare.steps import prepare
 
-    settings = Settings(
+    split = None
+    if options.split is not None:
+        if options.holdout is not None or options.seed is not None:
+            raise UserError('--split has the choices that --holdout and --seed would make; leave out one or the other')
+        split = read_split(options.split, options.name)
+        again = parser().parse_args([options.name, *split.flags])
+        before = _settings(again, split.holdout)
+        # What was typed goes before what the file says.
+        options = parser().parse_args(argv, again)
+        settings = _settings(options, split.holdout)
+        split = replace(split, alike=replace(settings, raw=None, accept=False) == before)
+        options.length = options.length or list(split.lengths)
+    else:
+        settings = _settings(options)
+    for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite, kept=split):
+        say(line)
+    say(f'Next: {program("check")} {_places(options)}')
+    return 0
+
+
+def _settings(options: argparse.Namespace, holdout: str | tuple[str, ...] | None = None) -> Settings:
+    """What was typed; `holdout`: the rule of a split that was made earlier, else None."""
+    from sge_la.data.prepare.settings import Settings
+
+    return Settings(
         options.name,
         raw=options.raw,
         layout=options.layout,
-        holdout=_rule(options.holdout),
-        seed=_seed(options),
+        holdout=holdout or _rule(options.holdout),
+        seed=(options.seed or 0) if holdout else _seed(options),
         step=options.step,
         offsets=_offsets(options.offsets),
         clip=options.clip and tuple(options.clip),
@@ -184,16 +231,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         simulate=options.simulate,
         skeleton=options.skeleton,
         leave_out=options.leave_out and tuple(options.leave_out),
+        keep_copies=options.keep_copies,
         accept=options.accept,
         units=options.units,
         up=options.up,
         lost=options.lost,
         max_gap=options.max_gap,
     )
-    for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite):
-        say(line)
-    say(f'Next: {program("check")} {_places(options)}')
-    return 0
 
 
 def _places(options: argparse.Namespace) -> str:
@@ -212,7 +256,8 @@ def _places(options: argparse.Namespace) -> str:
 def _seed(options: argparse.Namespace) -> int:
     if options.seed is None:
         return 0
-    if options.holdout != 'random' and options.name not in _RANDOM:
+    drawn = options.holdout == 'random' or (options.holdout or '').startswith('windows:')
+    if not drawn and options.name not in _RANDOM:
         raise UserError(
             f'--seed changes nothing of {options.name} with this --holdout: leave it out, or give --holdout random'
         )
@@ -229,14 +274,15 @@ def _offsets(typed: list[int] | None) -> tuple[int, ...] | None:
 
 def _rule(typed: str | None) -> str | tuple[str, ...] | None:
     """What is held out: a rule, or the names in a file."""
-    if typed in (None, 'last', 'random'):
+    if typed in (None, 'first', 'middle', 'last', 'random') or typed.startswith(('tail:', 'windows:')):
         return typed
     from sge_la.data.raw.text import read_text
 
     path = Path(typed)
     if not path.exists():
         raise UserError(
-            f"--holdout should be 'last', 'random' or a file with names of recordings, and there is no file {path}"
+            "--holdout should be 'first', 'middle', 'last', 'random', 'tail:0.2', 'windows:0.2' or a file with "
+            f'names of recordings, and there is no file {path}'
         )
     names = tuple(dict.fromkeys(line.strip() for line in read_text(path).split('\n') if line.strip()))
     if not names:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sge_la.data.findings import Finding
-from sge_la.data.lost import origin_joints
+from sge_la.data.lost import origin_joints, some
 from sge_la.data.plausible import few_of_each, look_through
+from sge_la.data.prepare.sequences import Cutting, runs, starts
 from sge_la.data.prepare.settings import Settings
+from sge_la.data.prepare.splits import repeats
 from sge_la.data.raw.recording import RawData, Recording
 from sge_la.data.usable import make_usable
 from sge_la.data.way import Way
@@ -83,3 +85,36 @@ def _hint(lost: str, dropped: bool) -> str:
     if lost == 'keep':
         return '; --lost drop leaves them out, --lost interpolate fills them in'
     return '; --lost interpolate fills short gaps' if lost == 'drop' and dropped else ''
+
+
+def first_frames(recording: Recording, length: int) -> np.ndarray:
+    """The first frames of the sequences of a recording that is cut whole: int64."""
+    return starts(runs(len(recording.frames), recording.numbers), Cutting.whole(length), 0)
+
+
+def cost_of_gaps(recordings: list[Recording], length: int) -> list[str]:
+    """Frames of which sequences could be cut if frame numbers did not jump and no frame had been left out."""
+    costs = {}
+    for item in recordings:
+        whole = len(item.frames) // length
+        lost = (whole - len(first_frames(item, length))) * length
+        if lost:
+            costs[item.raw.name] = lost
+    if not costs:
+        return []
+    return [
+        f'{sum(costs.values())} frames of {len(costs)} recordings are lost to gaps (numbers jump, or frames were left '
+        f'out), because no sequence of {length} frames crosses one: '
+        f'{some([f"{name} loses {frames}" for name, frames in costs.items()])}'
+    ]
+
+
+def refuse_two_names(recordings: list[Recording], settings: Settings) -> None:
+    """One walk of two people is a mistake in the names, unless somebody says that it is none."""
+    for index, first in repeats(recordings).items():
+        one, other = recordings[first].raw, recordings[index].raw
+        if one.identity != other.identity and not settings.accept:
+            raise UserError(
+                f'{other.name} of {other.person} is, frame by frame, {one.name} of {one.person}: one walk was expected '
+                'under one name; correct the names, or give --accept to leave the second one out'
+            )

@@ -6,7 +6,7 @@ No sequence crosses from one recording into another, nor a jump in the frame num
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,25 @@ class Sequences:
     skeletons: np.ndarray
     recordings: np.ndarray
     starts: np.ndarray
+
+    def inside(self, frames: Sequence[np.ndarray]) -> Sequences:
+        """Those that are tested on; `frames`: for each recording the frames of these, int64 `[n, T]`."""
+        return self._only([np.isin(own[:, 0], held[:, 0]) for own, held in self._by_recording(frames)])
+
+    def outside(self, frames: Sequence[np.ndarray]) -> Sequences:
+        """Those that share no frame with one that is tested on; `frames`: as for `inside`."""
+        return self._only([~np.isin(own, held).any(axis=1) for own, held in self._by_recording(frames)])
+
+    def _by_recording(self, frames: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        window = np.arange(self.skeletons.shape[1])
+        for index, held in enumerate(frames):
+            yield self.starts[self.recordings == index, None] + window, held
+
+    def _only(self, kept: Sequence[np.ndarray]) -> Sequences:
+        chosen = np.empty(len(self.starts), bool)
+        for index, own in enumerate(kept):
+            chosen[self.recordings == index] = own
+        return Sequences(self.skeletons[chosen], self.recordings[chosen], self.starts[chosen])
 
 
 def runs(num_frames: int, numbers: np.ndarray | None = None) -> list[tuple[int, int]]:

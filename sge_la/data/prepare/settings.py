@@ -14,7 +14,8 @@ class Settings:
         name: the data set.
         raw: the folder of the raw recordings, None for simulated ones.
         layout: 1, 2 or 3.
-        holdout: 'last', 'random', or the names of the recordings that are held out.
+        holdout: 'first', 'middle', 'last', 'random', 'tail:SHARE', 'windows:SHARE', or the names of the recordings that
+            are held out.
         seed: of everything random.
         step: of the training sequences.
         offsets: of the training sequences; () for 0 to length − 1.
@@ -27,6 +28,7 @@ class Settings:
         simulate: CASIA-B: whether walks are simulated.
         skeleton: name of a ready skeleton that recordings of the user's own have; None: their skeleton.json.
         leave_out: joints of that skeleton which are not used.
+        keep_copies: whether recordings that repeat another of the same person are kept.
         accept: take what is refused as a mistake all the same: one walk under two names (the second is left out), two
             units or two upright directions in one set.
         units: 'm', 'cm' or 'mm', instead of what skeleton.json says of recordings of the user's own.
@@ -51,6 +53,7 @@ class Settings:
     simulate: bool = False
     skeleton: str | None = None
     leave_out: tuple[str, ...] | None = None
+    keep_copies: bool = False
     accept: bool = False
     units: str | None = None
     up: str | None = None

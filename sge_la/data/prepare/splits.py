@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _NUM_KS20_VIEWS, _NUM_CASIA_B_VIEWS = 5, 11
+# What holds out recordings whole, and what tests on a share of the sequences of each.
+WHOLE, SHARES = ('first', 'middle', 'last', 'random'), ('tail', 'windows')
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,16 @@ class Tree:
     """One folder of arrays that is to be written.
 
     `train`: indices of the recordings to train on; `tests`: for each test set its recordings; `view`: the number of its
-    `view_` folder, or None; `open_set`: whether people are tested on who are not trained on.
+    `view_` folder, or None; `open_set`: whether people are tested on who are not trained on; `windows`: None, or the
+    first frames of the sequences of each recording that are tested on, where all others are trained on that share no
+    frame with one: a leak.
     """
 
     train: list[int]
     tests: dict[str, list[int]]
     view: int | None = None
     open_set: bool = False
+    windows: Mapping[int, np.ndarray] | None = None
 
 
 def repeats(recordings: Sequence[Recording]) -> dict[int, int]:
@@ -64,38 +69,87 @@ def hold_out(
     """Chooses recordings of each person that are not trained on.
 
     A person keeps at least one recording for training: one with two recordings gives one, one with a single
-    recording none.
+    recording none. Recordings of one walk (`RawRecording.walk`) count as one and stay together.
 
-    `recordings`: those to choose from; those of a person in the order that 'last' goes by. `rule`: 'last', 'random', or
+    `recordings`: those to choose from; those of a person in the order that 'last' goes by. `rule`: one of `WHOLE`, or
     the names of the recordings to hold out. `seed`: for 'random'. A person's choice does not depend on who else is
     there. `count`: how many recordings a person gives, if there are enough (ignored for a list of names).
     `others_train`: identities that have further recordings to train on, and may give all of these. Returns `count` sets
     of indices: the first has the first choice of each person, and so on. For 'last' the first choice is the last
-    recording. One set for a list of names. Raises UserError: a name is unknown, or a person has nothing left to train
-    on.
+    recording, then the one before it; for 'middle' further ones are the nearest, earlier ones first. One set for a list
+    of names. Raises UserError: a name is unknown, is of a walk that is not held out whole, or a person has nothing left
+    to train on.
     """
-    people = defaultdict(list)
+    people = defaultdict(dict)
     for index, raw in enumerate(recordings):
-        people[raw.identity].append(index)
-    if rule not in ('last', 'random'):
+        people[raw.identity].setdefault(raw.walk or index, []).append(index)
+    walks = {identity: list(own.values()) for identity, own in people.items()}
+    if rule not in WHOLE:
         chosen = _by_name(recordings, set(rule))
-        for identity, own in people.items():
-            if identity not in others_train and chosen.issuperset(own):
+        for identity, own in walks.items():
+            _refuse_parts(recordings, own, chosen)
+            if identity not in others_train and all(map(chosen.issuperset, own)):
                 raise UserError(
-                    f'all recordings of {recordings[own[0]].person} are to be held out and none is left to train on; '
-                    'take one of them off the list'
+                    f'all recordings of {recordings[own[0][0]].person} are to be held out and none is left to train '
+                    'on; take one of them off the list'
                 )
         return [chosen]
     choices = [set() for _ in range(count)]
-    for identity, own in people.items():
-        if rule == 'last':
-            order = own[::-1]
-        else:
-            order = [own[at] for at in np.random.default_rng([seed, identity]).permutation(len(own))]
+    for identity, own in walks.items():
         most = len(own) - (identity not in others_train)
-        for choice, index in zip(choices, order[:most], strict=False):
-            choice.add(index)
+        for choice, at in zip(choices, _order(len(own), rule, [seed, identity])[:most], strict=False):
+            choice.update(own[at])
     return choices
+
+
+def _order(count: int, rule: str, seed: list[int]) -> Sequence[int]:
+    """The order in which a person's `count` walks are held out."""
+    if rule == 'random':
+        return np.random.default_rng(seed).permutation(count).tolist()
+    if rule == 'middle':
+        return sorted(range(count), key=lambda at: (abs(at - count // 2), at))
+    return range(count)[:: -1 if rule == 'last' else 1]
+
+
+def _refuse_parts(recordings: Sequence[RawRecording], walks: Iterable[list[int]], chosen: set[int]) -> None:
+    for walk in walks:
+        held = chosen.intersection(walk)
+        if held and len(held) < len(walk):
+            one, other = recordings[min(held)].name, recordings[min(set(walk) - held)].name
+            raise UserError(
+                f"'{one}' is to be held out and '{other}', which saw the same walk, is not; views of one walk stay "
+                'together: put both on the list or none'
+            )
+
+
+def share_of(rule: str | Iterable[str] | None) -> tuple[str, float] | None:
+    """Which of `SHARES` a rule is, and the share of each recording that it tests on; None for any other rule."""
+    kind, _, share = rule.partition(':') if isinstance(rule, str) else ('', '', '')
+    return (kind, float(share)) if kind in SHARES else None
+
+
+def within_recordings(recordings: Sequence[RawRecording], firsts: Sequence[np.ndarray], settings: Settings) -> Tree:
+    """Tests on a share of the sequences of each recording: the last ones, or some at random. This leaks.
+
+    `firsts`: for each recording the first frames of its sequences when it is cut whole. A recording with one sequence
+    is trained on.
+    """
+    if settings.layout == 3 or any(raw.part in ('train', 'test') for raw in recordings):
+        where = 'a probe and a gallery' if settings.layout == 3 else 'a split in recordings.csv'
+        raise UserError(
+            f'--holdout {settings.holdout} tests on a part of every recording, and here is {where}; use --layout 2, '
+            'and no split in the table'
+        )
+    kind, share = share_of(settings.holdout)
+    draw = np.random.default_rng(settings.seed)
+    windows = {}
+    for index, own in enumerate(firsts):
+        count = min(max(1, round(share * len(own))), len(own) - 1)
+        if count > 0:
+            order = np.arange(len(own)) if kind == 'tail' else draw.permutation(len(own))
+            windows[index] = np.sort(own[order[-count:]])
+    test = 'probe' if settings.name in ('KGBD', 'KS20') else 'test'
+    return Tree(list(range(len(recordings))), {test: list(windows)}, windows=windows)
 
 
 def _by_name(recordings: Sequence[RawRecording], names: set[str]) -> set[int]:
@@ -191,7 +245,8 @@ def own(recordings: Sequence[RawRecording], settings: Settings) -> list[Tree]:
 def _no_list(rule: str | Iterable[str]) -> str:
     if not isinstance(rule, str):
         raise UserError(
-            'layout 3 has a probe and a gallery, which a list cannot tell apart; use --holdout last or random'
+            'layout 3 has a probe and a gallery, which a list cannot tell apart; use --holdout last or random, '
+            'or --split'
         )
     return rule
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sge_la.data.dataset import LEAKS
 from sge_la.data.layout import check_dataset_name, dataset_files
 from sge_la.data.lost import some
-from sge_la.data.prepare.inspection import Inspected, inspect, way_of
+from sge_la.data.prepare.inspection import Inspected, cost_of_gaps, first_frames, inspect, refuse_two_names, way_of
 from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
-from sge_la.data.prepare.sequences import Cutting, cut, runs, starts
+from sge_la.data.prepare.sequences import Cutting, cut
 from sge_la.data.prepare.settings import Settings
-from sge_la.data.prepare.splits import Tree, repeats
+from sge_la.data.prepare.split_file import SplitFile, to_json
+from sge_la.data.prepare.splits import Tree, repeats, share_of, within_recordings
 from sge_la.data.raw.reading import read_all, refuse_links_out
 from sge_la.data.raw.recording import RawData, Recording, notes_of
 from sge_la.data.raw.text import alike_people
@@ -35,13 +37,19 @@ _NOT_KEPT = ('name', 'raw', 'accept')
 
 
 def prepare(
-    settings: Settings, lengths: Sequence[int] | None, data_dir: Path | str, *, overwrite: bool = False
+    settings: Settings,
+    lengths: Sequence[int] | None,
+    data_dir: Path | str,
+    *,
+    overwrite: bool = False,
+    kept: SplitFile | None = None,
 ) -> Iterator[str]:
     """Prepares a data set.
 
     `settings`: what the user has chosen. `lengths`: T, one or several; None: the data set's default. `data_dir`: the
     folder `Datasets/`. `overwrite`: whether arrays that something else has written are replaced. Those of an earlier
-    `prepare` are replaced anyway, since they can be made again. Yields lines of the summary, each when its work is
+    `prepare` are replaced anyway, since they can be made again. `kept`: a split that was made earlier, in place of the
+    choice by `settings.holdout`. Yields lines of the summary, each when its work is
     done. Raises UserError: the raw data are bad, no sequence comes out, or something cannot be written.
     """
     check_dataset_name(settings.name)
@@ -63,14 +71,19 @@ def prepare(
     yield from _shortened('note: ', notes)
     yield from found.summary()
     found.refuse_what_cannot_be_meant(settings.accept)
+    refuse_two_names(recordings, settings)
     copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
-    _refuse_two_names(recordings, settings)
+    if settings.keep_copies:
+        stay = [f'{recordings[index].raw.name} {why} and is kept' for index, why in copies.items()]
+        copies = {}
+        yield from _shortened('note: ', stay)
+        notes += stay
     yield from _left_out(recordings, copies)
     for target in recipe.targets:
         if settings.protocols is not None and target.protocol not in settings.protocols:
             continue
         for length in dict.fromkeys(lengths or target.lengths):
-            work = _Work(settings, recipe, target, raw, recordings, copies, found, (*notes, *found.notes), length)
+            work = _Work(settings, recipe, target, raw, recordings, copies, found, (*notes, *found.notes), length, kept)
             yield from work.write(Path(data_dir), overwrite)
 
 
@@ -96,6 +109,7 @@ class _Work:
     found: Inspected
     notes: tuple[str, ...]
     length: int
+    kept: SplitFile | None
 
     def write(self, data_dir: Path, overwrite: bool) -> Iterator[str]:
         """Chooses, cuts and writes; yields lines of the summary."""
@@ -103,10 +117,10 @@ class _Work:
             index: f'has no {self.length} frames in a row'
             + (f' ({self.found.counts[index]} frames have lost joints)' if self.found.lost[index] else '')
             for index, recording in enumerate(self.recordings)
-            if index not in self.copies and not _num_sequences(recording, self.length)
+            if index not in self.copies and not len(first_frames(recording, self.length))
         }
         yield from _left_out(self.recordings, short)
-        gaps = _cost_of_gaps(
+        gaps = cost_of_gaps(
             [item for index, item in enumerate(self.recordings) if index not in self.copies], self.length
         )
         yield from _shortened('note: ', gaps)
@@ -120,10 +134,21 @@ class _Work:
                 f'no recording of {self.settings.name} has {self.length} frames in a row after clipping{why}; '
                 f'give a smaller {what}'
             )
-        for tree in self.target.split([self.recordings[index].raw for index in used], self.settings):
+        for tree in self._trees(used):
             tests = {name: [used[at] for at in test] for name, test in tree.tests.items()}
-            tree = replace(tree, train=[used[at] for at in tree.train], tests=tests)
+            windows = tree.windows and {used[at]: first for at, first in tree.windows.items()}
+            tree = replace(tree, train=[used[at] for at in tree.train], tests=tests, windows=windows)
             yield from self._write_tree(tree, left_out, data_dir, overwrite)
+
+    def _trees(self, used: list[int]) -> list[Tree]:
+        """What is trained and tested on; recordings as places in `used`."""
+        if self.kept is not None:
+            return [self.kept.tree([item.raw for item in self.recordings], used, self.length)]
+        raws = [self.recordings[index].raw for index in used]
+        if share_of(self.settings.holdout):
+            firsts = [first_frames(self.recordings[index], self.length) for index in used]
+            return [within_recordings(raws, firsts, self.settings)]
+        return self.target.split(raws, self.settings)
 
     def _write_tree(self, tree: Tree, left_out: dict[int, str], data_dir: Path, overwrite: bool) -> Iterator[str]:
         parts = {'train': tree.train, **tree.tests}
@@ -131,10 +156,14 @@ class _Work:
         cuts['train'] = self.recipe.training_cut(self.length, self.settings)
         splits, counts = {}, {}
         for name, part in parts.items():
-            splits[name], counts[name] = self._new_split(part, cuts[name])
+            splits[name], counts[name] = self._new_split(part, cuts[name], tree.windows, name != 'train')
         self._check(splits, tree.open_set)
         name, layout = self.target.folder or self.settings.name, self.settings.layout
         place = dataset_files(data_dir, name, self.length, layout, tree.view)
+        record = self._record(cuts, counts, splits, left_out, tree)
+        note = self.kept.refuse_other_arrays(self.length, record['splits']) if self.kept else ''
+        names = [item.raw.name for item in self.recordings]
+        idle = [names[index] for index in sorted(set(range(len(names))).difference(*parts.values()))]
         files = write_dataset(
             data_dir,
             name,
@@ -144,7 +173,8 @@ class _Work:
             view=tree.view,
             overwrite=overwrite or _is_ours(place.train.folder),
             skeleton=self.raw.skeleton,
-            prepared=self._record(cuts, counts, splits, left_out),
+            prepared=record,
+            split=to_json(asdict(self.settings), self.length, tree, names, idle, record['splits']),
         )
         yield f'{files.root} (layout {layout}):'
         for part, split in splits.items():
@@ -152,6 +182,7 @@ class _Work:
                 f'  {part}: {len(split.skeletons)} sequences of {self.length} frames, {len(split.ids)} people, '
                 f'{len(parts[part])} recordings'
             )
+        yield from (f'note: {text}' for text in (note, record.get('leaks')) if text)
         yield from _shortened('note: ', self._not_tested(tree))
         count = len(splits['train'].skeletons)
         if count < _BATCH:
@@ -176,12 +207,17 @@ class _Work:
         why = f' ({once} of them have one recording, which is trained on)' if once else ''
         return [f'{len(missing)} people have no test recording and are not tested{why}: {some(list(missing), 12)}']
 
-    def _new_split(self, part: list[int], cutting: Cutting) -> tuple[NewSplit, dict[int, int]]:
-        """Cuts the recordings of one split, and counts the sequences of each."""
+    def _new_split(
+        self, part: list[int], cutting: Cutting, windows: Mapping[int, np.ndarray] | None, tested: bool
+    ) -> tuple[NewSplit, dict[int, int]]:
+        """Cuts the recordings of one split, and counts the sequences of each; `windows`: as in `Tree`."""
         if not part:
             return NewSplit(np.empty((0, cutting.length, len(self.raw.skeleton.joints), 3), np.float32), {}), {}
         chosen = [self.recordings[index] for index in part]
         sequences = cut([item.frames for item in chosen], cutting, [item.numbers for item in chosen])
+        if windows is not None:
+            frames = [windows.get(index, np.empty(0, np.int64))[:, None] + np.arange(cutting.length) for index in part]
+            sequences = sequences.inside(frames) if tested else sequences.outside(frames)
         if self.settings.center is not None:
             centre = self.raw.skeleton.index(self.settings.center)
             sequences.skeletons[:] -= sequences.skeletons[:, :, centre : centre + 1].copy()
@@ -229,14 +265,16 @@ class _Work:
         counts: dict[str, dict[int, int]],
         splits: dict[str, NewSplit],
         left_out: dict[int, str],
+        tree: Tree,
     ) -> dict[str, Any]:
         """What `prepare.json` holds: enough for somebody with the same raw data to get the same files."""
-        where = {}
+        where: dict[int, str] = {}
         for name, part in counts.items():
-            where |= dict.fromkeys(part, name)
+            where |= {index: name if tree.windows is None else 'train and test' for index in part}
         return {
             'format': FORMAT,
             'dataset': self.settings.name,
+            **({} if tree.windows is None else {'leaks': LEAKS}),
             'length': self.length,
             'settings': {key: value for key, value in asdict(self.settings).items() if key not in _NOT_KEPT},
             'way': way_of(self.settings, self.raw).to_json(),
@@ -260,7 +298,11 @@ class _Work:
                     'frames': len(item.frames),
                     'lost': self.found.lost[index],
                     'split': where.get(index),
-                    'sequences': counts[where[index]][index] if index in where else 0,
+                    'sequences': sum(part.get(index, 0) for part in counts.values())
+                    if tree.windows is not None
+                    else counts[where[index]][index]
+                    if index in where
+                    else 0,
                     'left_out': left_out.get(index),
                 }
                 for index, (item, number) in enumerate(zip(self.recordings, self._numbers(), strict=True))
@@ -268,43 +310,11 @@ class _Work:
         }
 
 
-def _cost_of_gaps(recordings: list[Recording], length: int) -> list[str]:
-    """Frames of which sequences could be cut if frame numbers did not jump and no frame had been left out."""
-    costs = {}
-    for item in recordings:
-        whole = len(item.frames) // length
-        lost = (whole - _num_sequences(item, length)) * length
-        if lost:
-            costs[item.raw.name] = lost
-    if not costs:
-        return []
-    return [
-        f'{sum(costs.values())} frames of {len(costs)} recordings are lost to gaps (numbers jump, or frames were left '
-        f'out), because no sequence of {length} frames crosses one: '
-        f'{some([f"{name} loses {frames}" for name, frames in costs.items()])}'
-    ]
-
-
-def _refuse_two_names(recordings: list[Recording], settings: Settings) -> None:
-    """One walk of two people is a mistake in the names, unless somebody says that it is none."""
-    for index, first in repeats(recordings).items():
-        one, other = recordings[first].raw, recordings[index].raw
-        if one.identity != other.identity and not settings.accept:
-            raise UserError(
-                f'{other.name} of {other.person} is, frame by frame, {one.name} of {one.person}: one walk was expected '
-                'under one name; correct the names, or give --accept to leave the second one out'
-            )
-
-
 def _clipped(recording: Recording, recipe: Recipe, settings: Settings) -> Recording:
     first, last = recipe.clip_of(recording.raw, settings)
     behind = max(first, len(recording.frames) - last)
     numbers = None if recording.numbers is None else recording.numbers[first:behind]
     return replace(recording, frames=recording.frames[first:behind], numbers=numbers)
-
-
-def _num_sequences(recording: Recording, length: int) -> int:
-    return len(starts(runs(len(recording.frames), recording.numbers), Cutting.whole(length), 0))
 
 
 def _is_ours(folder: Path) -> bool:
