@@ -39,10 +39,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted((ROOT / 'docs').glob('*.ipynb')):
         pictures: dict[str, bytes] = {}
         text = '\n\n'.join(_parts(json.loads(path.read_text(encoding='utf-8')), path.stem, pictures))
-        files.append(File.generated(config, f'{path.stem}.md', content=text))
+        files.append(File.generated(config, _page_of(path.name), content=text))
         for name, content in pictures.items():
             files.append(File.generated(config, name, content=content))
     return files
+
+
+def _page_of(notebook: str) -> str:
+    return f'{notebook.removesuffix(".ipynb")}.md'
 
 
 def _parts(notebook: dict, name: str, pictures: dict[str, bytes]) -> Iterator[str]:
@@ -72,6 +76,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def on_site(link: re.Match) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[0]))
-        return ELSEWHERE.get(target, target.removeprefix('docs/'))
+        target = ELSEWHERE.get(target, target.removeprefix('docs/'))
+        if target.endswith('.ipynb') and page.file.src_uri != _page_of(target):
+            return _page_of(target)
+        return target
 
     return _LINK.sub(on_site, markdown)
