@@ -126,6 +126,14 @@ class TestMeasures:
         expected[0, D16_MEASURES.index('torso to right shoulder')] = np.hypot(0.3, 0.3)
         np.testing.assert_allclose(d16(skeletons[:, :, joints], casia), expected, atol=1e-6)
 
+    @pytest.mark.parametrize('name', ['kinect_v1', 'kinect_v2', 'casia_b'])
+    @pytest.mark.parametrize('spell', [str.upper, str.lower])
+    def test_spelling_of_the_joints_does_not_matter(self, name, spell):
+        known = SKELETONS[name]
+        skeletons = np.random.default_rng(0).normal(size=(2, 3, len(known.joints), 3)).astype(np.float32)
+        respelled = Skeleton('own', tuple(map(spell, known.joints)), known.parents, known.pairs)
+        np.testing.assert_array_equal(d16(skeletons, respelled), d16(skeletons, known))
+
     def test_lost_joint_gives_a_finite_ratio(self):
         assert np.isfinite(d16(np.zeros((1, 2, 20, 3), np.float32), KINECT)).all()
 

@@ -204,7 +204,7 @@ def _points(skeletons: np.ndarray, skeleton: Skeleton) -> dict[str, np.ndarray]:
     """
     limbs = [f'{joint}{end}' for joint in ('Shoulder', 'Elbow', 'Wrist', 'Hip', 'Knee', 'Ankle') for end in _ENDS]
     point = {joint: skeletons[:, :, skeleton.index(joint)] for joint in ('Head', *limbs)}
-    if 'Neck' in skeleton.joints and not {'Spine', 'SpineMid'} & set(skeleton.joints):
+    if skeleton.find('Neck') is not None and skeleton.find('Spine') is None:
         point['ShoulderCenter'] = skeletons[:, :, skeleton.index('Neck')]
         point['HipCenter'] = (point['HipLeft'] + point['HipRight']) / 2
         point['Spine'] = (point['ShoulderCenter'] + point['HipCenter']) / 2
