@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sge_la.data import load
+from sge_la.data.holdout import hold_out
 from sge_la.data.prepare import main
 from sge_la.data.raw import own
 from sge_la.data.skeletons import SKELETONS, Skeleton, without
@@ -42,6 +43,43 @@ def test_recordings_are_found_and_read(tmp_path, extension):
         recording = found.read(raw)
         assert recording.frames.dtype == np.float32 and recording.numbers is None
         np.testing.assert_array_equal(recording.frames, frames[raw.name])
+
+
+def two_cameras(folder: Path, groups: str = 'aabbcc', split: str = '') -> None:
+    """Two people; cameras k and m saw three walks of each; `groups`: of the recordings k1, m1, k2, m2, k3, m3."""
+    takes = ('k1', 'm1', 'k2', 'm2', 'k3', 'm3')
+    files = [(f'{person}_{take}.npy', person, take) for person in 'AB' for take in takes]
+    write_own(folder, STICK, [(*row, '', body(13 + at, 4, at)) for at, row in enumerate(files)])
+    rows = [','.join((*row, split if row[2] == 'm2' else '', groups[at % 6])) for at, row in enumerate(files)]
+    (folder / 'recordings.csv').write_text('\n'.join(['file,person,recording,split,group', *rows]))
+
+
+def test_views_of_one_walk_stay_together(tmp_path):
+    """Held out whole, one number for both views in the arrays, and none on both sides of a validation."""
+    two_cameras(tmp_path / 'raw')
+    main(['X', '--raw', str(tmp_path / 'raw'), '--data_dir', str(tmp_path), '--holdout', 'middle', '--length', '4'])
+    dataset = load('X', 4, tmp_path, warn=lambda text: None)
+    (split,) = tmp_path.rglob('split.json')
+    assert json.loads(split.read_text())['recordings']['test'] == ['A_k2.npy', 'A_m2.npy', 'B_k2.npy', 'B_m2.npy']
+    assert len(set(dataset.tests['test'].recordings)) == 2
+    assert len(set(dataset.train.recordings)) == 4 and dataset.leaks == ''
+    training, held = hold_out(dataset.train.skeletons, dataset.train.ids, dataset.train.recordings)
+    numbers = [
+        {int(dataset.train.recordings[row]) for rows in part.values() for row in rows} for part in (training, held)
+    ]
+    assert len(numbers[0]) == 2 and len(numbers[1]) == 2 and not numbers[0] & numbers[1]
+
+
+def test_views_of_one_walk_have_one_split(tmp_path):
+    two_cameras(tmp_path, split='test')
+    with pytest.raises(UserError, match="line 5: the split of the group 'b' of A was expected to be that of line 4"):
+        own.find(tmp_path)
+
+
+def test_one_walk_of_each_person_is_too_few(tmp_path):
+    two_cameras(tmp_path / 'raw', groups='aaaaaa')
+    with pytest.raises(UserError, match='nobody in X has a second recording'):
+        main(['X', '--raw', str(tmp_path / 'raw'), '--data_dir', str(tmp_path), '--length', '4'])
 
 
 def test_byte_order_mark_crlf_quotes_and_empty_lines_are_read(tmp_path):

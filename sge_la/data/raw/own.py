@@ -1,9 +1,10 @@
 """Recordings of the user's own: a folder with `recordings.csv`, `skeleton.json` and one file a recording.
 
-`recordings.csv` has the header `file,person,recording,split,body`, of which the last three may be missing: a path
+`recordings.csv` has the header `file,person,recording,split,body,group`, of which the last four may be missing: a path
 inside the folder; the person, any text; the recording's name or number, by which those of a person are sorted; `train`,
 `test`, or nothing, which leaves the choice to `--holdout`; which of several bodies in the file it is, as the file calls
-it.
+it; a name that a person's recordings of one walk share, which several sensors saw: they are held out and tested
+together.
 
 `skeleton.json` is `{"joints": [names], "parents": [index, -1 for the root], "pairs": [[left, right], ...]}`, and may
 have `"units"` ("m", "cm", "mm") and `"up"` ("y", "-y", "x", "-x", "z", "-z") of the recordings.
@@ -35,7 +36,7 @@ from sge_la.files.text import read_json
 
 TABLE = 'recordings.csv'
 SKELETON_FILE = 'skeleton.json'
-_COLUMNS = ('file', 'person', 'recording', 'split', 'body')
+_COLUMNS = ('file', 'person', 'recording', 'split', 'body', 'group')
 _SPLITS = ('', 'train', 'test')
 _READERS = {'.skeleton': kinect_v2.parse, '.json': pose_json.parse, '.trc': trc.parse}
 ENDINGS = ('.csv', '.tsv', '.txt', '.npy', '.skeleton', '.json', '.trc')
@@ -52,7 +53,7 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
     joints = without(_skeleton(folder) if skeleton is None else ready(skeleton), leave_out)
     rows = _read_table(folder / TABLE)
     labels = {person: at for at, person in enumerate(sorted({row['person'] for _, row in rows}, key=in_order))}
-    recordings, seen_files, seen_names = [], {}, {}
+    recordings, seen_files, seen_names, seen_groups = [], {}, {}, {}
     for line, row in rows:
         where, file, person, body = f'{folder / TABLE}, line {line}', row['file'], row['person'], row['body']
         path = _inside(folder, file, where)
@@ -69,9 +70,18 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
                 'give it another name'
             )
         bodies[body], seen_names[person, take] = line, line
+        if row['group']:
+            first = seen_groups.setdefault((person, row['group']), (line, row['split']))
+            if first[1] != row['split']:
+                raise UserError(
+                    f"{where}: the split of the group '{row['group']}' of {person} was expected to be that of line "
+                    f'{first[0]}, {shown(first[1])}, and is {shown(row["split"])}; views of one walk stay together'
+                )
         files = _frames_in(path, where) if path.is_dir() else ()
         size = sum(regular_size(path / frame) for frame in files) if files else regular_size(path)
-        found = RawRecording(name, path, person, labels[person], row['split'], size=size, files=files, body=body)
+        found = RawRecording(
+            name, path, person, labels[person], row['split'], walk=row['group'], size=size, files=files, body=body
+        )
         recordings.append((in_order(take), found))
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
     both = skeleton is not None and (folder / SKELETON_FILE).exists()
