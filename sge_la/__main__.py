@@ -12,6 +12,7 @@ from sge_la.settings.parser import did_you_mean
 
 # Each command: where it lies, and what it does.
 COMMANDS = {
+    'demo': ('sge_la.commands:demo', 'simulate walkers, train, and name one: about a minute, no data needed'),
     'prepare': ('sge_la.data.prepare.__main__:main', 'turn raw recordings, yours too, into a data set'),
     'check': ('sge_la.data.check:main', 'look through a data set and say what is wrong with it'),
     'train': ('sge_la.commands:train', 'train gait encoders and a recognition network, then score them'),

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from sge_la import backends
 from sge_la.backends.runtime import for_inference
-from sge_la.errors import UserError, heard_by
+from sge_la.errors import UserError, heard_by, say
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.papers import protocol_of
+from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     from sge_la.data import Dataset
 
 MATCHING = ('gallery', 'openset')
+# The demonstration's walkers, walks of each, and passes: enough for people as different as simulated ones, in a minute.
+_WALKERS, _WALKS, _PASSES = 6, 3, 8
 # Share of people who come as strangers, where nothing else is said.
 UNKNOWN = 0.2
 
@@ -63,6 +66,31 @@ def _carry_out(options) -> None:
 def evaluate(argv: Sequence[str] | None = None) -> None:
     """`python evaluate.py ...`"""
     _evaluate(parse_evaluate(argv, _of_folder))
+
+
+def demo(argv: Sequence[str] | None = None) -> None:
+    """`sge-la demo`: walkers are simulated, a network learns to know them, and names one of them in a new walk."""
+    parser = Parser(
+        'demo', 'Simulate six walkers, train on them, score, and name one of them in a new walk: about a minute.'
+    )
+    parser.add_argument('--folder', type=Path, default=Path('sge-la-demo'), help='what it writes into')
+    folder = parser.parse_args(argv).folder
+    from sge_la import identify
+    from sge_la.data.prepare import main as prepare
+    from sge_la.data.simulated.kinect import walkers
+    from sge_la.files.write_arrays import save_npy
+    from sge_la.runs.find import recognition_folder
+
+    places = [f'--data_dir={folder / "Datasets"}', f'--models_dir={folder / "Models"}']
+    prepare(['DEMO', f'--people={_WALKERS}', f'--recordings={_WALKS}', places[0]])
+    flags = ['--dataset=DEMO', '--recipe=modern', f'--epochs={_PASSES}', '--batch_size=32', *places]
+    train(flags)
+    simulated = walkers(_WALKERS, _WALKS + 1, seed=0)
+    walk = simulated.recordings[-1]
+    save_npy(folder / 'walk.npy', simulated.read(walk).frames)
+    say(f'\nA new walk of {walk.person}, which the network has not seen:')
+    identify.main(['--RN_dir', str(recognition_folder(parse_train(flags))), *places, str(folder / 'walk.npy')])
+    say('They are simulated: the figures say that the programs work, not how well the method does')
 
 
 def train_dataset(dataset: str, *, progress: Callable[[str], None] = lambda line: None, **flags: Any) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 # The commands, and how they are called in a clone of the repository, where nothing need be installed.
 PROGRAMS = {
+    'demo': 'python -m sge_la demo',
     'train': 'python train.py',
     'evaluate': 'python evaluate.py',
     'prepare': 'python -m sge_la.data.prepare',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,16 @@ def test_mistakes_and_version(capsys):
 def test_commands_are_named_as_this_one_was_called(called, words, monkeypatch):
     monkeypatch.setattr(sys, 'argv', [called])
     assert program('check') == words
+
+
+@pytest.mark.slow
+def test_the_demonstration_names_who_walks(tmp_path, capsys):
+    """In a walk that nobody was trained on."""
+    assert run_command(package.main, ['demo', '--folder', str(tmp_path / 'demo')]) == 0
+    said = capsys.readouterr().out
+    walker = re.search(r'A new walk of (\w+),', said)[1]
+    assert f'  1. {walker}  ' in said
+    assert float(re.search(r'### Rank-1 Accuracy: (\S+)', said)[1]) > 0.9  # 0.99 where it was written
 
 
 @pytest.mark.slow
