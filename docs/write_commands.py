@@ -15,7 +15,7 @@ from sge_la.__main__ import COMMANDS
 PAGE = Path(__file__).with_name('commands.md')
 GROUPS = {
     'Train and score': ('train', 'evaluate'),
-    'Data': ('prepare', 'check', 'convert'),
+    'Data': ('prepare', 'check', 'audit', 'convert'),
     'Trained models': ('identify', 'gallery', 'export', 'checkpoints'),
     "The papers' tables": ('compare', 'ablation', 'cost'),
 }

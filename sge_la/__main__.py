@@ -15,6 +15,7 @@ COMMANDS = {
     'demo': ('sge_la.commands:demo', 'simulate walkers, train, and name one: about a minute, no data needed'),
     'prepare': ('sge_la.data.prepare.__main__:main', 'turn raw recordings, yours too, into a data set'),
     'check': ('sge_la.data.check:main', 'look through a data set and say what is wrong with it'),
+    'audit': ('sge_la.reporting.audit:main', 'tell what of a data set or of its scores cannot be trusted'),
     'train': ('sge_la.commands:train', 'train gait encoders and a recognition network, then score them'),
     'evaluate': ('sge_la.commands:evaluate', 'score a trained run, match gallery and probe, draw figures'),
     'identify': ('sge_la.identify:main', 'name the person of new recordings'),

@@ -22,6 +22,7 @@ PROGRAMS = {
     'evaluate': 'python evaluate.py',
     'prepare': 'python -m sge_la.data.prepare',
     'check': 'python -m sge_la.data.check',
+    'audit': 'python -m sge_la.reporting.audit',
     'convert': 'python -m sge_la.data.convert',
     'identify': 'python -m sge_la.identify',
     'gallery': 'python -m sge_la.enrol',

@@ -10,12 +10,11 @@ import numpy as np
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
 from sge_la.data.checking_recordings import check_plausible, recording_names
-from sge_la.data.dataset import LEAKS, shared_recordings
-from sge_la.data.findings import FileRow, Finding, Part, Report
+from sge_la.data.findings import COPIES, SHARED_FRAMES, FileRow, Finding, Part, Report
 from sge_la.data.holdout import frame_hashes
 from sge_la.data.ids import read_ids
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
-from sge_la.data.leaks import check_near_copies
+from sge_la.data.leaks import check_near_copies, check_recordings_apart
 from sge_la.data.loading import (
     LAYOUT_ORDER,
     check_test_identities,
@@ -27,7 +26,7 @@ from sge_la.data.loading import (
     read_skeleton,
     split_files,
 )
-from sge_la.data.lost import lost_joints, some
+from sge_la.data.lost import lost_joints
 from sge_la.data.raw.text import alike_people
 from sge_la.data.requirements import requirements
 from sge_la.errors import UserError, bar
@@ -64,7 +63,7 @@ def check(
         parts[what] = _check_split(report, files.tests[test], joints, what)
         _compare(report, train, parts[what], what, recording_names(content))
         if view is None:
-            _check_recordings_apart(report, train, parts[what], what, recording_names(content))
+            check_recordings_apart(report, train, parts[what], what, recording_names(content))
     _check_people(report, train, facts(name).identities)
     check_plausible(report, {what: part for what, part in parts.items() if part.skeletons is not None}, record, content)
     for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
@@ -173,18 +172,9 @@ def _compare(report: Report, train: Part, test: Part, what: str, names: dict[int
             path,
             f'{what}: {int(shared.any(axis=1).sum())} of {len(shared)} sequences have frames that are in the '
             f'training set too, such as frame {frame} of sequence {sequence}, which is in training sequence {origin}',
+            SHARED_FRAMES,
         )
     check_near_copies(report, train, test, what, names)
-
-
-def _check_recordings_apart(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
-    both = shared_recordings(train.recordings, test.recordings).tolist()
-    if both:
-        shown = [names.get(number, str(number)) for number in both]
-        report.found_bad(
-            test.files.recording,
-            f'{what}: {LEAKS} (of {len(both)} recordings: {some(shown)}); hold out whole recordings',
-        )
 
 
 def _check_people(report: Report, train: Part, expected: int | None) -> None:
@@ -296,10 +286,11 @@ def check_identities(report: Report, part: Part) -> None:
             path,
             f'{path}: {len(others)} sequences are those of another identity, such as sequence {copy} of identity '
             f'{part.labels[copy]}, which equals sequence {original} of identity {part.labels[original]}; correct it',
+            COPIES,
         )
     elif len(copies):
         twice = f'{first[inverse[copies[0]]]} and {copies[0]}'
-        report.found_odd(path, f'{path}: {len(copies)} sequences occur more than once, such as {twice}')
+        report.found_odd(path, f'{path}: {len(copies)} sequences occur more than once, such as {twice}', COPIES)
 
 
 def _empty(skeletons: np.ndarray) -> np.ndarray:
@@ -335,7 +326,8 @@ def check_recordings(report: Report, part: Part, what: str) -> None:
     for index, number in enumerate(numbers):
         content = part.hashes[inverse == index].tobytes()
         if content in copies:
-            report.found_bad(path, f'{what}: recording {number} repeats recording {copies[content]} ({path})')
+            text = f'{what}: recording {number} repeats recording {copies[content]} ({path})'
+            report.found_bad(path, text, COPIES)
         copies.setdefault(content, int(number))
 
 

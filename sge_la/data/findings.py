@@ -15,6 +15,9 @@ from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
 
 _Value = TypeVar('_Value')
+# Kinds of findings on what is in a data set twice: recordings or frames in both training and tests, recordings that
+# are nearly the same, and copies within one set.
+BOTH_SIDES, SHARED_FRAMES, NEAR_COPIES, COPIES = 'both sides', 'shared frames', 'near copies', 'copies'
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,14 @@ class Report:
         """The row of a file that is there and has nothing wrong so far."""
         return next((row for row in self.files if row.path == path and row.state == 'good'), None)
 
-    def found_bad(self, path: Path, text: str) -> None:
-        self.bad.append(Finding(path, text))
+    def found_bad(self, path: Path, text: str, kind: str = '') -> None:
+        self.bad.append(Finding(path, text, kind))
         for row in self.files:
             if row.path == path:
                 row.state = 'BAD'
 
-    def found_odd(self, path: Path, text: str) -> None:
-        self.odd.append(Finding(path, text))
+    def found_odd(self, path: Path, text: str, kind: str = '') -> None:
+        self.odd.append(Finding(path, text, kind))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Copies of training recordings in a test set that are not equal bit for bit: rounded, cut, or disturbed a little.
+"""Training recordings in a test set: themselves, or copies that are rounded, cut, or disturbed a little.
 
 Of each test sequence the frame in the middle is compared with every frame of the training set, so that it does not
 matter where a copy was cut. In KGBD the nearest of 15,277 is as near as 0.25 of the typical nearest distance; a copy
@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sge_la.data.findings import Part, Report
-from sge_la.data.lost import lost_joints
+from sge_la.data.dataset import LEAKS, shared_recordings
+from sge_la.data.findings import BOTH_SIDES, NEAR_COPIES, Part, Report
+from sge_la.data.lost import lost_joints, some
 
 # A frame is that of a copy if it is nearer than this share of the typical distance between a test frame and the nearest
 # training frame, or, because copies may be typical themselves, between frames of a person's training recordings.
@@ -56,9 +57,23 @@ def check_near_copies(report: Report, train: Part, test: Part, what: str, names:
             test.files.source('x'),
             f'{what}: {name} is nearly {origin}, which is trained on: {count} of its {totals[name]} sequences have a '
             f'frame less than {near:.2g} m from one there, where {typical:.2g} m are usual; take one of the two out',
+            NEAR_COPIES,
         )
     if len(told) > 12:
-        report.found_bad(test.files.source('x'), f'{what}: {len(told) - 12} more recordings are nearly trained on')
+        text = f'{what}: {len(told) - 12} more recordings are nearly trained on'
+        report.found_bad(test.files.source('x'), text, NEAR_COPIES)
+
+
+def check_recordings_apart(report: Report, train: Part, test: Part, what: str, names: dict[int, str]) -> None:
+    """Finds recordings of which sequences are in both the training set and a test set; arguments as above."""
+    both = shared_recordings(train.recordings, test.recordings).tolist()
+    if both:
+        shown = [names.get(number, str(number)) for number in both]
+        report.found_bad(
+            test.files.recording,
+            f'{what}: {LEAKS} (of {len(both)} recordings: {some(shown)}); hold out whole recordings',
+            BOTH_SIDES,
+        )
 
 
 def _few(rows: np.ndarray) -> np.ndarray:
