@@ -27,6 +27,28 @@ class Usable:
     finding: Finding | None
 
 
+# The length of every bone of a skeleton of unit size, in metres: about what those of a Kinect measure on average.
+UNIT_BONE = 0.2
+
+
+def unit_size(frames: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Takes height, bone lengths and place away: directions of bones are left.
+
+    `frames`: `[F, J, 3]`, metres. Returns the same with the root at the origin and each bone `UNIT_BONE` long; one that
+    had no length, which has no direction either, has none.
+    """
+    result = np.zeros_like(frames)
+    done = {skeleton.centre}
+    while len(done) < len(skeleton.joints):
+        outwards = [(at, inner) for at, inner in enumerate(skeleton.parents) if inner in done and at not in done]
+        for outer, inner in outwards:
+            bone = frames[:, outer] - frames[:, inner]
+            length = np.linalg.norm(bone, axis=1, keepdims=True)
+            result[:, outer] = result[:, inner] + UNIT_BONE * bone / np.where(length > 0, length, 1)
+        done.update(outer for outer, _ in outwards)
+    return result
+
+
 def make_usable(
     name: str,
     frames: np.ndarray,
@@ -35,11 +57,18 @@ def make_usable(
     origin: Sequence[int],
     way: Way,
 ) -> Usable:
-    """Sees to lost joints, then turns the axes.
+    """Sees to lost joints, then turns the axes, then brings skeletons to unit size if the way says so.
 
     `frames`, `numbers`: `[F, J, 3]` as read, and `[F]`, what the frames are called; `origin`: joints that are the
     origin, as `origin_joints` gives them. Joints that stay lost keep their mark. Raises UserError: NaN is to be kept.
     """
+    usable = _in_metres(name, frames, numbers, skeleton, origin, way)
+    return replace(usable, frames=unit_size(usable.frames, skeleton)) if way.unit_size and skeleton else usable
+
+
+def _in_metres(
+    name: str, frames: np.ndarray, numbers: np.ndarray, skeleton: Skeleton | None, origin: Sequence[int], way: Way
+) -> Usable:
     lost = left = lost_joints(frames, origin)
     finding = lost_finding(name, frames, lost, skeleton, numbers)
     if finding is None:

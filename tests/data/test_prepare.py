@@ -174,6 +174,25 @@ def test_centring_moves_the_joint_to_the_origin(small_kgbd, tmp_path):
         np.testing.assert_array_equal(other.skeletons, one.skeletons - one.skeletons[:, :, 11:12])
 
 
+def test_unit_size_leaves_directions_alone(small_kgbd, tmp_path):
+    """Larger people, and those who stand elsewhere, become the same; bones keep their directions, of one length."""
+    raw, recordings = small_kgbd
+    (raw / 'Person003' / '1.txt').write_text(kgbd_text(1.25 * recordings[3][1] + np.float32([0, 0.5, 1])))
+    prepare('KGBD', '--raw', raw, '--length', 4, '--data_dir', tmp_path / 'a')
+    prepare('KGBD', '--raw', raw, '--length', 4, '--data_dir', tmp_path / 'b', '--unit_size')
+    plain, unit = (load('KGBD', 4, tmp_path / name, warn=lambda text: None) for name in 'ab')
+    outer, inner = plain.skeleton.bones
+    before, after = (data.train.skeletons[:, :, outer] - data.train.skeletons[:, :, inner] for data in (plain, unit))
+    np.testing.assert_allclose(after, 0.2 * before / np.linalg.norm(before, axis=-1, keepdims=True), atol=1e-6)
+    assert not unit.train.skeletons[:, :, plain.skeleton.centre].any()
+    larger, first = (unit.train.skeletons[unit.train.recordings == number][0] for number in (0, 1))
+    np.testing.assert_allclose(larger, first, atol=1e-4)
+    assert unit.way.unit_size and not plain.way.unit_size
+    (split,) = (tmp_path / 'b').rglob('split.json')
+    prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'c', '--split', split)
+    assert all_bytes(tmp_path / 'b') == all_bytes(tmp_path / 'c')
+
+
 def test_layout_3_has_probe_and_gallery(small_kgbd, tmp_path):
     """Person 3, with 5 recordings: 5 is the probe, 4 and 3 the gallery; person 12, with 2: 2 is the probe alone."""
     raw, _ = small_kgbd

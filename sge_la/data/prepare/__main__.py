@@ -112,6 +112,11 @@ def _add_cutting(result: Parser) -> None:
         help='frames left out at both ends (default: 0 0; KGBD, BIWI, IAS: 10 10; IAS Training: 10 0)',
     )
     cutting.add_argument('--center', metavar='JOINT', help='make this joint the origin of every frame (default: none)')
+    cutting.add_argument(
+        '--unit_size',
+        action='store_true',
+        help='take heights, bone lengths and places away: the root is the origin, and every bone 0.2 m long',
+    )
 
 
 def _add_tracking(result: Parser) -> None:
@@ -235,6 +240,7 @@ def _settings(options: argparse.Namespace, holdout: str | tuple[str, ...] | None
         accept=options.accept,
         units=options.units,
         up=options.up,
+        unit_size=options.unit_size,
         lost=options.lost,
         max_gap=options.max_gap,
     )

@@ -14,7 +14,7 @@ from sge_la.data.prepare.sequences import Cutting, runs, starts
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import repeats
 from sge_la.data.raw.recording import RawData, Recording
-from sge_la.data.usable import make_usable
+from sge_la.data.usable import make_usable, unit_size
 from sge_la.data.way import Way
 from sge_la.errors import UserError
 
@@ -53,7 +53,7 @@ class Inspected:
 
 def way_of(settings: Settings, raw: RawData) -> Way:
     """What is done to the recordings."""
-    return Way(raw.axes, settings.lost, settings.max_gap or Way().max_gap)
+    return Way(raw.axes, settings.lost, settings.max_gap or Way().max_gap, settings.unit_size)
 
 
 def inspect(recordings: Sequence[Recording], firsts: Sequence[int], raw: RawData, settings: Settings) -> Inspected:
@@ -63,7 +63,8 @@ def inspect(recordings: Sequence[Recording], firsts: Sequence[int], raw: RawData
     UserError: coordinates that are NaN are to be kept.
     """
     origin = origin_joints(item.frames for item in recordings if len(item.frames))
-    way = way_of(settings, raw)
+    # Of unit size all would look alike.
+    way = replace(way_of(settings, raw), unit_size=False)
     treated, findings, counts, texts, named = [], [], [], [], {}
     for item, first in zip(recordings, firsts, strict=True):
         called = first + np.arange(len(item.frames)) if item.numbers is None else item.numbers
@@ -77,7 +78,10 @@ def inspect(recordings: Sequence[Recording], firsts: Sequence[int], raw: RawData
             texts[-1] = text.removeprefix(f'{item.raw.name}: ')
         named[item.raw.name] = (usable.frames, usable.numbers)
         treated.append(replace(item, frames=usable.frames, numbers=usable.numbers if dropped else item.numbers))
-    return Inspected(treated, findings + look_through(named, raw.skeleton), counts, texts)
+    findings += look_through(named, raw.skeleton)
+    if settings.unit_size:
+        treated = [replace(item, frames=unit_size(item.frames, raw.skeleton)) for item in treated]
+    return Inspected(treated, findings, counts, texts)
 
 
 def _hint(lost: str, dropped: bool) -> str:

@@ -33,6 +33,7 @@ class Settings:
             units or two upright directions in one set.
         units: 'm', 'cm' or 'mm', instead of what skeleton.json says of recordings of the user's own.
         up: 'y', '-y', 'x', '-x', 'z' or '-z', the same.
+        unit_size: whether heights, bone lengths and places are taken away.
         lost: what is done about frames in which a joint was lost: 'drop', 'interpolate' or 'keep'.
         max_gap: frames in a row that 'interpolate' fills at most; longer gaps are dropped.
     """
@@ -57,5 +58,6 @@ class Settings:
     accept: bool = False
     units: str | None = None
     up: str | None = None
+    unit_size: bool = False
     lost: str | None = None
     max_gap: int | None = None

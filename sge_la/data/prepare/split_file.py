@@ -18,7 +18,7 @@ _FORMAT = 1
 # Settings that are flags with one value, with several, and with none.
 _ONE = ('layout', 'seed', 'step', 'center', 'people', 'recordings', 'skeleton', 'units', 'up', 'lost', 'max_gap')
 _MANY = {'offsets': 'offsets', 'clip': 'clip', 'leave_out': 'leave_out', 'views': 'view', 'protocols': 'protocol'}
-_ALONE = ('simulate', 'keep_copies')
+_ALONE = ('simulate', 'keep_copies', 'unit_size')
 # What `holdout` says of roles that somebody has written down by hand.
 _BY_HAND = 'by hand'
 
@@ -111,7 +111,11 @@ def to_json(
         'leaks': tree.windows is not None,
         'view': tree.view,
         'open_set': tree.open_set,
-        'settings': {key: settings[key] for key in (*_ONE, *_MANY, *_ALONE) if settings[key] is not None},
+        'settings': {
+            key: settings[key]
+            for key in (*_ONE, *_MANY, *_ALONE)
+            if settings[key] is not None and settings[key] is not False
+        },
         'splits': splits,
         'recordings': {role: [names[index] for index in part] for role, part in roles.items()},
         'left_out': list(left_out),
