@@ -46,8 +46,7 @@ _CAPTIONS = {
     'reconstruction': 'A decoded sequence of middling error below its target.',
     'training': 'Losses and accuracies over the epochs.',
 }
-# Pixels; pictures that are wider take both columns of the page.
-_WIDE = 1000
+_WIDE = 1000  # pixels; wider pictures take both columns of the page
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; }

@@ -36,15 +36,7 @@ _DOTS_PER_INCH = 200
 # What DejaVu Sans, which Matplotlib brings, does not have: Chinese, Japanese and Korean letters and others.
 _FURTHER_FONTS = (
     *('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Source Han Sans SC', 'WenQuanYi Zen Hei', 'Droid Sans Fallback'),
-    *(
-        'Microsoft YaHei',
-        'IPAexGothic',
-        'Malgun Gothic',
-        'PingFang SC',
-        'Hiragino Sans GB',
-        'Arial Unicode MS',
-        'Noto Sans',
-    ),
+    *('Microsoft YaHei', 'IPAexGothic', 'Malgun Gothic', 'PingFang SC', 'Hiragino Sans GB', 'Arial Unicode MS'),
 )
 
 
