@@ -14,6 +14,7 @@ from sge_la.__main__ import COMMANDS
 
 PAGE = Path(__file__).with_name('commands.md')
 GROUPS = {
+    'See it at work': ('demo',),
     'Train and score': ('train', 'evaluate'),
     'Data': ('prepare', 'check', 'audit', 'convert'),
     'Trained models': ('identify', 'gallery', 'export', 'checkpoints'),

@@ -33,6 +33,7 @@ def test_lines_are_short(path):
 def test_the_page_of_commands_is_current():
     made = runpy.run_path(str(DOCS / 'write_commands.py'))
     assert made['PAGE'].read_text(encoding='utf-8') == made['page'](), 'run: python docs/write_commands.py'
+    assert {command for group in made['GROUPS'].values() for command in group} == set(made['COMMANDS'])
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.name)
