@@ -305,6 +305,12 @@ def test_sequences_of_one_recording_on_both_sides_are_told(small_kgbd, tmp_path,
             '"settings": {"layout": "/etc"}}',
             'layout: ',
         ),
+        (
+            '{"format": 1, "dataset": "KGBD", "length": 4, "recordings": {"train": ["a"], "probe": ["b"]}, '
+            '"settings": {"offsets": ["0", "--overwrite"]}}',
+            'offsets: .*overwrite',
+        ),
+        ('{"format": 1, "dataset": "KGBD", "length": 0, "recordings": {"train": ["a"], "probe": ["b"]}}', 'by role'),
     ],
 )
 def test_files_that_are_no_split_are_refused(small_kgbd, tmp_path, content, message):

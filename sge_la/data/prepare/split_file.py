@@ -15,6 +15,8 @@ from sge_la.errors import UserError
 from sge_la.files.text import read_json
 
 _FORMAT = 1
+# Frames in a sequence, as `loading` reads them.
+_LONGEST = 1000
 # Settings that are flags with one value, with several, and with none.
 _ONE = ('layout', 'seed', 'step', 'center', 'people', 'recordings', 'skeleton', 'units', 'up', 'lost', 'max_gap')
 _MANY = {'offsets': 'offsets', 'clip': 'clip', 'leave_out': 'leave_out', 'views': 'view', 'protocols': 'protocol'}
@@ -149,8 +151,10 @@ def read_split(path: Path, name: str) -> SplitFile:
         and (windows is None or (isinstance(windows, dict) and all(map(_are_frames, windows.values()))))
         and (holdout is None or isinstance(holdout, str) or _are_names(holdout))
         and isinstance(content.get('settings', {}), dict)
+        and isinstance(content.get('splits', {}), dict)
         and type(content.get('length')) is int
-        and (content.get('view') is None or type(content['view']) is int)
+        and 2 <= content['length'] <= _LONGEST
+        and (content.get('view') is None or (type(content['view']) is int and 0 <= content['view'] <= 10))
     )
     if not sound:
         raise UserError(
@@ -159,7 +163,7 @@ def read_split(path: Path, name: str) -> SplitFile:
         )
     _refuse_two_roles(path, roles, content.get('left_out', []), windows)
     splits = content.get('splits', {})
-    sums = {role: part.get('sha256') for role, part in splits.items() if isinstance(part, dict)} if splits else {}
+    sums = {role: part.get('sha256') for role, part in splits.items() if isinstance(part, dict)}
     return SplitFile(
         path,
         (content['length'],),
@@ -192,7 +196,8 @@ def _flags(settings: Mapping[str, Any]) -> list[str]:
         if key in _ALONE:
             flags += [f'--{key}'] * (value is True)
         elif key in _MANY and isinstance(value, list):
-            flags += [f'--{_MANY[key]}', *map(str, value or ['all'])]
+            # A text that begins with - would be another flag.
+            flags += [f'--{_MANY[key]}', *(str(item).lstrip('-') for item in value or ['all'])]
         elif key in _ONE and not (key == 'seed' and value == 0):
             flags.append(f'--{key}={value}')
     return flags
