@@ -18,10 +18,25 @@ from sge_la.checkpoints import __main__ as checkpoints
 from sge_la.data import check, convert, prepare
 from sge_la.enrol import __main__ as gallery
 from sge_la.errors import UserError, run_command
+from sge_la.reporting import audit
 from tests.command_line_cases import CAGES, Commands, refused
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = (train, evaluate, prepare, check, convert, identify, gallery, export, checkpoints, compare, cost, ablation)
+COMMANDS = (
+    train,
+    evaluate,
+    prepare,
+    check,
+    audit,
+    convert,
+    identify,
+    gallery,
+    export,
+    checkpoints,
+    compare,
+    cost,
+    ablation,
+)
 NETWORK = 'BIWI_LA_RN_ap_6_0.1_0pre_rev_rec'
 
 
