@@ -146,7 +146,7 @@ def _lines(
     people = np.union1d(probe.labels, gallery.labels)
     strangers = np.isin(people, unknown) | ~np.isin(people, gallery.labels)
     yield f'### Probe {probe.name}, gallery {gallery.name}{title}'
-    yield f'People: {(~strangers).sum()} enrolled, {strangers.sum()} unknown ({some(people[strangers])})'
+    yield f'People: {(~strangers).sum()} enrolled, {strangers.sum()} unknown ({some(people[strangers].tolist())})'
     for level, one in found.items():
         counts = one.answers.known.sum(), (~one.answers.known).sum()
         yield f'By {level}: {counts[0]} of enrolled people, {counts[1]} of unknown people'
