@@ -132,8 +132,10 @@ print(sorted({'keras', 'tensorflow', 'jax', 'sklearn', 'scipy'} & set(sys.module
 
 
 def rounded(results: Path) -> dict:
-    """The scores of a results.json, without the digits in which backends differ."""
-    return json.loads(results.read_text(), parse_float=lambda text: round(float(text), 5))['test_sets']
+    """The scores of a run's test set, without the digits in which backends differ."""
+    found = json.loads(results.read_text(), parse_float=lambda text: round(float(text), 5))['test_sets']['Walking']
+    # Other tests score the same run without its data set, which changes all_sequences.
+    return {name: found[name] for name in ('selected', 'last', 'epochs')}
 
 
 def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
