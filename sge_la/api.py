@@ -8,11 +8,12 @@ In a few lines, where `python -m sge_la.data.prepare DEMO --data_dir demo/Datase
     model = sge_la.load('demo/Models/CAGEs_RN_models/DEMO_LA_RN_ap_6_0.1_0pre_rev_rec', data_dir='demo/Datasets')
     walk = np.load('walk.npy')  # one recording: float [frames, joints, 3], metres
     cages = model.encode(walk[:6][None])  # [sequences, 6, joints, 3] to [1, 6, 768]
-    print(model.identify(walk[:6][None])[0])  # Answer(person=..., score=..., votes=...)
+    print(sge_la.identify(walk, model)[0])  # Answer(person=..., score=..., votes=...)
 """
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -273,6 +274,13 @@ def _trained_on(plan: Plan, options, classes: int, joints: int) -> TrainedOn:
             'is not the one that it was trained on: give that one with --data_dir, or train again'
         )
     return TrainedOn.of(dataset)
+
+
+def holds_features(path: Path) -> bool:
+    """Whether a file is one that `save_features` has written."""
+    with contextlib.suppress(zipfile.BadZipFile, OSError, ValueError), zipfile.ZipFile(path) as archive:
+        return any(name.endswith('_cages.npy') for name in archive.namelist())
+    return False
 
 
 def save_features(path: str | Path, encoder: GaitEncoder, splits: dict) -> None:

@@ -19,6 +19,7 @@ from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     from sge_la.data import Dataset
+    from sge_la.runs.plan import Plan
 
 MATCHING = ('gallery', 'openset')
 # The demonstration's walkers, walks of each, and passes: enough for people as different as simulated ones, in a minute.
@@ -165,6 +166,7 @@ def match(options) -> dict:
     dataset, pairs = _sets_to_match(options)
     dataset = known_to(options, dataset)
     plan = plan_of(replace(options, probe=None), dataset)
+    _warn_of_other_data(plan, dataset)
     return run_gallery(plan, dataset, pairs, metric=options.metric, level=options.level)
 
 
@@ -181,6 +183,8 @@ def meet_strangers(options) -> dict:
     options = as_trained(replace(options, unknown=left_out))
     dataset, pairs = _sets_to_match(options)
     plan, network = plan_of(replace(options, probe=None), dataset), left_out is not None
+    if not network:
+        _warn_of_other_data(plan, dataset)
     if options.newcomers:
         left = unknown_people(dataset.identities, share, options.seed)
         if len(left) < 4:
@@ -216,6 +220,17 @@ def _refuse_seen(options, left_out: float | None) -> None:
         raise UserError(
             '--splits tries other unknown people, and the run was trained without those of one split: leave it out, '
             'and train with --runs'
+        )
+
+
+def _warn_of_other_data(plan: Plan, dataset: Dataset) -> None:
+    """Encodings can be matched on any data, but who is a probe now may have been trained on."""
+    from sge_la.evaluation.test_sets import changed_test
+
+    if changed := changed_test(plan, dataset):
+        say(
+            f'warning: the test set {changed} is not the one beside which this run was trained, so that its probes may '
+            'have been trained on; prepare the data set as it was, or train again'
         )
 
 

@@ -171,7 +171,7 @@ class TestCrossView:
         for path in [*network(folder, 5).glob('*.npy'), *network(folder, 5).glob('trained_model.ckpt.*')]:
             shutil.copy(path, run)
         found = printed(evaluate.main, '--RN_dir', str(run), '--batch_size', '320', *places(folder))
-        assert ' ## CVE Testing View: View 5, Dgree 90' in found
+        assert ' ## CVE Testing View: View 5, Degree 90' in found
         name = 'CAGEs, best epoch on the test set'
         assert row(found, name) == [row(lines, name)[1]]
 

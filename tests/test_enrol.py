@@ -130,6 +130,14 @@ def test_distances_are_those_of_mean_cages(enrolled, walks, untouched_run):
         assert near.distance == pytest.approx(np.mean(nearest), abs=1e-4)
 
 
+@pytest.mark.parametrize('name', ['a\u00a0b.npy', 'x\u202e.npy', 'y\n.npy', 'z\udce9.npy', 'n' * 240 + '.npy'])
+def test_a_recording_may_be_called_anything(enrolled, gallery, walks, tmp_path, name):
+    """What is kept of its name can be read and shown; nobody who was there before is lost."""
+    shutil.copy(walks / 'Ann-Still-0.npy', tmp_path / name)
+    gallery('add', '--person', 'Dora', tmp_path / name)
+    assert {'Ann', 'Ben', 'Cleo', 'Dora'} == set(file.read(enrolled).people) and 'Dora: ' in gallery('list')
+
+
 def test_nothing_is_left_of_who_was_removed(enrolled, gallery):
     before = file.read(enrolled)
     assert 'Ben is removed, with 8 sequences' in gallery('remove', '--person', 'Ben')
@@ -187,6 +195,7 @@ def test_two_writers_lose_nothing(enrolled):
         (['add', '--person', 'a\x1b', '{walks}/Ann-Still-0.npy'], 'printable characters'),
         (['add', '{walks}/Ann-Still-0.npy'], 'give --person NAME'),
         (['add', '--person', 'Ann', '{walks}/none.npy'], 'there is no such file'),
+        (['remove', '--person', 'Ann', '--person', 'Ben'], 'takes one --person, found 2'),
         (['remove', '--person', 'Zoe'], 'nobody in the gallery is called Zoe: it has Ann, Ben, Cleo'),
         (['new', '--RN_dir', RUN], 'is there already'),
         (['list', '--person', 'Ann'], 'takes no --person'),

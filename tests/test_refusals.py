@@ -211,6 +211,6 @@ def test_one_person_alone(small_run, tmp_path, told):
     write_dataset(tmp_path / 'Datasets', 'BIWI', everybody, {'Walking': everybody}, layout=3)
     said = told(flags_of(small_run, tmp_path / 'Models', tmp_path / 'Datasets'), 0)
     assert '### Rank-1 Accuracy: 1.000000\n' in said and '### nAUC: nan\n' in said
-    assert 'All sequences: Rank-1 Accuracy: 1.000000, nAUC: undefined, 32 sequences' in said
+    assert 'All 32 sequences (nothing dropped): Rank-1 100.0 %, nAUC undefined\n' in said
     results = records.read_results(tmp_path / 'Models' / NETWORK)['test_sets']['Walking']
     assert results['selected']['nauc'] is None and results['selected']['rank1'] == 1

@@ -76,6 +76,12 @@ def test_a_finished_run_with_other_options_is_kept(tmp_path, change):
     assert begin(tmp_path, {**RECORD, **change}, overwrite=True) == FRESH
 
 
+def test_a_stage_that_has_not_begun_loses_nothing_by_other_options(tmp_path):
+    begin(tmp_path)
+    assert states.begin(tmp_path, {**RECORD, 'batch_size': 4}, {}, overwrite=False, begun=False) == FRESH
+    assert records.read_config(tmp_path)['record']['batch_size'] == 4
+
+
 def test_somebody_elses_checkpoint_is_kept(tmp_path):
     save_network(tmp_path)
     states.refuse_unfinished(tmp_path)

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('action', choices=ACTIONS, metavar='ACTION', help=', '.join(ACTIONS))
     parser.add_argument('gallery', type=Path, metavar='GALLERY', help='the file')
     parser.add_argument('recordings', nargs='*', type=Path, metavar='RECORDING', help='add: as identify reads them')
-    parser.add_argument('--person', help='add, remove: the name of the person')
+    parser.add_argument('--person', action='append', help='add, remove: the name of the person')
     parser.add_argument('--RN_dir', help="folder of the trained run (new; else the gallery's run in --models_dir)")
     parser.add_argument(
         '--far', type=share, help='new: share of strangers who may be taken for somebody (default 0.01)'
@@ -55,6 +55,9 @@ def _refuse_nonsense(given: Namespace) -> None:
             raise UserError(
                 f'gallery {given.action} takes no {flag}, which is for {" and ".join(actions)}: leave it out'
             )
+    if len(given.person or ()) > 1:
+        raise UserError(f'gallery {given.action} takes one --person, found {len(given.person)}: call it once for each')
+    given.person = given.person and given.person[0]
     if given.action in ('add', 'remove') and not given.person:
         raise UserError(f'gallery {given.action} needs to know whom: give --person NAME')
     if given.action == 'add' and not given.recordings:
@@ -87,7 +90,9 @@ def _add(given: Namespace) -> None:
     before = file.read(given.gallery)
     run = load_run(given.RN_dir or before.run, given)
     before.using(run.encoder, given.gallery)
-    found = [(path.name, sequences_of(path, run, given.body, given.accept)) for path in given.recordings]
+    found = [
+        (file.recording_name(path), sequences_of(path, run, given.body, given.accept)) for path in given.recordings
+    ]
     with file.changing(given.gallery) as write:
         gallery = file.read(given.gallery).using(run.encoder, given.gallery).with_recordings(given.person, found)
         write(gallery)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from sge_la.data.skeletons import from_json, to_json
 from sge_la.enrol.gallery import UNKNOWN, EnrolledRecording, Gallery, Threshold
-from sge_la.errors import UserError
+from sge_la.errors import UserError, plain
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE
 from sge_la.files.locks import claim_file
 from sge_la.files.npz import MAX_META_BYTES, read_npz, write_npz
@@ -42,6 +42,10 @@ def write(path: str | Path, gallery: Gallery) -> None:
         'recordings': [[one.person, one.name, one.digest, one.sequences] for one in gallery.recordings],
         'thresholds': {level: asdict(found) for level, found in gallery.thresholds.items()},
     }
+    try:  # what could not be read again is not written
+        _check_names(gallery.recordings)
+    except ValueError as error:
+        raise UserError(f'{path} cannot be written: {error}; choose another name') from error
     # JSON escapes a character by twelve at most.
     if (
         64 * len(gallery.recordings) + 12 * sum(len(one.person + one.name) for one in gallery.recordings)
@@ -82,6 +86,12 @@ def changing(path: str | Path, *, new: bool = False) -> Iterator[Callable[[Galle
         yield lambda gallery: write(path, gallery)
 
 
+def recording_name(path: Path) -> str:
+    """What a recording is called in a gallery: its file's name, in letters that can be kept and shown."""
+    name = plain(path.name)
+    return name if len(name) <= _MAX_NAME else f'{name[: _MAX_NAME - 4]} ...'
+
+
 def checked_name(name: str, what: str) -> str:
     """A name that can be kept and shown.
 
@@ -94,13 +104,18 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
-def _checked(vectors: np.ndarray | None, meta: dict[str, Any], where: str) -> Gallery:
-    encoder, digests = meta['encoder'], set()
-    recordings = tuple(EnrolledRecording(*one) for one in meta['recordings'])
+def _check_names(recordings: Iterable[EnrolledRecording]) -> None:
     for one in recordings:
         checked_name(one.person, 'the name of a person')
         if type(one.name) is not str or not one.name.isprintable() or len(one.name) > _MAX_NAME:
             raise ValueError('the name of a recording is none')
+
+
+def _checked(vectors: np.ndarray | None, meta: dict[str, Any], where: str) -> Gallery:
+    encoder, digests = meta['encoder'], set()
+    recordings = tuple(EnrolledRecording(*one) for one in meta['recordings'])
+    _check_names(recordings)
+    for one in recordings:
         _refuse(not _is_digest(one.digest, 32) or one.digest in digests, 'the digest of a recording is none, or twice')
         _refuse(type(one.sequences) is not int or one.sequences < 1, 'a recording has no sequence')
         digests.add(one.digest)

@@ -96,7 +96,7 @@ class Identified:
     @property
     def further(self) -> str:
         """All but the name, in words."""
-        sure = '' if self.probability is None else f', probability {self.probability:.1%}'
+        sure = '' if self.probability is None else f'; {self.nearest[0].person} with probability {self.probability:.1%}'
         near = ', '.join(f'{one.person} {one.distance:.3f}' for one in self.nearest)
         return f'nearest: {near}; threshold {self.threshold:.3f}{sure}'
 

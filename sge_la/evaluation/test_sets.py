@@ -39,7 +39,7 @@ class AtHand:
     @classmethod
     def of(cls, plan: Plan, dataset: Dataset | None, absence: str = '') -> AtHand:
         """The data set of a run, if it is the one that it was trained on, and its encoders where they are trained."""
-        if dataset is not None and (changed := _changed(plan, dataset)):
+        if dataset is not None and (changed := changed_test(plan, dataset)):
             dataset, absence = (
                 None,
                 f'the test set {changed} is not the one of the training: it was prepared again since',
@@ -70,7 +70,7 @@ class ProbeSet:
         return cls(name, features, dataset.tests[name], dataset.classes(dataset.tests[name]))
 
 
-def _changed(plan: Plan, dataset: Dataset) -> str:
+def changed_test(plan: Plan, dataset: Dataset) -> str:
     """The first test set that is another one than when the run was trained; '' where none is, or nothing is known."""
     for name, folder in plan.networks.items():
         known = recorded_tests(folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import run_command, say
+from sge_la.errors import program, run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ Looks for what makes scores of a data set too high, and prints it on one page: r
 trained on and tested on, test recordings that are nearly training recordings, copies within one set, and, for each run
 of this data set, what the choice of the epoch on the test set adds to the last epoch's score.
 
-Exit status: 0 nothing is on both sides, 1 something is, 2 there is no such data set or the arguments are wrong.
+Exit status: 0 nothing is on both sides, 1 something is, or the data set is damaged, 2 there is no such data set or the
+arguments are wrong.
 """
 _VIEW = 'not looked for: views of one walk are on both sides of a cross-view test on purpose'
 _UNKNOWN = 'not known: these arrays do not say which recording a sequence is from'
@@ -48,20 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         NEAR_COPIES: 'Test recordings that are nearly trained on',
         COPIES: 'Copies within one set',
     }
+    others = sum(finding.kind not in titles for finding in report.bad)
     for kind, title in titles.items():
         found = [finding.text for finding in (*report.bad, *report.odd) if finding.kind == kind]
         if not found and kind == BOTH_SIDES:
             found = _why_not_looked_for(report, options.view)
-        say(f'{title}: {"none" if not found else ""}'.rstrip())
+        say(f'{title}: {"" if found else "none" if not others else "none in what could be read"}'.rstrip())
         for text in found:
             say(f'  {text}')
-    others = sum(finding.kind not in titles for finding in report.bad)
     if others:
-        say(f'{others} more findings are bad; check names them')
+        say(f'{others} more findings are bad, which may hide others; {program("check")} names them')
     say()
     for line in selection_lines(options.models_dir, options.name, options.length, options.view):
         say(line)
-    return 1 if any(finding.kind in titles for finding in report.bad) else 0
+    return 1 if report.bad else 0
 
 
 def _why_not_looked_for(report: Report, view: int | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sge_la import checkpoints
-from sge_la.api import GaitEncoder, save_features
+from sge_la.api import GaitEncoder, holds_features, save_features
 from sge_la.data import Dataset, Split
 from sge_la.data.layout import AXES
 from sge_la.errors import UserError, say
@@ -219,6 +219,8 @@ def _save_features(options) -> None:
         why = at_hand.absence or 'the gait encoders are not trained'
         raise UserError(f'--save_features needs the data set and the gait encoders, but {why}')
     path = Path(options.save_features)
+    if path.exists() and not holds_features(path):
+        raise UserError(f'--save_features {path}: there is another file of this name; choose another name')
     path = path if path.suffix == '.npz' else path.with_name(f'{path.name}.npz')
     splits = {'train': at_hand.dataset.train, **at_hand.dataset.tests}
     save_features(path, GaitEncoder(plan, at_hand.sources()), splits)

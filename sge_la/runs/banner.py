@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,11 +59,11 @@ def where_it_lies(folder: Path, options: Mapping[str, object]) -> str:
     lines = [f'Run: {folder}']
     if not options.get('report'):
         places = (
-            f' --{name} {options[name]}'
+            f' --{name} {shlex.quote(str(options[name]))}'
             for name in ('data_dir', 'models_dir')
             if options[name] != getattr(CommonOptions, name)
         )
-        lines.append(f'Next: {program("evaluate")} --RN_dir {folder.name}{"".join(places)} --report')
+        lines.append(f'Next: {program("evaluate")} --RN_dir {shlex.quote(folder.name)}{"".join(places)} --report')
     return '\n'.join(lines)
 
 

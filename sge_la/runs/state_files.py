@@ -87,6 +87,11 @@ def _read_state(path: Path) -> RunState:
     return RunState(parts, meta)
 
 
+def has_state(folder: Path | str) -> bool:
+    """Whether a training has left something to go on from, sound or not."""
+    return any((Path(folder) / name).exists() for name in _STATES)
+
+
 def clear_state(folder: Path | str) -> None:
     """Removes the states of a training that has ended."""
     for name in _STATES:

@@ -75,17 +75,20 @@ class NotFinite(UserError):
         )
 
 
-def begin(folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool) -> str:
+def begin(
+    folder: Path, record: Mapping[str, Any], more: Mapping[str, Any], *, overwrite: bool, begun: bool = True
+) -> str:
     """Looks at what a folder holds and writes this run's config.json into it.
 
     `folder`: the run folder, claimed by the caller; `record`: everything that the result depends on; compared with what
     is there; `more`: what else config.json is to say (versions, device, all options); `overwrite`: replace a run that
-    was made with other options, and start anew. Returns FRESH; UNFINISHED: the same run, stopped before its end;
+    was made with other options, and start anew; `begun`: False where a stage has not come to its first epoch, so that
+    nothing is lost by other options. Returns FRESH; UNFINISHED: the same run, stopped before its end;
     FINISHED: the same run, complete. Raises UserError: the folder holds a run that was made with other options, or by
     another program.
     """
     config = (None if overwrite else records.read_config(folder)) or {}
-    found = config.get('record')
+    found = config.get('record') if begun else None
     if found is None:
         if not overwrite and has_checkpoint(folder):
             raise UserError(

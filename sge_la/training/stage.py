@@ -11,10 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sge_la.checkpoints import has_checkpoint
 from sge_la.errors import say
 from sge_la.files import locks
 from sge_la.runs import states
 from sge_la.runs.plan import Plan
+from sge_la.runs.state_files import has_state
 from sge_la.runs.states import FINISHED, RunState, TrainingState
 from sge_la.runs.tensorboard import epoch_logs, log_finished
 
@@ -43,7 +45,9 @@ class Stage:
         Raises UserError: a folder holds another run.
         """
         more = {'options': plan.options, 'environment': environment}
-        found = [states.begin(folder, self.record, more, overwrite=plan.overwrite) for folder in self.folders]
+        begun = has_state(self.home) or any(map(has_checkpoint, self.folders))
+        settings = {'overwrite': plan.overwrite, 'begun': begun}
+        found = [states.begin(folder, self.record, more, **settings) for folder in self.folders]
         if all(status == FINISHED for status in found):
             say(self.trained_already)
             log_finished(plan.tensorboard, self.logs)
