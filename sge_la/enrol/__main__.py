@@ -149,7 +149,7 @@ def _of_threshold(level: str, found: Threshold, far: float) -> str:
     if found.recognised is not None:
         text += f'; {found.recognised:.1%} of the other recordings of enrolled people are named'
     if far * found.strangers < 1:
-        text += f' (so few tell no rate below {1 / found.strangers:.2g}: none of them is accepted)'
+        text += f' (so few cannot show a rate below {1 / found.strangers:.2g}: none of them is accepted)'
     return text
 
 

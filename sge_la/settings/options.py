@@ -160,7 +160,7 @@ class CommonOptions:
     unknown: float | None = flag(
         None,
         'share of people, drawn by --seed, whom a run is trained without; --protocol openset tests them as strangers '
-        '(there default 0.2)',
+        '(its default is 0.2)',
         type=_number(float, 0.001, 1.0, 'a share from 0.001 to 1, such as 0.2'),
     )
     probe: str | None = flag(
