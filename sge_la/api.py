@@ -71,6 +71,10 @@ class GaitEncoder:
     sources: list[FeatureSource]
     backend: str | None = None
 
+    def __repr__(self) -> str:
+        run = self.plan.network.name
+        return f'<GaitEncoder of {run}: sequences of {self.length} frames and {self.joints} joints>'
+
     @classmethod
     def load(
         cls,
@@ -175,6 +179,9 @@ class Recogniser:
     people: list[str | int]
     skeleton: Skeleton | None
     trained_on: TrainedOn | None = None
+
+    def __repr__(self) -> str:
+        return f'<Recogniser of {len(self.people)} people: {self.encoder!r}>'
 
     @classmethod
     def load(

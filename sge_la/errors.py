@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,33 @@ def say(text: object = '', *, error: bool = False) -> None:
 
 def bar(*items: Any, shown: bool = True, **settings: Any) -> Any:
     """A bar of tqdm that goes when it is full; on a terminal alone, and not where `heard_by` listens."""
+    if not shown or _listener.get() is not None or not sys.stderr.isatty():
+        return _NoBar(*items)
     from tqdm import tqdm
 
-    return tqdm(*items, leave=False, disable=None if shown and _listener.get() is None else True, **settings)
+    return tqdm(*items, leave=False, **settings)
+
+
+class _NoBar:
+    """What stands for a bar where none is shown. One of tqdm's would do, but loses a Ctrl-C that meets its end."""
+
+    def __init__(self, items: Iterable = ()):
+        self._items = items
+
+    def __iter__(self) -> Iterator:
+        return iter(self._items)
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, count: int = 1) -> None:
+        pass
+
+    def set_postfix_str(self, text: str, refresh: bool = True) -> None:
+        pass
 
 
 class UserError(Exception):

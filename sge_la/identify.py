@@ -78,14 +78,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = gallery and gallery.using(run.encoder, given.gallery)
     if given.stream:
         _stream(run, gallery, given)
+    refused = 0
     for path in given.recordings:
-        sequences = sequences_of(path, run, given.body, given.accept)
+        try:
+            sequences = sequences_of(path, run, given.body, given.accept)
+        except UserError as error:
+            if len(given.recordings) == 1:
+                raise
+            say(f'{path}: no answer: {error}')
+            refused += 1
+            continue
         if gallery:
             say(f'{path}: {gallery.identify(sequences, given.top)}')
             continue
         say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
             say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+    if refused:
+        raise UserError(f'{refused} of {len(given.recordings)} recordings have no answer; their lines say why')
 
 
 def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:

@@ -271,6 +271,7 @@ def test_train_evaluate_and_load_do_what_the_commands_do(small_run, walking, tmp
     assert f'### Rank-1 Accuracy: {scores["Walking"]["selected"]["rank1"]:f}' in heard
     model = sge_la.load(run, data_dir=small_run / 'Datasets')
     np.testing.assert_array_equal(model.encode(walking.skeletons[:2]), model.encoder.encode(walking.skeletons[:2]))
+    assert repr(model).startswith('<Recogniser of 4 people: <GaitEncoder of BIWI_LA') and len(repr(model)) < 200
     assert capfd.readouterr().out == ''
     with pytest.raises(UserError, match='one run at a time'):
         sge_la.train('BIWI', runs=2)

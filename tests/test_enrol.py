@@ -101,6 +101,18 @@ def test_people_are_named_and_a_stranger_is_not(enrolled, walks, untouched_run, 
     assert 'the encoder of its run' in gallery('check')
 
 
+def test_one_recording_that_cannot_be_answered_keeps_no_other_from_it(enrolled, walks, untouched_run, tmp_path, capsys):
+    np.save(tmp_path / 'short.npy', np.load(walks / 'Ann-Still-0.npy')[:3])
+    files = [walks / 'Ann-Still-0.npy', tmp_path / 'short.npy', walks / 'Ben-Still-0.npy']
+    places = ['--models_dir', str(untouched_run / 'Models'), '--data_dir', str(untouched_run / 'Datasets')]
+    capsys.readouterr()
+    assert run_command(identify, ['--gallery', str(enrolled), *map(str, files), *places, '--gpu', '-1']) == 2
+    out, error = capsys.readouterr()
+    first, second, third = out.splitlines()
+    assert ': Ann (' in first and ': no answer: ' in second and ': Ben (' in third
+    assert '1 of 3 recordings have no answer' in error
+
+
 def test_python_answers_as_the_command_does(enrolled, walks, untouched_run, capsys):
     [line] = identified(enrolled, [walks / 'Ben-Walking-0.npy'], untouched_run, capsys)
     places = {'models_dir': untouched_run / 'Models', 'data_dir': untouched_run / 'Datasets'}

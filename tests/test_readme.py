@@ -35,6 +35,7 @@ DOCUMENTS = tuple(
     str(path.relative_to(ROOT))
     for pattern in ('*.md', 'docs/*.md', '*/README.md')
     for path in sorted(ROOT.glob(pattern))
+    if not path.parent.name.startswith('.')  # pytest's cache has a README of its own
 )
 # What makes docs/commands.md: each command and its parser.
 COMMANDS_PAGE = runpy.run_path(str(ROOT / 'docs' / 'write_commands.py'))

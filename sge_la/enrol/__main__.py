@@ -79,6 +79,7 @@ def _new(given: Namespace) -> None:
 
 
 def _add(given: Namespace) -> None:
+    from sge_la.data.raw.text import alike_people
     from sge_la.enrol import file
     from sge_la.enrol.recordings import load_run, refuse_missing, sequences_of
 
@@ -98,6 +99,8 @@ def _add(given: Namespace) -> None:
         write(gallery)
     for name, sequences in found:
         say(f'{given.person}: {name}, {len(sequences)} sequences')
+    for note in alike_people(gallery.people):
+        say(f'note: {note}')
     say(_summary(gallery))
 
 

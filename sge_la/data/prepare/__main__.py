@@ -133,8 +133,8 @@ def _add_tracking(result: Parser) -> None:
     tracking.add_argument(
         '--accept',
         action='store_true',
-        help='go on with what looks like a mistake: two units or upright directions in one set, one walk under two names '
-        '(the second is left out)',
+        help='go on with what looks like a mistake: two units or upright directions in one set, one walk under two '
+        'names (the second is left out)',
     )
 
 
