@@ -24,6 +24,7 @@ from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors, regular_size
 
 MAX_DATA_BYTES = 1 << 30
+_MOST_BESIDE_NONE = 1 << 62
 MAX_RANK = 8
 _MAGIC = b'\x93NUMPY'
 _LFS = b'version https://git-lfs'
@@ -57,8 +58,9 @@ def read_header(path: Path | str) -> Header:
     if header.dtype.hasobject:
         raise UserError(f'{path} should hold numbers, but holds Python objects, which are not read; get the file again')
     held, promised = header.size - header.offset, math.prod(header.shape) * header.dtype.itemsize
-    # In an array without elements a dimension may say anything, and NumPy chokes on large ones.
-    if held != promised or max(header.shape, default=0) > header.size:
+    # In an array without elements the other dimensions may say anything, and NumPy chokes on large ones and products.
+    beside = math.prod(filter(None, header.shape)) * header.dtype.itemsize
+    if held != promised or max(header.shape, default=0) > header.size or beside > _MOST_BESIDE_NONE:
         state = 'cut short' if held < promised else 'damaged'
         raise UserError(
             f'{path} is {state}: its header promises {shown_shape(header.shape)} numbers of {header.dtype}, '
