@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,5 +77,5 @@ def _command(report: Report, data_dir: Path | str, view: int | None, flags: Sequ
     words += [f'--protocol {protocol}'] if protocol else []
     words += [] if view is None else [f'--view {view}']
     words += [] if report.length == LENGTHS.get(protocol, 6) else [f'--length {report.length}']
-    words += [] if Path(data_dir) == Path('Datasets') else [f'--data_dir {data_dir}']
+    words += [] if Path(data_dir) == Path('Datasets') else [f'--data_dir {shlex.quote(str(data_dir))}']
     return ' '.join([*words, *flags])
