@@ -17,6 +17,7 @@ from sge_la.files import atomic, write_arrays
 from sge_la.files.npz import read_npz
 from sge_la.files.text import read_json, write_json, write_text
 from sge_la.files.write_arrays import NpyWriter
+from tests.fuzz.bounds import MEMORY_BESIDES, memory_limit
 
 
 def left_over(folder: Path) -> list[str]:
@@ -278,6 +279,13 @@ def test_save_npy_refuses_objects(tmp_path):
     with pytest.raises(ValueError, match=r'[Oo]bject'):
         write_arrays.save_npy(tmp_path / 'a.npy', np.array([{}], object))
     assert left_over(tmp_path) == []
+
+
+def test_a_meta_that_grows_when_it_is_read_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'x.npz', 'w') as archive:
+        archive.writestr('meta.json', '{"a": [' + '[],' * (4 * 2**20) + '[]]}')
+    with memory_limit(MEMORY_BESIDES), pytest.raises(UserError, match='more lists and objects than'):
+        read_npz(tmp_path / 'x.npz')
 
 
 def test_a_directory_of_members_is_bounded_before_it_is_read(tmp_path):

@@ -20,6 +20,7 @@ import numpy as np
 from sge_la.errors import UserError
 from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK, is_plain, parse_header
 from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
+from sge_la.files.text import has_too_many_parts
 
 MAX_MEMBERS = 10_000
 _MAX_DIRECTORY_BYTES = 200 * MAX_MEMBERS
@@ -125,8 +126,11 @@ def _read_members(archive: zipfile.ZipFile, size: int, wanted) -> tuple[dict[str
 def _read_meta(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> dict[str, Any]:
     if member.file_size > MAX_META_BYTES:
         raise ValueError(f'{_META} is larger than {MAX_META_BYTES} bytes')
+    text = archive.read(member)
+    if has_too_many_parts(text):
+        raise ValueError(f'{_META} holds more lists and objects than any of ours')
     try:
-        meta = json.loads(archive.read(member))
+        meta = json.loads(text)
     except RecursionError as error:
         raise ValueError(f'{_META} is nested too deep') from error
     if not isinstance(meta, dict):

@@ -72,6 +72,12 @@ def _unwritable(value: Any, depth: int) -> str:
     return next(filter(None, (_unwritable(part, depth - 1) for part in parts)), '')
 
 
+def has_too_many_parts(text: bytes) -> bool:
+    """Whether lists and objects of JSON would take more memory than a reader may: far more than their text."""
+    parts = _LIST_BYTES * text.count(b'[') + _OBJECT_BYTES * text.count(b'{')
+    return parts > _PARTS_A_BYTE * len(text) + _PARTS_BESIDES
+
+
 def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
     """Reads a JSON file (UTF-8, with or without a byte-order mark).
 
@@ -82,8 +88,7 @@ def read_json(path: Path | str, limit: int = JSON_LIMIT) -> Any:
         raise UserError(f'{path} should be a JSON file of at most {limit} bytes and is larger; check which file it is')
     with os_errors(path, 'read'):
         text = Path(path).read_bytes()
-    parts = _LIST_BYTES * text.count(b'[') + _OBJECT_BYTES * text.count(b'{')
-    if parts > _PARTS_A_BYTE * len(text) + _PARTS_BESIDES:
+    if has_too_many_parts(text):
         raise UserError(f'{path} holds more lists and objects than any JSON file of ours; check which file it is')
     try:
         value = json.loads(text.decode('utf-8-sig'))
