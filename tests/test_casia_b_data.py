@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sge_la.data.casia_b import check_files, load, load_for, load_raw, present_views
-from sge_la.data.checking import check
 from sge_la.data.normalise import CellScale
+from sge_la.data.quality.arrays import check
 from sge_la.data.write import write_ids
 from sge_la.errors import UserError
 from sge_la.settings.command_line import parse_train

@@ -11,7 +11,7 @@ from sge_la.errors import UserError, run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
-    from sge_la.data.findings import Report
+    from sge_la.data.quality.findings import Report
 
 
 _DESCRIPTION = """\
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.view is not None and options.name not in ('KS20', 'CASIA_B'):
         raise UserError(f'--view is for KS20 and CASIA_B alone, and {options.name} has no views: leave it out')
-    from sge_la.data.checking import check
+    from sge_la.data.quality.arrays import check
 
     report = check(options.name, options.length, options.data_dir, view=options.view, layout=options.layout)
     print_report(report)

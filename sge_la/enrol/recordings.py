@@ -15,13 +15,13 @@ from sge_la.api import Recogniser, load_options
 from sge_la.backends.runtime import for_inference, start
 from sge_la.backends.starting import NAMES
 from sge_la.data.axes import METRES_Y_UP, Axes
-from sge_la.data.lost import lost_joints
-from sge_la.data.plausible import doubts, measure
 from sge_la.data.prepare.sequences import Cutting, cut
+from sge_la.data.quality.lost import lost_joints
+from sge_la.data.quality.plausible import doubts, measure
+from sge_la.data.quality.usable import make_usable
 from sge_la.data.raw import kgbd, own
 from sge_la.data.raw.recording import Recording
 from sge_la.data.skeletons import Skeleton, reorder
-from sge_la.data.usable import make_usable
 from sge_la.data.way import Way
 from sge_la.errors import Notice, UserError
 from sge_la.files.arrays import read_npy

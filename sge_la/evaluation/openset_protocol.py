@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sge_la.data import Dataset
-from sge_la.data.lost import some
+from sge_la.data.quality.lost import some
 from sge_la.errors import UserError, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
 from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started

@@ -11,7 +11,7 @@ from sge_la.errors import program, run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
-    from sge_la.data.findings import Report
+    from sge_la.data.quality.findings import Report
 
 _DESCRIPTION = """\
 Looks for what makes scores of a data set too high, and prints it on one page: recordings and frames that are both
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parser().parse_args(argv)
     # Not before: the help text must not wait for NumPy.
-    from sge_la.data.checking import check
-    from sge_la.data.findings import BOTH_SIDES, COPIES, NEAR_COPIES, SHARED_FRAMES
+    from sge_la.data.quality.arrays import check
+    from sge_la.data.quality.findings import BOTH_SIDES, COPIES, NEAR_COPIES, SHARED_FRAMES
 
     report = check(options.name, options.length, options.data_dir, view=options.view, layout=options.layout)
     say(f'{report.name}, sequences of {report.length} frames, layout {report.layout}, in {report.root}\n')

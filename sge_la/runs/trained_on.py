@@ -14,7 +14,7 @@ from sge_la.data import Dataset
 from sge_la.data.axes import UPRIGHT
 from sge_la.data.dataset import groups
 from sge_la.data.layout import AXES
-from sge_la.data.plausible import Typical, bodies_of, direction
+from sge_la.data.quality.plausible import Typical, bodies_of, direction
 from sge_la.data.skeletons import Skeleton, from_json, to_json
 from sge_la.data.way import Way
 from sge_la.errors import UserError

@@ -5,9 +5,9 @@ import pytest
 
 from sge_la.data import load
 from sge_la.data.check import main as check_main
-from sge_la.data.checking import check
 from sge_la.data.convert import convert, main
 from sge_la.data.layout import dataset_files
+from sge_la.data.quality.arrays import check
 from sge_la.data.skeletons import KGBD_TO_SDK, KGBD_TO_SDK_MIRRORED, SKELETONS, mirrored
 from sge_la.errors import UserError, run_command
 from sge_la.files.text import read_json

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sge_la.data import load
-from sge_la.data.checking import check
 from sge_la.data.layout import dataset_files
+from sge_la.data.quality.arrays import check
 from sge_la.errors import UserError
 from tests.conftest import part
 from tests.fuzz.bounds import hold_to_its_word

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sge_la.data.findings import Finding
-from sge_la.data.lost import origin_joints, some
-from sge_la.data.plausible import few_of_each, look_through
 from sge_la.data.prepare.sequences import Cutting, runs, starts
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import repeats
+from sge_la.data.quality.findings import Finding
+from sge_la.data.quality.lost import origin_joints, some
+from sge_la.data.quality.plausible import few_of_each, look_through
+from sge_la.data.quality.usable import make_usable, unit_size
 from sge_la.data.raw.recording import RawData, Recording
-from sge_la.data.usable import make_usable, unit_size
 from sge_la.data.way import Way
 from sge_la.errors import UserError
 

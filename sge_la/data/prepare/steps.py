@@ -13,13 +13,13 @@ import numpy as np
 
 from sge_la.data.dataset import LEAKS
 from sge_la.data.layout import check_dataset_name, dataset_files
-from sge_la.data.lost import some
 from sge_la.data.prepare.inspection import Inspected, cost_of_gaps, first_frames, inspect, refuse_two_names, way_of
 from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
 from sge_la.data.prepare.sequences import Cutting, cut
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.split_file import SplitFile, to_json
 from sge_la.data.prepare.splits import Tree, repeats, share_of, within_recordings
+from sge_la.data.quality.lost import some
 from sge_la.data.raw.reading import read_all, refuse_links_out
 from sge_la.data.raw.recording import RawData, Recording, notes_of
 from sge_la.data.raw.text import alike_people

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sge_la.data.dataset import LEAKS, shared_recordings
-from sge_la.data.findings import BOTH_SIDES, NEAR_COPIES, Part, Report
-from sge_la.data.lost import lost_joints, some
+from sge_la.data.quality.findings import BOTH_SIDES, NEAR_COPIES, Part, Report
+from sge_la.data.quality.lost import lost_joints, some
 
 # A frame is that of a copy if it is nearer than this share of the typical distance between a test frame and the nearest
 # training frame, or, because copies may be typical themselves, between frames of a person's training recordings.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sge_la.data.findings import Finding
-from sge_la.data.lost import filled, lost_finding, lost_joints
+from sge_la.data.quality.findings import Finding
+from sge_la.data.quality.lost import filled, lost_finding, lost_joints
 from sge_la.data.skeletons import Skeleton
 from sge_la.data.way import Way
 from sge_la.errors import UserError

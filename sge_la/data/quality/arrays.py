@@ -9,12 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.arrays import axis_header, check_ids, first_unlike, read_recordings
-from sge_la.data.checking_recordings import check_plausible, recording_names
-from sge_la.data.findings import COPIES, SHARED_FRAMES, FileRow, Finding, Part, Report
 from sge_la.data.holdout import frame_hashes
 from sge_la.data.ids import read_ids
 from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
-from sge_la.data.leaks import check_near_copies, check_recordings_apart
 from sge_la.data.loading import (
     LAYOUT_ORDER,
     check_test_identities,
@@ -26,9 +23,12 @@ from sge_la.data.loading import (
     read_skeleton,
     split_files,
 )
-from sge_la.data.lost import lost_joints
+from sge_la.data.quality.findings import COPIES, SHARED_FRAMES, FileRow, Finding, Part, Report
+from sge_la.data.quality.leaks import check_near_copies, check_recordings_apart
+from sge_la.data.quality.lost import lost_joints
+from sge_la.data.quality.recordings import check_plausible, recording_names
+from sge_la.data.quality.requirements import requirements
 from sge_la.data.raw.text import alike_people
-from sge_la.data.requirements import requirements
 from sge_la.errors import UserError, bar
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 from sge_la.files.text import read_json

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.data.body import Body, levels, measure, upright
-from sge_la.data.findings import Finding
 from sge_la.data.layout import AXES
-from sge_la.data.lost import lost_joints, origin_joints, some
+from sge_la.data.quality.body import Body, levels, measure, upright
+from sge_la.data.quality.findings import Finding
+from sge_la.data.quality.lost import lost_joints, origin_joints, some
 from sge_la.data.skeletons import Skeleton
 
 # People's sizes differ less: KGBD's recordings have 0.71 to 1.17 times the typical bones.

@@ -11,9 +11,9 @@ import pytest
 
 from sge_la.data import load
 from sge_la.data.check import main as check
-from sge_la.data.lost import filled, lost_finding, lost_joints, origin_joints
-from sge_la.data.plausible import look_through
 from sge_la.data.prepare import main as prepare
+from sge_la.data.quality.lost import filled, lost_finding, lost_joints, origin_joints
+from sge_la.data.quality.plausible import look_through
 from sge_la.data.simulated.kinect import walkers
 from sge_la.data.simulated.walkers import SKELETON
 from sge_la.data.skeletons import Skeleton

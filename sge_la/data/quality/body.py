@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sge_la.data.lost import moving_axes
+from sge_la.data.quality.lost import moving_axes
 from sge_la.data.skeletons import Skeleton
 
 # A joint that is still to the last bit in a recording of so many frames, while others move, was not tracked.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from sge_la.data.dataset import groups
-from sge_la.data.findings import Finding, Part, Report
-from sge_la.data.lost import lost_finding, lost_joints, origin_joints
-from sge_la.data.plausible import few_of_each, look_through
+from sge_la.data.quality.findings import Finding, Part, Report
+from sge_la.data.quality.lost import lost_finding, lost_joints, origin_joints
+from sge_la.data.quality.plausible import few_of_each, look_through
 
-# Told by `checking` already, by file and axis.
+# Told by `arrays` already, by file and axis.
 _TOLD = ('flat', 'origin')
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.data.findings import Part, Report
 from sge_la.data.holdout import hold_out
+from sge_la.data.quality.findings import Part, Report
 from sge_la.errors import program
 from sge_la.settings.papers import BATCH_SIZE, CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from sge_la.data.check import main
-from sge_la.data.checking import check
 from sge_la.data.layout import DatasetFiles, dataset_files
+from sge_la.data.quality.arrays import check
 from sge_la.data.write import NewSplit, write_dataset, write_ids
 from sge_la.errors import UserError, run_command
 

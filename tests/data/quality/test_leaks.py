@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sge_la.data import leaks
 from sge_la.data.check import main as check
 from sge_la.data.prepare import main as prepare
+from sge_la.data.quality import leaks
 from sge_la.data.simulated.kinect import walkers
 from sge_la.data.simulated.walkers import SKELETON
 from sge_la.errors import run_command

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la.data.findings import Finding
+from sge_la.data.quality.findings import Finding
 from sge_la.data.skeletons import Skeleton
 
 # Where trackers put a joint that they have lost; exactly there in all coordinates. NaN means the same.
