@@ -167,7 +167,9 @@ def match(options) -> dict:
     dataset = known_to(options, dataset)
     plan = plan_of(replace(options, probe=None), dataset)
     _warn_of_other_data(plan, dataset)
-    return run_gallery(plan, dataset, pairs, metric=options.metric, level=options.level)
+    return run_gallery(
+        plan, dataset, pairs, metric=options.metric, level=options.level, answers=options.match == 'answers'
+    )
 
 
 def meet_strangers(options) -> dict:

@@ -13,6 +13,7 @@ from sge_la.errors import UserError
 from sge_la.evaluation import gallery
 from sge_la.evaluation.gallery import Side, make_side, match_sides, sequence_features, set_pairs, summary
 from sge_la.features.sources import FeatureSource
+from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, encode, initial_params
 from sge_la.settings.command_line import parse_evaluate
@@ -138,8 +139,35 @@ def test_command_prints_and_keeps_both_directions(small_run, capsys):
     assert kept['test_sets']['Walking']['selected']['sequences'] == 16  # the classifier's scores stay
 
 
+def test_answers_are_roots_of_probabilities(sources):
+    """Two frames' logits are averaged before the probabilities are formed; the twin goes one sequence at a time."""
+    network = recognition.initial_params(15, 2, seed=3, hidden=7)
+    data = skeletons(5)
+    found = sequence_features(sources, data, np.arange(5), 'ap', network=network)
+    for vector, row in zip(found, data, strict=True):
+        contexts = np.asarray(encode(CONFIG, sources[0].params, axis_major(row[None])).contexts)[:, :, 0]  # [A, T, U]
+        hidden = np.maximum(contexts.transpose(1, 0, 2).reshape(4, 15) @ network['W1'] + network['b1'], 0)
+        mean = (hidden @ network['W'] + network['Variable']).mean(axis=0)
+        first = 1 / (1 + np.exp(mean[1] - mean[0]))
+        np.testing.assert_allclose(vector, np.sqrt([first, 1 - first]), rtol=1e-4, atol=1e-6)
+
+
+def test_command_matches_answers(small_run, capsys):
+    """By both distances, kept apart from the scores of the encodings."""
+    evaluate.main([*small_flags(small_run), '--protocol', 'gallery', '--match', 'answers'])
+    printed = capsys.readouterr().out
+    assert "the recognition network's answers matched (roots of its probabilities), euclidean distance" in printed
+    kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
+    found = kept['gallery']['euclidean, sequence, answers']['Walking → Still']
+    evaluate.main([*small_flags(small_run), '--protocol', 'gallery', '--match', 'answers', '--metric', 'cosine'])
+    kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
+    cosine = kept['gallery']['cosine, sequence, answers']['Walking → Still']
+    assert found['rank1'] == cosine['rank1']  # vectors of length 1 are in the same order by either distance
+    assert found['mAP'] == pytest.approx(cosine['mAP'], abs=1e-4)
+
+
 def test_matching_flags_need_the_protocol():
-    for flags in (['--gallery', 'train'], ['--level', 'recording']):
+    for flags in (['--gallery', 'train'], ['--level', 'recording'], ['--match', 'answers']):
         with pytest.raises(UserError, match='--protocol gallery'):
             parse_evaluate(flags)
     assert parse_evaluate(['--dataset', 'IAS', '--protocol', 'gallery', '--probe', 'A']).probe == 'A'

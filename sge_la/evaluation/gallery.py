@@ -1,5 +1,7 @@
 """Gallery and probe: who walks is told by the nearest encodings of a gallery, without a recognition network.
 
+The network's answers can be matched in their place (`--match answers`), where the people are those of the training.
+
 The protocol of the later papers on the same data sets (SPC-MGR and after): mAP, Rank-1, Rank-5, Rank-10. Their pairs:
 BIWI Walking → Still and back, IAS A → B and back, KGBD and KS20 probe → gallery. Where a data set has no gallery of its
 own (layouts 1 and 2 but for IAS), the training set is the gallery; numbers are then no repetition of theirs.
@@ -14,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from sge_la import checkpoints
 from sge_la.backends import runtime
 from sge_la.data import Dataset, Split
 from sge_la.errors import UserError, say
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match, pool_recordings
+from sge_la.evaluation.score_run import checkpoint_stem
+from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features import cages
 from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
@@ -76,28 +81,52 @@ def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | Non
 
 
 def sequence_features(
-    sources: list[FeatureSource], skeletons: np.ndarray, rows: np.ndarray, manner: str, *, seed: int = 0
+    sources: list[FeatureSource],
+    skeletons: np.ndarray,
+    rows: np.ndarray,
+    manner: str,
+    *,
+    seed: int = 0,
+    network: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """One vector for each sequence of `rows`, in bounded memory: float32 [len(rows), D].
 
-    D is 3U times the number of encoders: the mean of the T frames' CAGEs ('ap'), or T·3U of them, joined ('sc').
+    D is 3U times the number of encoders: the mean of the T frames' CAGEs ('ap'), or T·3U of them, joined ('sc'). With
+    the parameters of a recognition network they are its answers, D = C: see `answers_of`.
     """
     each, width = feature_shape(sources, manner)
-    out = np.empty((len(rows), width), np.float32)
+    out = np.empty((len(rows), width if network is None else len(network['Variable'])), np.float32)
     size = min(SEQUENCES_AT_ONCE, len(rows))
     block = np.empty((size * each, width), np.float32)
     for start in range(0, len(rows), size):
         start = min(start, len(rows) - size)  # the last block overlaps, so that one compiled shape serves all
         chosen = rows[start : start + size]
         fill_features(block, sources, skeletons, chosen, manner, seed=seed, test=True)
-        out[start : start + size] = block.reshape(size, each, width).mean(axis=1)
+        found = block if network is None else logits(network, block, compiled_recogniser(sources[0].config.precision))
+        found = found.reshape(size, each, -1).mean(axis=1)
+        out[start : start + size] = found if network is None else answers_of(found)
     return out
 
 
+def answers_of(scores: np.ndarray) -> np.ndarray:
+    """Square roots of the probabilities of logits [N, C]: vectors of length 1 whose distance is that of Hellinger."""
+    likely = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.sqrt(likely / likely.sum(axis=1, keepdims=True))
+
+
 def make_side(
-    name: str, split: Split, sources: list[FeatureSource], manner: str, *, level: str = 'sequence', seed: int = 0
+    name: str,
+    split: Split,
+    sources: list[FeatureSource],
+    manner: str,
+    *,
+    level: str = 'sequence',
+    seed: int = 0,
+    network: Mapping[str, np.ndarray] | None = None,
 ) -> Side:
     """Encodes all sequences of a set that belong to an identity; `level` 'recording' takes means of each recording.
+
+    `network`: as in `sequence_features`.
 
     Raises UserError: 'recording', but the recordings are not known.
     """
@@ -107,7 +136,7 @@ def make_side(
             f'--level recording needs to know the recording of each sequence, and of the set {name} nobody does (the '
             'released arrays lack it): prepare the data set from its raw recordings, or use --level sequence'
         )
-    features = sequence_features(sources, split.skeletons, rows, manner, seed=seed)
+    features = sequence_features(sources, split.skeletons, rows, manner, seed=seed, network=network)
     labels, recordings = split.labels[rows], None if split.recordings is None else split.recordings[rows]
     if level == 'recording':
         return Side(name, *pool_recordings(features, labels, recordings), None)
@@ -183,32 +212,56 @@ def lines(probe: Side, gallery: Side, matched: Matched) -> Iterator[str]:
     yield f'(in brackets: 95 % of resamples of the {found["mAP"].num_groups} {matched.resampled})\n'
 
 
-def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], *, metric: str, level: str) -> dict:
+def run_gallery(
+    plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], *, metric: str, level: str, answers: bool = False
+) -> dict:
     """A whole run of `evaluate.py --protocol gallery`: encodes, matches, prints, and keeps the scores.
 
     `plan`: of the run; `dataset`: with the sets that are matched; `pairs`: of (probe, gallery), see `set_pairs`;
-    `metric`, `level`: as the flags. Returns what was printed, by pair of sets.
+    `metric`, `level`: as the flags; `answers`: the recognition network's answers match, not the encodings. Returns what
+    was printed, by pair of sets.
     """
     head = plan.features == 'contrast'
     what = "the contrast head's vectors" if head and plan.encoding != 'AGE' else f'{plan.encoding}s'
     how = 'one vector a sequence' if head else _MANNERS[plan.manner].format(dataset.length)
-    title = f'Gallery protocol: {what} matched without a recognition network, {how}, {metric} distance'
-    sources = started(plan, title)
+    if answers:
+        title = f"the recognition network's answers matched (roots of its probabilities), {metric} distance"
+    else:
+        title = f'{what} matched without a recognition network, {how}, {metric} distance'
+    sources = started(plan, f'Gallery protocol: {title}')
+    if answers:
+        say('Its answers are about the people of the training alone: for others match encodings')
     if any(gallery == TRAIN for _, gallery in pairs):
         say('The training set is the gallery, which the later papers do not do: compare with nothing of theirs')
-    sides: dict[str, Side] = {}
+    sides: dict[tuple, Side] = {}
     found = {}
     for pair in pairs:
+        where = _network_for(plan, pair[0]) if answers else None
         for name in pair:
-            if name not in sides:
+            if (name, where) not in sides:
                 split = dataset.train if name == TRAIN else dataset.tests[name]
-                sides[name] = make_side(name, split, sources, plan.manner, level=level, seed=plan.seed)
-        probe, gallery = (sides[name] for name in pair)
+                network = load_network(where, sources, plan.manner) if where else None
+                sides[name, where] = make_side(
+                    name, split, sources, plan.manner, level=level, seed=plan.seed, network=network
+                )
+        probe, gallery = (sides[name, where] for name in pair)
         matched = match_sides(probe, gallery, metric=metric)
         say('\n'.join(lines(probe, gallery, matched)))
         found[' → '.join(pair)] = summary(matched)
-    keep(plan.network, 'gallery', f'{metric}, {level}', found)
+    keep(plan.network, 'gallery', f'{metric}, {level}{", answers" if answers else ""}', found)
     return found
+
+
+def _network_for(plan: Plan, name: str) -> tuple[Path, str]:
+    """Folder and stem of the recognition network that answers for a set; IAS may have one for each."""
+    folder = plan.networks.get(name, plan.network)
+    return folder, checkpoint_stem(folder, name)
+
+
+def load_network(where: tuple[Path, str], sources: list[FeatureSource], manner: str) -> Mapping[str, np.ndarray]:
+    """The recognition network at a folder and stem, for the features of these encoders."""
+    folder, stem = where
+    return checkpoints.load_recognition(folder, feature_shape(sources, manner)[1], slots=False, stem=stem).params
 
 
 _MANNERS = {'ap': 'mean of {} frames', 'sc': '{} frames joined'}

@@ -254,6 +254,12 @@ class EvaluateOptions(CommonOptions):
         choices=('classifier', 'gallery', 'openset', CVE, CME),
     )
     metric: str = flag('euclidean', 'distance of --protocol gallery', choices=('euclidean', 'cosine'))
+    match: str = flag(
+        'encodings',
+        "what --protocol gallery compares: encodings, or the recognition network's answers, for people whom it was "
+        'trained on',
+        choices=('encodings', 'answers'),
+    )
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
     far: float = flag(

@@ -147,8 +147,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
         (
-            protocol == 'openset' and {'metric', 'level'} & typed,
-            '--protocol openset has one distance, and scores sequences and recordings: leave out --metric and --level',
+            protocol == 'openset' and {'metric', 'level', 'match'} & typed,
+            '--protocol openset has its own distance and scores: leave out --metric, --level and --match',
         ),
         (
             protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits', 'newcomers'} & typed,
@@ -159,8 +159,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             f'--unknown is not for {DATASET}, whose CME is trained without the tested people as it is: leave it out',
         ),
         (
-            not matches and hasattr(options, 'metric') and {'metric', 'level'} & typed,
-            '--metric and --level are for matching: add --protocol gallery or leave them out',
+            not matches and hasattr(options, 'metric') and {'metric', 'level', 'match'} & typed,
+            '--metric, --level and --match are for matching: add --protocol gallery or leave them out',
         ),
         (
             options.dataset == DATASET and shows,
