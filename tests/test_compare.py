@@ -17,10 +17,23 @@ from sge_la.paper import baselines
 from sge_la.paper import methods as comparison
 from sge_la.paper.comparison import Kept, Row, main, measured_row, table, trained_row
 from sge_la.paper.curves import draw_cmc
-from sge_la.paper.methods import ADABOOST, LSTM_LAYERS, NEIGHBOURS, Method, Sets, _folds, chosen_settings, methods
+from sge_la.paper.methods import (
+    ADABOOST,
+    LSTM_LAYERS,
+    NEIGHBOURS,
+    YARDSTICKS,
+    Method,
+    Sets,
+    _folds,
+    chosen_settings,
+    methods,
+)
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.runs import records
 from tests.conftest import small_flags
+
+# As many as one person has whole batches of, and one whose sequences are filled up.
+IDS = {0: np.arange(130), 1: np.arange(130, 140)}
 
 
 @pytest.fixture
@@ -36,7 +49,7 @@ def rank1(scores, sets: Sets) -> float:
 
 @pytest.mark.parametrize('name', list(NEIGHBOURS))
 def test_neighbours_agree_with_scikit_learn(sets, name):
-    scores, _ = methods(1)[name].measure(sets, 0)
+    scores, _ = methods(1, 1)[name].measure(sets, 0)
     vectors, classes, probes = sets.described(NEIGHBOURS[name])
     twin = KNeighborsClassifier(1).fit(vectors, classes).score(probes, sets.labels())
     assert rank1(scores, sets) == pytest.approx(twin)
@@ -54,7 +67,7 @@ def test_settings_do_not_depend_on_the_test_set(sets, monkeypatch):
         return real(one, labels, other, *args, **further)
 
     monkeypatch.setattr(baselines, 'adaboost_scores', noting)
-    _, note = methods(1)[ADABOOST].measure(sets, 0)
+    _, note = methods(1, 1)[ADABOOST].measure(sets, 0)
     *choice, last = seen
     known = {vector.tobytes() for vector in vectors}
     assert choice
@@ -71,6 +84,20 @@ def test_lstm_learns_people_and_says_its_epochs(sets, layers):
     assert rank1(scores, sets) > 0.8
     again, _ = comparison.lstm(sets, 0, layers=layers, epochs=40)
     np.testing.assert_array_equal(scores, again)
+
+
+@pytest.mark.parametrize('name', YARDSTICKS)
+def test_yardsticks_learn_people(sets, name):
+    scores, note = methods(1, 12)[name].measure(sets, 0)
+    assert scores.shape == (6, 3) and note == 'the last of 12 epochs'
+    assert rank1(scores, sets) > 0.8
+
+
+def test_a_yardstick_repeats_with_its_seed(sets):
+    measure = methods(1, 2)['MLP on coordinates'].measure
+    first, again, other = (measure(sets, seed)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
 
 
 def test_nobodys_sequences_are_left_out(write_tiny):
@@ -120,7 +147,7 @@ class TestKept:
 def test_unknown_joints_are_told(sets, tmp_path):
     row = measured_row(
         'D13 + KNN',
-        methods(1)['D13 + KNN'],
+        methods(1, 1)['D13 + KNN'],
         replace(sets, dataset=replace(sets.dataset, skeleton=None)),
         [0],
         '',
@@ -142,10 +169,11 @@ def test_choice_with_one_person_takes_the_defaults():
 
 def test_table_has_the_papers_numbers_and_mean_and_deviation():
     """Two runs of 50 and 60 per cent: 55.0 ± 7.1 (the deviation has n − 1)."""
-    rows = [Row('CAGE Rev.Rec.', [{'rank1': 0.5, 'nauc': 0.9}, {'rank1': 0.6, 'nauc': 0.9}], 3.0), Row('PoseGait')]
+    runs = [{'rank1': 0.5, 'nauc': 0.9}, {'rank1': 0.6, 'nauc': 0.9}]
+    rows = [Row('CAGE Rev.Rec.', runs, 3.0, '', [0.45, 0.64], 128), Row('PoseGait')]
     lines = list(table(rows, 'KGBD'))
-    assert lines[2] == '| CAGE Rev.Rec. | 86.9 | 55.0 ± 7.1 | 97.1 | 90.0 ± 0.0 | 2 | 3.0 s |  |'
-    assert lines[3] == '| PoseGait | 90.6 | – | 97.8 | – |  |  |  |'
+    assert lines[2] == '| CAGE Rev.Rec. | 86.9 | 55.0 ± 7.1 (45.0 to 64.0) | 97.1 | 90.0 ± 0.0 | 2 | 128 | 3.0 s |  |'
+    assert lines[3] == '| PoseGait | 90.6 | – | 97.8 | – |  |  |  |  |'
     assert '| – |' in list(table(rows, None))[2]
 
 
@@ -157,13 +185,13 @@ def test_every_row_of_the_paper_has_five_columns():
 
 
 def test_a_network_that_is_not_trained_says_how_to(tmp_path):
-    row = trained_row('CAGE Rev.Rec.Plus', ['--dataset', 'KGBD', '--models_dir', str(tmp_path)], 'probe')
+    row = trained_row('CAGE Rev.Rec.Plus', ['--dataset', 'KGBD', '--models_dir', str(tmp_path)], 'probe', {})
     assert not row.found
     assert row.note.endswith('--model rev_rec_plus')
 
 
 def test_a_network_of_another_length_is_told(tmp_path):
-    row = trained_row('AGEs', ['--dataset', 'BIWI', '--length', '8', '--models_dir', str(tmp_path)], 'Walking')
+    row = trained_row('AGEs', ['--dataset', 'BIWI', '--length', '8', '--models_dir', str(tmp_path)], 'Walking', {})
     assert not row.found and 'one length, 6' in row.note
 
 
@@ -171,14 +199,14 @@ def test_seeds_count_once_and_unfinished_runs_do_not(small_run, tmp_path):
     """The plain folder and the repeat `_seed-0` are of one seed; `_seed-1` has not ended."""
     models = shutil.copytree(small_run / 'Models', tmp_path / 'Models')
     flags = [*small_flags(small_run), '--models_dir', str(models)]
-    before = trained_row('CAGE Rev.Rec.', flags, 'Walking')
+    before = trained_row('CAGE Rev.Rec.', flags, 'Walking', IDS)
     folder = next(models.glob('CAGEs_RN_models/*'))
     for seed, finished in ((0, True), (1, False)):
         repeat = shutil.copytree(folder, folder.with_name(f'{folder.name}_seed-{seed}'))
         config = records.read_config(repeat)
         options = {**config['options'], 'seed': seed}
         records.write_config(repeat, {**config, 'options': options, 'finished': finished})
-    assert trained_row('CAGE Rev.Rec.', flags, 'Walking') == before
+    assert trained_row('CAGE Rev.Rec.', flags, 'Walking', IDS) == before
 
 
 def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
@@ -186,9 +214,10 @@ def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
         main(['--dataset', 'BIWI', '--output', str(tmp_path / 'nowhere' / 'rows.json')])
 
 
+@pytest.mark.slow
 def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     flags = small_flags(small_run)[-4:]
-    flags += ['--gpu', '-1', '--lstm_epochs', '2', '--runs', '1', '--figures']
+    flags += ['--gpu', '-1', '--lstm_epochs', '2', '--yardstick_epochs', '2', '--runs', '1', '--figures']
     main(['--dataset', 'BIWI', *flags, '--output', str(tmp_path / 'rows.json')])
     lines = capsys.readouterr().out.splitlines()
     kept = json.loads((tmp_path / 'rows.json').read_text())['Walking']

@@ -20,11 +20,12 @@ import numpy as np
 from sge_la.data import Dataset, load
 from sge_la.errors import UserError, program, say
 from sge_la.evaluation import metrics
-from sge_la.evaluation.intervals import summarise_runs
+from sge_la.evaluation.intervals import bootstrap_evaluation, summarise_runs
+from sge_la.features import cages
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import read_json, write_json
 from sge_la.paper.curves import draw_cmc, draw_runs
-from sge_la.paper.methods import NEIGHBOURS, Method, Sets, methods
+from sge_la.paper.methods import NEIGHBOURS, YARDSTICKS, Method, Sets, methods
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.reporting.style import require_matplotlib
 from sge_la.runs import records
@@ -34,10 +35,12 @@ from sge_la.settings.options import gpu_number
 from sge_la.settings.papers import DATASETS
 from sge_la.settings.parser import Parser
 
+MODERN = 'CAGE, modern recipe'
 TRAINED = {
     'AGEs': ('--encoding', 'AGE'),
     'CAGE Rev.Rec.': (),
     'CAGE Rev.Rec.Plus': ('--model', 'rev_rec_plus'),
+    MODERN: ('--recipe', 'modern'),
 }
 FOLDER = 'comparison'
 _SELECTED = {'test': 'best epoch on the test set', 'last': 'last epoch', 'val': 'best epoch on held-out training data'}
@@ -45,12 +48,18 @@ _SELECTED = {'test': 'best epoch on the test set', 'last': 'last epoch', 'val': 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: Rank-1 and nAUC of each seed (empty: nothing was measured), seconds a seed, and a note."""
+    """One line of the table.
+
+    `found`: Rank-1 and nAUC of each seed (empty: nothing was measured); `seconds`: a seed; `interval`: the ends of the
+    95 % interval of the first seed's Rank-1; `trained_on`: sequences that it learned from.
+    """
 
     method: str
     found: Sequence[dict[str, float]] = ()
     seconds: float | None = None
     note: str = ''
+    interval: Sequence[float] = ()
+    trained_on: int | None = None
 
 
 class Kept:
@@ -92,33 +101,43 @@ def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], da
         if entry is None:
             began = time.perf_counter()
             scores, note = method.measure(sets, seed)
-            found = _numbers(scores, sets.labels())
-            entry = {'record': record, 'scores': found, 'seconds': time.perf_counter() - began, 'note': note}
+            found, seconds = _numbers(scores, sets.labels()), time.perf_counter() - began
+            interval = bootstrap_evaluation(scores, sets.labels(), sets.groups(), ranks=(1,))['rank1']
+            ends = [interval.low, interval.high]
+            entry = {'record': record, 'scores': found, 'seconds': seconds, 'note': note, 'interval': ends}
             kept.add(entry)
         entries.append(entry)
     seconds = float(np.mean([entry['seconds'] for entry in entries]))
-    return Row(name, [entry['scores'] for entry in entries], seconds, entries[0]['note'])
+    trained_on, first = len(sets.side(sets.train)[1]), entries[0]
+    scores = [entry['scores'] for entry in entries]
+    return Row(name, scores, seconds, first['note'], first.get('interval', ()), trained_on)
 
 
-def trained_row(method: str, flags: Sequence[str], test: str) -> Row:
-    """Reads what the runs of a network have scored on a test set, all seeds that are there."""
+def trained_row(method: str, flags: Sequence[str], test: str, ids: Mapping[int, np.ndarray]) -> Row:
+    """Reads what the runs of a network have scored on a test set, all seeds that are there.
+
+    `ids`: identity → training sequences; the original's network learns from whole 128s of each person alone.
+    """
     try:
         folders = _runs_of(method, flags)
     except UserError as error:  # AGEs have one length
         return Row(method, note=str(error))
-    found, seconds, notes = [], [], []
+    found, seconds, notes, intervals = [], [], [], []
     for folder in folders:
         results = records.read_results(folder) or {}
         of_test = results.get('test_sets', {}).get(test, {})
         if scores := of_test.get('all_sequences'):
             found.append({name: scores[name] for name in ('rank1', 'nauc') if scores.get(name) is not None})
+            intervals.append(scores.get('intervals', {}).get('rank1', ()))
             seconds.append(sum(results.get('seconds', {}).values()))
             notes.append(_how_trained(folder, of_test))
     if not found:
         typed = ' '.join([*flags, *TRAINED[method]])
         return Row(method, note=f'not trained: {program("train")} {typed}')
-    note = '; '.join([*dict.fromkeys(filter(None, notes)), 'time without the encoders'])
-    return Row(method, found, float(np.mean(seconds)), note)
+    alone = () if method == MODERN else ('time without the encoders',)
+    note = '; '.join([*dict.fromkeys(filter(None, notes)), *alone])
+    rows = cages.all_rows(ids) if method == MODERN else cages.original_rows(ids, pad=True)
+    return Row(method, found, float(np.mean(seconds)), note, intervals[0], len(np.unique(rows)))
 
 
 def _runs_of(method: str, flags: Sequence[str]) -> list[Path]:
@@ -149,38 +168,41 @@ def _numbers(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 def table(rows: Iterable[Row], column: str | None) -> Iterator[str]:
     """The lines of a Markdown table; `column` is the paper's, or None for a data set that it does not have."""
-    yield '| method | Rank-1, paper | Rank-1, ours | nAUC, paper | nAUC, ours | seeds | time | |'
-    yield '|---|---|---|---|---|---|---|---|'
+    yield '| method | Rank-1, paper | Rank-1, ours | nAUC, paper | nAUC, ours | seeds | trained on | time | |'
+    yield '|---|---|---|---|---|---|---|---|---|'
     for row in rows:
         ours = summarise_runs(row.found) if row.found else {}
         cells = [row.method]
         for value, name in zip(published(row.method, column), ('rank1', 'nauc'), strict=True):
             cells.append('–' if value is None else f'{value:.1f}')
-            cells.append(_in_percent(ours[name]) if name in ours else '–')
+            ends = row.interval if name == 'rank1' else ()
+            cells.append(_in_percent(ours[name], ends) if name in ours else '–')
         cells += [
             str(len(row.found)) if row.found else '',
+            '' if row.trained_on is None else str(row.trained_on),
             '' if row.seconds is None else f'{row.seconds:.1f} s',
             row.note,
         ]
         yield f'| {" | ".join(cells)} |'
 
 
-def _in_percent(found) -> str:
+def _in_percent(found, ends: Sequence[float]) -> str:
     spread = '' if found.num_runs == 1 else f' ± {100 * found.sd:.1f}'
-    return f'{100 * found.mean:.1f}{spread}'
+    interval = f' ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})' if ends else ''
+    return f'{100 * found.mean:.1f}{spread}{interval}'
 
 
 def all_rows(
-    dataset: Dataset, test: str, flags: Sequence[str], seeds: Sequence[int], lstm_epochs: int, kept: Kept
+    dataset: Dataset, test: str, flags: Sequence[str], seeds: Sequence[int], computed: Mapping[str, Method], kept: Kept
 ) -> Iterator[Row]:
-    """The paper's rows that can be had or named, in its order, then nearest neighbours that it does not have."""
+    """The paper's rows that can be had or named, in its order, then those that it does not have."""
     from sge_la.data.training_set import fingerprint
 
-    sets, computed = Sets(dataset, dataset.train, dataset.tests[test]), methods(lstm_epochs)
+    sets = Sets(dataset, dataset.train, dataset.tests[test])
     data = '; '.join(fingerprint(split.skeletons, split.ids) for split in (sets.train, sets.test))
-    for name in [*PAPER, *(name for name in NEIGHBOURS if name not in PAPER)]:
+    for name in dict.fromkeys([*PAPER, MODERN, *NEIGHBOURS, *YARDSTICKS]):
         if name in TRAINED:
-            yield trained_row(name, flags, test)
+            yield trained_row(name, flags, test, sets.train.ids)
         elif name in computed:
             yield measured_row(name, computed[name], sets, seeds, data, kept)
         else:
@@ -203,13 +225,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     from sge_la.training.stage import claimed
 
     start(given.gpu, 0)
+    computed = methods(given.lstm_epochs, given.yardstick_epochs)
     with claimed([home]):
         for test in dataset.tests:
             column = next((name for name in (given.dataset, f'{given.dataset}-{test}') if name in COLUMNS), None)
             say('\n'.join(_heading(given.dataset, test, dataset)))
             before = Kept(home / f'{given.dataset}_{given.length}_{test}.json')
             kept[test] = rows = []
-            found = all_rows(dataset, test, flags, range(given.runs), given.lstm_epochs, before)
+            found = all_rows(dataset, test, flags, range(given.runs), computed, before)
             for line in table(_noted(found, rows), column):
                 say(line)  # as soon as it is known
     if given.output:
@@ -234,15 +257,19 @@ def _noted(rows: Iterable[Row], noted: list[dict]) -> Iterator[Row]:
 def _heading(name: str, test: str, dataset: Dataset) -> Iterator[str]:
     num_test, people = int((dataset.tests[test].labels >= 0).sum()), len(dataset.identities)
     yield f'\n## {name}, test set {test}: {num_test} sequences; {people} people, chance {100 / people:.1f} %'
-    yield 'Rank-1 and nAUC in per cent, of all sequences; ± is the standard deviation over seeds.\n'
+    yield 'Rank-1 and nAUC in per cent, of all sequences; ± is the standard deviation over seeds,'
+    yield 'in brackets the 95 % interval of the first seed over recordings (people, where recordings are unknown).\n'
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser('compare', "Print the paper's comparison table with our numbers.")
     parser.add_argument('--dataset', help=f'{", ".join(DATASETS)}, or your own')
     parser.add_argument('--length', type=int, default=6, help='frames in a sequence (default 6)')
-    parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and the LSTMs (default 3)')
+    parser.add_argument('--runs', type=int, default=3, help='seeds of AdaBoost and of what is trained (default 3)')
     parser.add_argument('--lstm_epochs', type=int, default=30, help='epochs of the LSTMs (default 30)')
+    parser.add_argument(
+        '--yardstick_epochs', type=int, default=10, help='epochs of MLPs, GRU and transformer (default 10)'
+    )
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
@@ -257,7 +284,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if not given.dataset and not given.figures:
         parser.error('the following arguments are required: --dataset')
-    for name in ('runs', 'lstm_epochs'):
+    for name in ('runs', 'lstm_epochs', 'yardstick_epochs'):
         if getattr(given, name) < 1:
             raise UserError(f'--{name}: a number of at least 1 was expected, found {getattr(given, name)}')
     if given.output and not given.output.absolute().parent.is_dir():

@@ -1,7 +1,7 @@
 """The methods of the comparison that are computed here: scores of a test set from a training set.
 
 A method is a function `(sets, seed) -> (scores [S, C], what is to be said of it)`. Nothing is chosen by the test set:
-AdaBoost's settings come from cross-validation over training recordings, and LSTMs keep their last epoch.
+AdaBoost's settings come from cross-validation over training recordings, and what is trained keeps its last epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 
 from sge_la.data import Dataset, Split
+from sge_la.features.inputs import Inputs
 from sge_la.paper import baselines
 
 # By descriptor; the paper has only the first.
@@ -24,6 +25,13 @@ NEIGHBOURS = {
 }
 ADABOOST = 'D16 + AdaBoost'
 LSTM_LAYERS = {'Single-layer LSTM': 1, 'Multi-layer LSTM': 2}
+# Classifier, and whether it sees bone lengths beside the centred coordinates; the paper has none of them.
+YARDSTICKS = {
+    'MLP on coordinates': ('perceptron', False),
+    'MLP on coordinates and bone lengths': ('perceptron', True),
+    'GRU on coordinates and bone lengths': ('gru', True),
+    'Transformer on coordinates and bone lengths': ('transformer', True),
+}
 _MOST_FOR_CHOICE = 4000
 _BATCH_SIZE = 128
 
@@ -56,6 +64,12 @@ class Sets:
         """Classes of the test sequences."""
         return self.side(self.test)[1]
 
+    def groups(self) -> np.ndarray:
+        """What the intervals resample: the recordings of the test sequences, or their people where unknown."""
+        if self.test.recordings is None:
+            return self.labels()
+        return self.test.recordings[self.dataset.classes(self.test) >= 0]
+
     def described(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Training vectors, their classes, and test vectors, standardised by the training vectors."""
         (skeletons, classes), (probes, _) = self.side(self.train), self.side(self.test)
@@ -77,14 +91,36 @@ class Method:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
-def methods(lstm_epochs: int) -> dict[str, Method]:
+def methods(lstm_epochs: int, yardstick_epochs: int) -> dict[str, Method]:
     """All methods by name."""
     found = {name: Method(partial(nearest_neighbour, describe=NEIGHBOURS[name])) for name in NEIGHBOURS}
     found[ADABOOST] = Method(adaboost, seeded=True)
     for name, layers in LSTM_LAYERS.items():
         settings = {'layers': layers, 'epochs': lstm_epochs}
         found[name] = Method(partial(lstm, **settings), seeded=True, named_joints=False, settings=settings)
+    for name, (kind, sizes) in YARDSTICKS.items():
+        settings = {'kind': kind, 'sizes': sizes, 'epochs': yardstick_epochs}
+        found[name] = Method(partial(yardstick, **settings), seeded=True, named_joints=sizes, settings=settings)
     return found
+
+
+def yardstick(sets: Sets, seed: int, *, kind: str, sizes: bool, epochs: int) -> tuple[np.ndarray, str]:
+    """Scores of a plain classifier on the inputs of the modern recipe, with bone lengths (`sizes`) or without."""
+    from sge_la.backends.classifiers import trained_scores
+
+    (skeletons, classes), (probes, _) = sets.side(sets.train), sets.side(sets.test)
+    bones = sets.dataset.skeleton if sizes else None
+    made = Inputs.fit(skeletons, np.arange(len(skeletons)), bones, centred=True, standardised=True)
+    train, test = (_vectors(made, side) for side in (skeletons, probes))
+    scores = trained_scores(kind, train, classes, test, sets.num_classes, epochs=epochs, seed=seed)
+    return scores, f'the last of {epochs} epochs'
+
+
+def _vectors(made: Inputs, skeletons: np.ndarray) -> np.ndarray:
+    """One vector a frame, float32 [N, T, 3 J + bones]: each bone length stands there once."""
+    found = made.of(skeletons)
+    joints = found[:, :, : made.joints].reshape(*found.shape[:2], -1)
+    return np.concatenate([joints, found[:, :, made.joints :, 0]], axis=2)
 
 
 def nearest_neighbour(sets: Sets, seed: int, describe: str) -> tuple[np.ndarray, str]:
