@@ -54,7 +54,12 @@ def name() -> str:
 
 def current() -> ModuleType:
     """The module of the backend in use, such as `sge_la.backends.tensorflow`."""
-    return importlib.import_module(f'sge_la.backends.{name()}')
+    return _module(name())
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f'sge_la.backends.{name}')
 
 
 class _Operations:

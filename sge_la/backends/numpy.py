@@ -95,9 +95,15 @@ _ONE_THREAD = _OneThread()
 def each(function: Callable, items: Iterable) -> Iterator[Any]:
     """See `sge_la.backends.each`: items side by side on the cores, each with one thread for its products.
 
-    Small products gain little from a second core, and their threads would wait for each other busily.
+    Small products gain little from a second core, and their threads would wait for each other busily. A single item is
+    worked on where it stands: a thread of its own takes as long as a fifth of a sequence's encoding.
     """
     cores, results = available_cores(), deque[Future]()
+    items = list(items)
+    if len(items) == 1:
+        with _ONE_THREAD:
+            yield function(items[0])
+        return
     with _ONE_THREAD, ThreadPoolExecutor(cores) as pool:
         for item in items:
             results.append(pool.submit(contextvars.copy_context().run, function, item))
