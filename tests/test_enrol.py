@@ -330,16 +330,26 @@ class TestStream:
         assert [line.split(' (')[0] for line in said] == ['lines 1 to 6: 6', 'lines 7 to 12: 6']
 
     def test_what_cannot_be_answered_is_said(self, stream, walks):
-        """A line that is no frame, and coordinates in millimetres; what stands before and behind them is answered."""
+        """A line that is no frame, and coordinates in millimetres; all that stands before and behind them is answered.
+
+        Of the 24 frames, in lines 2 to 25, number 8 is none, and numbers 15 to 17 are in millimetres.
+        """
         header, *frames = self.lines(*(walks / f'Ann-{name}-0.npy' for name in ('Still', 'Walking')))
         frames[8] = 'no frame'
-        for at in range(12, 18):
+        for at in range(15, 18):
             frames[at] = ','.join(f'{1000 * float(number):.1f}' for number in frames[at].split(','))
         said = stream('\n'.join([header, *frames]))
-        answers = [line.split(' ', 4)[4].split(' (')[0][:13] for line in said]
-        assert answers == ['Ann', 'not answered:', 'not answered:', 'Ann']
-        assert '60 columns were expected' in said[1] and 'bring all recordings to one unit' in said[2]
-        assert said[3].endswith('vote: Ann, 2 of 2 sequences')
+        form = re.compile(r'lines (\d+) to (\d+): (Ann|not answered)')
+        assert [form.match(line).groups() for line in said] == [
+            ('2', '7', 'Ann'),
+            ('8', '13', 'not answered'),
+            ('11', '16', 'Ann'),
+            ('17', '22', 'not answered'),
+            ('20', '25', 'Ann'),
+        ]
+        assert 'standard input, line 10: 60 columns were expected' in said[1]
+        assert 'bring all recordings to one unit' in said[3]
+        assert said[4].endswith('vote: Ann, 3 of 3 sequences')
 
     @pytest.mark.parametrize(
         ('text', 'sentence'),

@@ -79,10 +79,19 @@ def add_flags(parser: Parser, accept: str) -> None:
 
 
 def sequences_in(
-    frames: np.ndarray, numbers: np.ndarray | None, run: Recogniser, where: str, accept: bool, axes: Axes | None = None
+    frames: np.ndarray,
+    numbers: np.ndarray | None,
+    run: Recogniser,
+    where: str,
+    accept: bool,
+    axes: Axes | None = None,
+    length: int | None = None,
 ) -> np.ndarray:
-    """The recording's sequences `[N, T, J, 3]`; `axes`: what it comes in, None for metres and the training's axes."""
-    frames, length, joints = np.asarray(frames, np.float32), run.encoder.length, run.encoder.joints
+    """The recording's sequences `[N, T, J, 3]`.
+
+    `axes`: what it comes in, None for metres and the training's axes; `length`: T, None for the run's.
+    """
+    frames, length, joints = np.asarray(frames, np.float32), length or run.encoder.length, run.encoder.joints
     if frames.ndim != 3 or frames.shape[1:] != (joints, 3):
         raise UserError(
             f'{where} should have frames [F, {joints}, 3], as the model was trained on, found {list(frames.shape)}: '

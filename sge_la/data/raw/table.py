@@ -80,13 +80,29 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     lines = [(number, line) for number, line in enumerate(text.split('\n'), 1) if line.strip()]
     if not lines:
         raise UserError(f'{where} is empty; it should have a header and a line for each frame')
-    names, rest, separator, notes = _header(lines, skeleton, where)
-    columns = find_columns(names, f'{where}, line {lines[0][0]}', skeleton)
+    columns, separator, rest = opened(lines, skeleton, where)
     if not rest:
         raise UserError(f'{where} has a header and no frame; add frames or take it out of recordings.csv')
-    rest, chosen = _one_body(rest, columns, separator, raw)
-    recording = read_lines(rest, columns, separator, raw)
-    return replace(recording, notes=(*notes, *recording.notes, *chosen))
+    return of_lines(rest, columns, separator, raw)
+
+
+def opened(
+    lines: list[tuple[int, str]], skeleton: Skeleton, where: str
+) -> tuple[Columns, str, list[tuple[int, str]]]:
+    """Where things stand in a line, what separates the columns, and the lines of the frames.
+
+    `lines`: number and text of each, the header first, at least one. Raises UserError: a joint is missing.
+    """
+    names, rest, separator, notes = _header(lines, skeleton, where)
+    columns = find_columns(names, f'{where}, line {lines[0][0]}', skeleton)
+    return replace(columns, notes=(*notes, *columns.notes)), separator, rest
+
+
+def of_lines(lines: list[tuple[int, str]], columns: Columns, separator: str, raw: RawRecording) -> Recording:
+    """The recording in lines of frames, of one body where there are several; arguments and errors of `read_lines`."""
+    lines, chosen = _one_body(lines, columns, separator, raw)
+    recording = read_lines(lines, columns, separator, raw)
+    return replace(recording, notes=(*recording.notes, *chosen))
 
 
 def _header(
