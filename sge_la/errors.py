@@ -60,6 +60,11 @@ def _shortened(text: str, size: int) -> str:
     return text if len(text) <= size else f'{text[:half]} ... {text[-half:]}'
 
 
+def counted(number: int, one: str, more: str = '') -> str:
+    """A number and its noun: `1 person`, `2 people`; `more`: the plural, by default with an s."""
+    return f'{number} {one if number == 1 else more or one + "s"}'
+
+
 # Takes the lines that `say` would print, where commands are called from Python.
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar('listener', default=None)
 

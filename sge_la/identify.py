@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command, say
+from sge_la.errors import UserError, counted, run_command, say
 from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if gallery:
             say(f'{path}: {gallery.identify(sequences, given.top)}')
             continue
-        say(f'{path}: {len(sequences)} sequences of {run.encoder.length} frames')
+        say(f'{path}: {counted(len(sequences), "sequence")} of {run.encoder.length} frames')
         for place, answer in enumerate(run.identify(sequences, given.top), 1):
             say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
     if refused:

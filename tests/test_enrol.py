@@ -309,7 +309,7 @@ class TestStream:
         """Two sequences of Ann's, two of a stranger's, and after an empty line two of Ben's."""
         two = self.lines(walks / 'Ann-Still-0.npy', walks / 'Dana-Still-0.npy')
         said = stream('\n'.join([*two, '', *self.lines(walks / 'Ben-Still-0.npy')[1:]]))
-        form = re.compile(r'lines (\d+) to (\d+): (\w+) .*vote: (\w+), (\d) of (\d) sequences')
+        form = re.compile(r'lines (\d+) to (\d+): (\w+) .*vote: (\w+), (\d) of (\d) sequences?')
         heads = [form.fullmatch(line).groups() for line in said]
         assert heads == [
             ('2', '7', 'Ann', 'Ann', '1', '1'),

@@ -14,7 +14,7 @@ from sge_la.data.write import write_dataset
 from sge_la.errors import UserError
 from sge_la.evaluation.gallery import Side
 from sge_la.evaluation.openset_network import by_score
-from sge_la.evaluation.openset_protocol import answered
+from sge_la.evaluation.openset_protocol import _lines, answered
 from sge_la.settings.command_line import parse_evaluate
 from tests.command_line_cases import Commands, refused, uncompiled
 from tests.conftest import tiny_split
@@ -63,6 +63,15 @@ def test_case_by_hand():
         threshold, recognised, accepted = found[level].own
         assert threshold == pytest.approx(2 * np.sin(np.radians(40)), abs=1e-6)
         assert (recognised, accepted) == (1, 1)
+
+
+def test_one_stranger_in_words():
+    """Nothing can be resampled, so that nothing is in brackets; one is not said to be many."""
+    vectors = [[1.0, 0], [0, 1], [0.6, 0.8]]
+    probe, gallery = (side(name, vectors, [1, 2, 3], numbers) for name, numbers in (('p', [1, 2, 3]), ('g', [4, 5, 6])))
+    said = list(_lines(probe, gallery, [3], answered(probe, gallery, [3], 0.01), 0.01, ''))
+    assert '  (1 recording of unknown people: no FAR below 1 is told from 0)' in said
+    assert said[-1].startswith('(no intervals: at least two recordings') and not any('[' in line for line in said)
 
 
 def test_unknown_recordings_are_scored_by_sequence_alone():
@@ -165,13 +174,13 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
     assert 'trained on everybody, the unknown people too: for them this is no open set' in printed
     assert '### Probe Walking, gallery Still, split 2 of 2\nPeople: 3 enrolled, 1 unknown (' in printed
     assert 'By recording, over 2 splits of people: DIR at FAR 0.1 %: 1.0000 ± 0.0000' in printed
-    assert '(2 recordings of unknown people tell no FAR below 0.5 from 0)' in printed
+    assert '(2 recordings of unknown people: no FAR below 0.5 is told from 0)' in printed
 
 
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
-        ('--protocol openset --level recording', 'leave out --metric and --level'),
+        ('--protocol openset --level recording', 'leave out --metric, --level and --match'),
         ('--splits 2', 'add --protocol openset'),
         ('--far 0.1', 'add --protocol openset'),
         ('--newcomers', 'add --protocol openset'),

@@ -156,6 +156,14 @@ def test_other_files_are_refused(tmp_path, start, words):
         sge_la.load(tmp_path / 'odd.safetensors')
 
 
+def test_a_file_cannot_be_scored(content, tmp_path, capsys):
+    import evaluate
+
+    (tmp_path / 'run.safetensors').write_bytes(content)
+    assert run_command(evaluate.main, ['--RN_dir', str(tmp_path / 'run.safetensors')]) == 2
+    assert 'should be the folder of a run, and is a file' in refused(capsys.readouterr().err)
+
+
 def test_without_the_package(run, tmp_path, monkeypatch, capsys):
     from sge_la.files import safetensors as ours
 

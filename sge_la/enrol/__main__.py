@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, run_command, say
+from sge_la.errors import UserError, counted, run_command, say
 from sge_la.settings.options import share
 from sge_la.settings.parser import Parser
 
@@ -98,7 +98,7 @@ def _add(given: Namespace) -> None:
         gallery = file.read(given.gallery).using(run.encoder, given.gallery).with_recordings(given.person, found)
         write(gallery)
     for name, sequences in found:
-        say(f'{given.person}: {name}, {len(sequences)} sequences')
+        say(f'{given.person}: {name}, {counted(len(sequences), "sequence")}')
     for note in alike_people(gallery.people):
         say(f'note: {note}')
     say(_summary(gallery))
@@ -111,7 +111,7 @@ def _remove(given: Namespace) -> None:
         before = file.read(given.gallery)
         gallery = before.without(given.person)
         write(gallery)
-    say(f'{given.person} is removed, with {len(before.vectors) - len(gallery.vectors)} sequences')
+    say(f'{given.person} is removed, with {counted(len(before.vectors) - len(gallery.vectors), "sequence")}')
     say(_summary(gallery))
 
 
@@ -139,7 +139,10 @@ def _check(given: Namespace) -> None:
 
 def _summary(gallery: Gallery) -> str:
     """What a gallery holds, and what its thresholds rest on."""
-    counts = f'{len(gallery.people)} people, {len(gallery.recordings)} recordings, {len(gallery.vectors)} sequences'
+    counts = (
+        f'{counted(len(gallery.people), "person", "people")}, {counted(len(gallery.recordings), "recording")}, '
+        f'{counted(len(gallery.vectors), "sequence")}'
+    )
     if not gallery.thresholds:
         return f'{counts}; thresholds need two people'
     lines = [counts, *(_of_threshold(level, found, gallery.far) for level, found in gallery.thresholds.items())]
@@ -147,8 +150,8 @@ def _summary(gallery: Gallery) -> str:
 
 
 def _of_threshold(level: str, found: Threshold, far: float) -> str:
-    text = f'threshold for a {level}: {found.distance:.3f}, false accept rate {far:g} on {found.strangers} {level}s '
-    text += 'of the gallery, each with its person left out'
+    text = f'threshold for a {level}: {found.distance:.3f}, false accept rate {far:g} on '
+    text += f'{counted(found.strangers, level)} of the gallery, each with its person left out'
     if found.recognised is not None:
         text += f'; {found.recognised:.1%} of the other recordings of enrolled people are named'
     if far * found.strangers < 1:

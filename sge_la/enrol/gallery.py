@@ -18,7 +18,7 @@ import numpy as np
 
 from sge_la.api import GaitEncoder
 from sge_la.data.skeletons import Skeleton
-from sge_la.errors import UserError
+from sge_la.errors import UserError, counted
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, probability, unit_length
 from sge_la.evaluation.openset import OpenSet, threshold_at
 from sge_la.features.sources import feature_shape
@@ -91,7 +91,7 @@ class Identified:
     sequences: int
 
     def __str__(self) -> str:
-        return f'{self.person or UNKNOWN} ({self.further}; {self.sequences} sequences)'
+        return f'{self.person or UNKNOWN} ({self.further}; {counted(self.sequences, "sequence")})'
 
     @property
     def further(self) -> str:

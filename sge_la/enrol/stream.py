@@ -15,7 +15,7 @@ from sge_la.api import Recogniser
 from sge_la.data.raw import table
 from sge_la.data.raw.recording import RawRecording
 from sge_la.enrol.recordings import sequences_in
-from sge_la.errors import Notice, UserError
+from sge_la.errors import Notice, UserError, counted
 
 NAME = 'standard input'
 _MAX_LINE_BYTES = 1 << 20
@@ -57,7 +57,7 @@ def answers(
                 continue
         told, window, votes[name] = True, [], votes[name] + 1
         winner, count = votes.most_common(1)[0]
-        yield f'{place}: {name} ({further}); vote: {winner}, {count} of {votes.total()} sequences'
+        yield f'{place}: {name} ({further}); vote: {winner}, {count} of {counted(votes.total(), "sequence")}'
     if not told:
         raise UserError(
             f'{NAME} should have {run.encoder.length} frames or more, a line each, found {len(window)}: send more'

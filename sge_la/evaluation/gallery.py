@@ -19,7 +19,7 @@ import numpy as np
 from sge_la import checkpoints
 from sge_la.backends import runtime
 from sge_la.data import Dataset, Split
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match, pool_recordings
 from sge_la.evaluation.score_run import checkpoint_stem
@@ -51,11 +51,11 @@ class Side:
     numbers: np.ndarray | None
 
     def __str__(self) -> str:
-        people = f'of {len(np.unique(self.labels))} people'
+        people = f'of {counted(len(np.unique(self.labels)), "person", "people")}'
         if self.numbers is None:
-            return f'{self.name}, {len(self.labels)} recordings {people}'
-        recordings = '' if self.recordings is None else f', {len(np.unique(self.recordings))} recordings'
-        return f'{self.name}, {len(self.labels)} sequences {people}{recordings}'
+            return f'{self.name}, {counted(len(self.labels), "recording")} {people}'
+        recordings = '' if self.recordings is None else f', {counted(len(np.unique(self.recordings)), "recording")}'
+        return f'{self.name}, {counted(len(self.labels), "sequence")} {people}{recordings}'
 
 
 def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | None = None) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sge_la.data import Dataset
 from sge_la.data.quality.lost import some
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
 from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started
 from sge_la.evaluation.intervals import Interval, summarise_runs
@@ -152,7 +152,7 @@ def _lines(
         yield f'By {level}: {counts[0]} of enrolled people, {counts[1]} of unknown people'
         yield f'  {_listed(one.intervals)}'
         if counts[1] * min(FARS) < 1:
-            yield f'  ({counts[1]} {level}s of unknown people tell no FAR below {1 / counts[1]:.2g} from 0)'
+            yield f'  ({counted(counts[1], level)} of unknown people: no FAR below {1 / counts[1]:.2g} is told from 0)'
         if one.own:
             threshold, recognised, accepted = one.own
             yield (
@@ -162,7 +162,11 @@ def _lines(
     if RECORDING not in found:
         yield 'Recordings are not known, so that neither are they scored, nor does the gallery give a threshold'
     groups = next(iter(found.values())).intervals['eer'].num_groups
-    yield f'(in brackets: 95 % of resamples of {groups} {"recordings" if RECORDING in found else "people"})\n'
+    units = 'recordings' if RECORDING in found else 'people'
+    if groups > 1:
+        yield f'(in brackets: 95 % of resamples of {groups} {units})\n'
+    else:
+        yield f'(no intervals: at least two {units} both of enrolled and of unknown people are needed to resample)\n'
 
 
 def _summary(found: Found, far: float) -> dict[str, Any]:

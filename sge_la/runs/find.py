@@ -42,6 +42,11 @@ def named_folder(name: str, models_dir: Path | str, flag: str = '--RN_dir') -> P
     for place in places:
         if place.is_dir():
             return place
+    if given.is_file():
+        raise UserError(
+            f'{flag} {name} should be the folder of a run, and is a file: an exported run holds no test features and '
+            'no results; name the folder that it was exported from (identify and sge_la.load read the file itself)'
+        )
     looked = ', '.join(str(place.absolute()) for place in places)
     raise UserError(f'{flag} {name} names no folder: looked for {looked}; {_there(given.name, models_dir)}')
 

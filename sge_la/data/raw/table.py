@@ -86,9 +86,7 @@ def parse(text: str, raw: RawRecording, skeleton: Skeleton) -> Recording:
     return of_lines(rest, columns, separator, raw)
 
 
-def opened(
-    lines: list[tuple[int, str]], skeleton: Skeleton, where: str
-) -> tuple[Columns, str, list[tuple[int, str]]]:
+def opened(lines: list[tuple[int, str]], skeleton: Skeleton, where: str) -> tuple[Columns, str, list[tuple[int, str]]]:
     """Where things stand in a line, what separates the columns, and the lines of the frames.
 
     `lines`: number and text of each, the header first, at least one. Raises UserError: a joint is missing.
