@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -42,6 +43,13 @@ def program(command: str) -> str:
     if called.parts[-2:] == ('sge_la', '__main__.py'):
         return f'python -m sge_la {command}'
     return PROGRAMS[command]
+
+
+def typed(command: str, *words: str, **flags: object) -> str:
+    """A command as one would type it; a flag that is None is left out, True stands for one without a value."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    pairs = ([f'--{name}'] if value is True else [f'--{name}', str(value)] for name, value in given.items())
+    return f'{program(command)} {shlex.join([*words, *(word for pair in pairs for word in pair)])}'
 
 
 # Longest value (text without a blank) and longest message that is shown.

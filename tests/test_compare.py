@@ -227,7 +227,7 @@ def test_command_reads_the_runs_that_are_there(small_run, tmp_path, capsys):
     scores = json.loads(results.read_text())['test_sets']['Walking']['all_sequences']
     row = kept[names.index('CAGE Rev.Rec.')]
     assert row['found'] == [{'rank1': scores['rank1'], 'nauc': scores['nauc']}]
-    assert row['note'] == '2 / 2 epochs, best epoch on the test set; time without the encoders'
+    assert row['note'] == '2 / 2 epochs, epoch kept: best on the test set; time without the encoders'
     assert any(line.startswith('| D13 + KNN | 39.3 | ') for line in lines)
     [lstm] = [line for line in lines if line.startswith('| Multi-layer LSTM | 36.1 | ')]
     assert lstm.endswith('| the last of 2 epochs |')

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sge_la.evaluation import epoch_choice, metrics
+from sge_la.runs.banner import CHOSEN
 from sge_la.runs.plan import Plan
 
 
@@ -23,8 +24,9 @@ def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
     )
     yield f'({unit}; chance is {100 * every["chance"]:.1f} % and 50.0 % with {every["classes"]} people)'
     if 'epoch' in chosen:
-        words = {'test': 'best on the test set, as in the original', 'last': 'the last', 'val': 'best on held-out data'}
-        line = f'Epoch {chosen["epoch"]}: {words.get(chosen.get("select"), "chosen")}'
+        select = chosen.get('select')
+        line = f'Epoch {chosen["epoch"]}: {CHOSEN.get(select, "chosen")}'
+        line += ', as in the original' if select == 'test' else ''
         if last and last['epoch'] != chosen['epoch']:
             line += f'; nobody chose the last, {last["epoch"]}: Rank-1 {_percent(last["rank1"])}, '
             line += f'nAUC {_percent(last["nauc"])}'

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data import Dataset, load
-from sge_la.errors import UserError, program, say
+from sge_la.errors import UserError, say, typed
 from sge_la.evaluation import metrics
 from sge_la.evaluation.intervals import bootstrap_evaluation, summarise_runs
 from sge_la.features import cages
@@ -29,6 +29,7 @@ from sge_la.paper.methods import NEIGHBOURS, YARDSTICKS, Method, Sets, methods
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.reporting.style import require_matplotlib
 from sge_la.runs import records
+from sge_la.runs.banner import CHOSEN
 from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.options import gpu_number
@@ -43,7 +44,6 @@ TRAINED = {
     MODERN: ('--recipe', 'modern'),
 }
 FOLDER = 'comparison'
-_SELECTED = {'test': 'best epoch on the test set', 'last': 'last epoch', 'val': 'best epoch on held-out training data'}
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,7 @@ def trained_row(method: str, flags: Sequence[str], test: str, ids: Mapping[int, 
             seconds.append(sum(results.get('seconds', {}).values()))
             notes.append(_how_trained(folder, of_test))
     if not found:
-        typed = ' '.join([*flags, *TRAINED[method]])
-        return Row(method, note=f'not trained: {program("train")} {typed}')
+        return Row(method, note=f'not trained: {typed("train", *flags, *TRAINED[method])}')
     alone = () if method == MODERN else ('time without the encoders',)
     note = '; '.join([*dict.fromkeys(filter(None, notes)), *alone])
     rows = cages.all_rows(ids) if method == MODERN else cages.original_rows(ids, pad=True)
@@ -157,7 +156,8 @@ def _how_trained(folder: Path, of_test: Mapping) -> str:
     options = (records.read_config(folder) or {}).get('options', {})
     epochs = [options.get(name) for name in ('epochs', 'rn_epochs')]
     words = [f'{epochs[0]} / {epochs[1]} epochs'] if all(isinstance(value, int) for value in epochs) else []
-    words += filter(None, [_SELECTED.get(of_test.get('selected', {}).get('select'))])
+    select = of_test.get('selected', {}).get('select')
+    words += [f'epoch kept: {CHOSEN[select]}'] if select in CHOSEN else []
     return ', '.join(words)
 
 

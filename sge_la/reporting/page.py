@@ -6,19 +6,19 @@ The page needs no network: pictures are inside it. It is plain HTML with a few l
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from sge_la.data.dataset import LEAKS
-from sge_la.errors import UserError, program
+from sge_la.errors import UserError, typed
 from sge_la.evaluation import epoch_choice
 from sge_la.evaluation.epoch_choice import NOTHING_HELD
 from sge_la.files.atomic import os_errors
 from sge_la.files.text import write_text
 from sge_la.reporting.style import percent
 from sge_la.runs import records
+from sge_la.runs.banner import CHOSEN
 from sge_la.settings.command_line import flags_again
 from sge_la.settings.papers import PLUS
 from sge_la.settings.recipe import MODERN
@@ -30,7 +30,6 @@ _ROWS = {
     'recording_vote': 'vote of each recording',
     'selected': 'as the original scores',
 }
-_SELECTED = {'test': 'best on the test set', 'last': 'the last', 'val': 'best on held-out training sequences'}
 _TASKS = {'rev_rec': 'reverse reconstruction', PLUS: 'reverse reconstruction, prediction and sorting'}
 _ATTENTION = {'LA': 'locality-aware attention', 'BA': 'basic attention'}
 # In the order of the page; the curves of the training, which belong to no test set, come last.
@@ -138,15 +137,14 @@ def _span(scores: Mapping) -> str:
 
 def _commands(folder: Path, options: Mapping) -> Iterable[str]:
     """What makes the run, from its options, and what scores and draws it; folders as they were named."""
-    scored = ['--RN_dir', folder.name, '--models_dir', str(folder.parent.parent), '--report']
-    lines = []
+    lines, data_dir = [], options.get('data_dir') if 'dataset' in options else None
     if 'dataset' in options:
         try:
-            lines.append(f'{program("train")} {shlex.join(flags_again(options, "config.json"))}')
+            lines.append(typed('train', *flags_again(options, 'config.json')))
         except UserError as error:
             yield f'<p class="note">The options of the run cannot be typed again: {escape(str(error))}.</p>'
-        scored += ['--data_dir', str(options['data_dir'])] if 'data_dir' in options else []
-    lines.append(f'{program("evaluate")} {shlex.join(scored)}')
+    places = {'models_dir': folder.parent.parent, 'report': True, 'data_dir': data_dir}
+    lines.append(typed('evaluate', RN_dir=folder.name, **places))
     yield '<pre>' + escape('\n'.join(lines)) + '</pre>'
     yield '<p class="note">The same seed, machine and versions give the same numbers; others come close.</p>'
 
@@ -155,9 +153,9 @@ def _scores(found: Mapping) -> Iterable[str]:
     """One table: what was scored in several ways, and the epochs that other rules would have chosen."""
     chosen, by_rule = found.get('selected', {}).get('select'), epoch_choice.side_by_side(found)
     kinds = {title: found[key] for key, title in _ROWS.items() if key in found}
-    for rule in [rule for rule in _SELECTED if rule in by_rule and rule != chosen]:
-        kinds[f'{_ROWS["selected"]}, epoch: {_SELECTED[rule]}'] = by_rule[rule]
-    notes = [f'Epoch chosen: {_SELECTED[chosen]}.'] if chosen else []
+    for rule in [rule for rule in CHOSEN if rule in by_rule and rule != chosen]:
+        kinds[f'{_ROWS["selected"]}, epoch: {CHOSEN[rule]}'] = by_rule[rule]
+    notes = [f'Epoch chosen: {CHOSEN[chosen]}.'] if chosen else []
     if 'val' not in by_rule:
         notes.append(f'Held-out data: {NOTHING_HELD}.')
     if 'resampled' in found.get('all_sequences', {}):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from sge_la.data import Dataset
-from sge_la.errors import program
+from sge_la.errors import typed
 from sge_la.settings.options import CommonOptions
 from sge_la.settings.papers import ALL, CVE, DATASET, DEGREES, PLUS, PROBE_TYPES, conditions
 from sge_la.settings.recipe import MODERN
@@ -45,25 +44,23 @@ def banner(lines: Mapping[str, object], environment: Mapping[str, object]) -> st
     return '\n'.join(f' ## {name}: {value}' for name, value in lines.items()) + '\n'
 
 
+# Which epoch a run keeps, by --select.
+CHOSEN = {'test': 'best on the test set', 'last': 'the last', 'val': 'best on held-out training sequences'}
+
+
 def selection_line(select: str) -> str:
     """How the epoch was chosen, in words that belong beside every score."""
-    return {
-        'test': 'Epoch chosen: best on the test set, as in the original (--select last or val choose without it)',
-        'last': 'Epoch chosen: the last one',
-        'val': 'Epoch chosen: best on held-out training sequences',
-    }[select]
+    without = ', as in the original (--select last or val choose without it)' if select == 'test' else ''
+    return f'Epoch chosen: {CHOSEN[select]}{without}'
 
 
 def where_it_lies(folder: Path, options: Mapping[str, object]) -> str:
     """The last lines of a run: its folder, and the command that shows more of it."""
     lines = [f'Run: {folder}']
     if not options.get('report'):
-        places = (
-            f' --{name} {shlex.quote(str(options[name]))}'
-            for name in ('data_dir', 'models_dir')
-            if options[name] != getattr(CommonOptions, name)
-        )
-        lines.append(f'Next: {program("evaluate")} --RN_dir {shlex.quote(folder.name)}{"".join(places)} --report')
+        places = ('data_dir', 'models_dir')
+        places = {name: options[name] for name in places if options[name] != getattr(CommonOptions, name)}
+        lines.append(f'Next: {typed("evaluate", RN_dir=folder.name, **places, report=True)}')
     return '\n'.join(lines)
 
 

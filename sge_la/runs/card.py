@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sge_la.runs import records
+from sge_la.runs.banner import CHOSEN
 from sge_la.runs.plan import Plan
 from sge_la.runs.trained_on import TrainedOn
 
-_SELECTED = {
-    'test': 'the epoch that was best on the test set, as in the original: scores of the kept epoch are too good',
-    'val': 'the epoch that was best on training sequences that were held out; the test set chose nothing',
-    'last': 'the last epoch; the test set chose nothing',
-}
 _LIMITS = """\
 ## Limits
 
@@ -74,7 +70,8 @@ def _facts(plan: Plan, joints: int, known: TrainedOn, config: Mapping[str, Any])
     yield 'output', f'{plan.encoding}s, and one logit for each of {len(known.people)} people'
     recipe = 'modern (encoders and network trained together)' if plan.recipe else 'original (as the papers train)'
     yield 'recipe', f'{recipe}, pretext task {plan.task}, {plan.precision} products'
-    yield 'kept', _SELECTED[plan.select]
+    chosen_on = 'as in the original: its scores are too good' if plan.select == 'test' else 'the test set chose nothing'
+    yield 'epoch kept', f'{CHOSEN[plan.select]}; {chosen_on}'
     if transfer := plan.options.get('transfer'):
         yield 'encoders', f'trained on {transfer}; the network alone on {plan.dataset}'
     left_out = plan.options.get('unknown')

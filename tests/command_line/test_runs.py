@@ -43,7 +43,7 @@ def test_select(commands, select):
     assert found['selected']['select'] == select
     if select == 'last':
         assert found['selected']['epoch'] == 2 and found['selected']['rank1'] == found['last']['rank1']
-        assert 'Epoch chosen: the last one' in commands.out
+        assert 'Epoch chosen: the last\n' in commands.out
     else:
         assert 'Held_Acc ' in commands.out and 'Epoch chosen: best on held-out training sequences' in commands.out
         # Half of each person's 12 sequences are of the last recording: 3 · 6 sequences of 6 frames.

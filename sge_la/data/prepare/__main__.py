@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sge_la.errors import UserError, program, run_command, say
+from sge_la.errors import UserError, run_command, say, typed
 from sge_la.settings.papers import CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 from sge_la.settings.parser import Parser
 
@@ -211,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(options)
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite, kept=split):
         say(line)
-    say(f'Next: {program("check")} {_places(options)}')
+    say(f'Next: {_next(options)}')
     return 0
 
 
@@ -246,17 +245,16 @@ def _settings(options: argparse.Namespace, holdout: str | tuple[str, ...] | None
     )
 
 
-def _places(options: argparse.Namespace) -> str:
-    """What was prepared, as `check` wants it."""
+def _next(options: argparse.Namespace) -> str:
+    """The command that checks what was prepared."""
     protocol = (options.protocol or CVE) if options.name == DATASET else None
-    lengths, words = options.length or [LENGTHS.get(protocol, 6)], [options.name]
-    if protocol == CME:
-        words = [CONDITION_MATCHING]
-    if 6 not in lengths:
-        words += ['--length', str(lengths[0])]
-    if options.data_dir != Path('Datasets'):
-        words += ['--data_dir', str(options.data_dir)]
-    return shlex.join(words)
+    lengths = options.length or [LENGTHS.get(protocol, 6)]
+    return typed(
+        'check',
+        CONDITION_MATCHING if protocol == CME else options.name,
+        length=None if 6 in lengths else lengths[0],
+        data_dir=None if options.data_dir == Path('Datasets') else options.data_dir,
+    )
 
 
 def _seed(options: argparse.Namespace) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sge_la.data.holdout import hold_out
 from sge_la.data.quality.findings import Part, Report
-from sge_la.errors import program
+from sge_la.errors import typed
 from sge_la.settings.papers import BATCH_SIZE, CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 
 
@@ -50,7 +49,7 @@ def _line(met: bool, need: str, without: str = '') -> str:
     return f'  {"met" if met else "NOT MET"}: {need}' + (f' ({without})' if without and not met else '')
 
 
-def _held_out(train: Part, count: int, people: int) -> tuple[str, list[str]]:
+def _held_out(train: Part, count: int, people: int) -> tuple[str, dict[str, object]]:
     """Whether the epoch can be chosen without the test set, and the flags of a run that does it if it can."""
     twice = 0
     if train.recordings is not None:
@@ -64,18 +63,21 @@ def _held_out(train: Part, count: int, people: int) -> tuple[str, list[str]]:
     )
     select = 'val' if any(map(len, held.values())) and left > 1 else 'last'
     size = left if select == 'val' else count
-    return line, [f'--select {select}', *_batch(size)]
+    return line, {'select': select, **_batch(size)}
 
 
-def _batch(count: int) -> list[str]:
-    return [f'--batch_size {count // 2 * 2}'] if count < BATCH_SIZE else []
+def _batch(count: int) -> dict[str, object]:
+    return {'batch_size': count // 2 * 2} if count < BATCH_SIZE else {}
 
 
-def _command(report: Report, data_dir: Path | str, view: int | None, flags: Sequence[str]) -> str:
+def _command(report: Report, data_dir: Path | str, view: int | None, flags: Mapping[str, object]) -> str:
     protocol = {DATASET: CVE, CONDITION_MATCHING: CME}.get(report.name)
-    words = [f'{program("train")} --dataset {DATASET if protocol else report.name}']
-    words += [f'--protocol {protocol}'] if protocol else []
-    words += [] if view is None else [f'--view {view}']
-    words += [] if report.length == LENGTHS.get(protocol, 6) else [f'--length {report.length}']
-    words += [] if Path(data_dir) == Path('Datasets') else [f'--data_dir {shlex.quote(str(data_dir))}']
-    return ' '.join([*words, *flags])
+    return typed(
+        'train',
+        dataset=DATASET if protocol else report.name,
+        protocol=protocol,
+        view=view,
+        length=None if report.length == LENGTHS.get(protocol, 6) else report.length,
+        data_dir=None if Path(data_dir) == Path('Datasets') else data_dir,
+        **flags,
+    )
