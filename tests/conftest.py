@@ -48,7 +48,7 @@ QUICK = (
     *('test_losses', 'test_adam', 'test_metrics', 'test_matching', 'test_statistics', 'test_baselines'),
 )
 # Modules whose tests measure memory or fill disks: one after the other, in one process.
-ONE_AT_A_TIME = ('test_refusals', 'test_stopping', 'test_benchmarks', 'test_command_line_errors')
+ONE_AT_A_TIME = ('test_refusals', 'test_stopping', 'test_benchmarks', 'test_wrong_commands')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

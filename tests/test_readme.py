@@ -43,10 +43,10 @@ COMMANDS_PAGE = runpy.run_path(str(ROOT / 'docs' / 'write_commands.py'))
 # Blocks that hold no command and no Python, by how they begin.
 SHOWN = {
     '### Rank-1 Accuracy': 'what make demo prints',
-    'Epoch chosen by': 'what evaluate.py prints; tests/test_epochs.py has the form',
+    'Epoch chosen by': 'what evaluate.py prints; tests/evaluation/test_epochs.py has the form',
     '@article{': 'BibTeX',
     'Datasets/': 'a tree of files; tests/data/test_datasets.py reads and writes all of them',
-    'Models/': 'a tree of files; tests/test_checkpoints.py has the names',
+    'Models/': 'a tree of files; tests/checkpoints/test_checkpoints.py has the names',
     'lab/': 'a tree of files; the commands below it are executed on such a folder',
     'file,person,recording,split': 'a table; the commands below it are executed on such a one',
     '{"joints"': 'a skeleton; the commands below it are executed on this one',
@@ -56,8 +56,8 @@ SHOWN = {
 NOT_EXECUTED = {
     'python3 -m venv': 'makes an environment',
     'pip install': 'needs a package index; the names are looked up in pyproject.toml and requirements',
-    'python train.py --dataset CASIA_B': 'a table of runs; tests/test_casia_b.py executes them',
-    'python evaluate.py --dataset CASIA_B': 'scores a table of runs; tests/test_casia_b.py executes them',
+    'python train.py --dataset CASIA_B': 'a table of runs; tests/paper/test_casia_b.py executes them',
+    'python evaluate.py --dataset CASIA_B': 'scores a table of runs; tests/paper/test_casia_b.py executes them',
     'python -m sge_la.data.prepare CASIA_B': 'simulates for a minute; tests/data/test_simulate.py executes it',
     'python -m benchmarks.': 'tests/test_benchmarks.py executes them',
 }

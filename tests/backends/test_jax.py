@@ -13,7 +13,7 @@ import pytest
 
 from sge_la import checkpoints
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(find_spec('jax') is None, reason='JAX is not installed: pip install jax')
 # A name that is None in sys.modules cannot be imported.
 START = """

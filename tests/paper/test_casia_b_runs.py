@@ -20,8 +20,8 @@ import evaluate
 import train
 from sge_la.checkpoints import read_checkpoint
 from sge_la.errors import run_command
-from tests.casia_b_cases import VIEWS, write_simulated
 from tests.model import twin
+from tests.paper.casia_b_cases import VIEWS, write_simulated
 
 pytestmark = pytest.mark.slow
 CASIA = ('--dataset', 'CASIA_B', '--gpu', '-1')

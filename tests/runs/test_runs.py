@@ -23,7 +23,7 @@ from sge_la.files.locks import claim
 from sge_la.runs import records, state_files
 from sge_la.runs.state_files import RunState
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def start(code: str, *arguments: object, **options) -> subprocess.Popen:

@@ -17,7 +17,7 @@ from sge_la.errors import run_command
 from tests.conftest import training_flags
 from tests.disturbance import heed_interrupts, outcome, stopping
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = f"""
 import os, sys, time
 sys.path.insert(0, {str(ROOT)!r})

@@ -18,7 +18,7 @@ from sge_la import checkpoints
 from sge_la.errors import run_command
 from tests.command_line_cases import CAGES, ENCODERS, Commands, refused, uncompiled, write_people
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = ['--epochs', '1', '--rn_epochs', '1', '--batch_size', '12', '--rn_batch_size', '128', '--gpu', '-1']
 NETWORK = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec'
 ENCODER = 'KGBD_LA_{}_6_0.5_0pre_rev_rec'
@@ -69,7 +69,7 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
     'flags', ['--length 0', '--epochs -1', '--t warm', '--view 2', '--transfer KGBD --model rev_rec_plus']
 )
 def test_impossible_flags(commands, flags):
-    """Through the command, with its exit status; tests/test_options.py has all of them."""
+    """Through the command, with its exit status; tests/settings/test_options.py has all of them."""
     assert run_command(train.main, ['--dataset', 'BIWI', *flags.split()]) == 2
     error = refused(commands.capsys.readouterr().err)
     assert flags.split()[0] in error and not commands.models_dir.exists()

@@ -20,7 +20,7 @@ from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import initial_params
 from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_evaluate
-from tests.checkpoint_cases import genuine
+from tests.checkpoints.cases import genuine
 from tests.command_line_cases import AGES, CAGES, Commands, refused, uncompiled
 from tests.conftest import tiny_split
 

@@ -47,7 +47,7 @@ def limited(size: int, code: str) -> subprocess.CompletedProcess:
         'from sge_la.files.text import write_text\n'
         'from sge_la.files.write_arrays import new_npy, save_npy\n'
     )
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     return subprocess.run([sys.executable, '-c', start + code], capture_output=True, text=True, cwd=root, check=False)
 
 

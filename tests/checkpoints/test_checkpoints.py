@@ -32,7 +32,7 @@ from sge_la.checkpoints.names import beta_powers, steps_of
 from sge_la.errors import UserError, run_command
 from sge_la.settings import names
 from sge_la.settings.names import RunName, parse_run_name
-from tests.checkpoint_cases import GENUINE, assert_same, draw, genuine, random_model
+from tests.checkpoints.cases import GENUINE, assert_same, draw, genuine, random_model
 
 STEM = CHECKPOINT_STEM
 INDEX, DATA = '.index', '.data-00000-of-00001'

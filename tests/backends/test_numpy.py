@@ -149,7 +149,7 @@ def test_a_trained_model_is_used_without_keras(small_run, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != 'KERAS_BACKEND'}
     done = subprocess.run(
         [sys.executable, '-c', USE, *words, str(tmp_path / 'walk.npy'), results.parent.name, *places],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         env=environment,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ from sge_la.data.quality.arrays import check
 from sge_la.data.write import write_ids
 from sge_la.errors import UserError
 from sge_la.settings.command_line import parse_train
-from tests.casia_b_cases import VIEWS, write_simulated
+from tests.paper.casia_b_cases import VIEWS, write_simulated
 
 LENGTH = 30
 
