@@ -27,6 +27,7 @@ from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton, for_dataset
 from sge_la.data.training_set import training_data
 from sge_la.errors import UserError
+from sge_la.evaluation.openset_network import Doubt, NetworkThresholds, read_thresholds
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.files import feature_sources
@@ -171,7 +172,8 @@ class Answer:
 class Recogniser:
     """A trained run: gait encoders, and the recognition network on them; `people` by class.
 
-    `trained_on`: what the recordings were like, None where nobody has said.
+    `trained_on`: what the recordings were like, None where nobody has said; `strangers`: where strangers begin, None
+    where it was trained on everybody.
     """
 
     encoder: GaitEncoder
@@ -179,6 +181,7 @@ class Recogniser:
     people: list[str | int]
     skeleton: Skeleton | None
     trained_on: TrainedOn | None = None
+    strangers: NetworkThresholds | None = None
 
     def __repr__(self) -> str:
         return f'<Recogniser of {len(self.people)} people: {self.encoder!r}>'
@@ -202,11 +205,14 @@ class Recogniser:
             params = stored.network(width)
             known = stored.trained_on(params['Variable'].shape[0], joints)
             stored.refuse_contradictions(plan, joints, known)
+            told = stored.strangers()
+            strangers = None if told is None else NetworkThresholds.from_json(told, params, stored.path)
         else:
             stem = checkpoint_stem(plan.network, '')
             params = checkpoints.load_recognition(plan.network, width, slots=False, stem=stem).params
             known = _trained_on(plan, options, params['Variable'].shape[0], joints)
-        return cls(encoder, params, list(known.people), known.skeleton, known)
+            strangers = read_thresholds(plan.network, params)
+        return cls(encoder, params, list(known.people), known.skeleton, known, strangers)
 
     def encode(self, skeletons: np.ndarray) -> np.ndarray:
         """CAGEs of sequences, as `GaitEncoder.encode` gives them."""
@@ -229,8 +235,18 @@ class Recogniser:
         return answers.reshape(count, each, -1).mean(axis=1)[:wanted]
 
     def identify(self, skeletons: np.ndarray, top: int = 5) -> list[Answer]:
-        """The `top` likeliest people of a recording, likeliest first, from its sequences [N, T, J, 3], N at least 1."""
-        scores = self.scores(skeletons)
+        """The `top` likeliest people of a recording, likeliest first, from its sequences [N, T, J, 3], N at least 1.
+
+        Somebody is the likeliest of a stranger too: see `doubt`.
+        """
+        return self.answers(self.scores(skeletons), top)
+
+    def doubt(self, skeletons: np.ndarray) -> Doubt | None:
+        """Whether a recording may show nobody of these people, from its sequences; None where that cannot be told."""
+        return self.strangers and self.strangers.doubt(self.scores(skeletons))
+
+    def answers(self, scores: np.ndarray, top: int = 5) -> list[Answer]:
+        """As `identify`, from the `scores` of sequences."""
         mean = scores.mean(axis=0)
         votes = np.bincount(scores.argmax(axis=1), minlength=len(mean)) / len(scores)
         order = np.argsort(-mean, kind='stable')[:top]

@@ -120,7 +120,9 @@ def _write_weights(recogniser: Recogniser, output: Path, card: str, people: bool
     plan = recogniser.encoder.plan
     options = {name: plan.options[name] for name in OF_A_RUN}
     known = recogniser.trained_on
-    content = content_of(plan, recogniser.encoder.sources, recogniser.params, known, options, people=people)
+    strangers = recogniser.strangers and recogniser.strangers.to_json()
+    parts = plan, recogniser.encoder.sources, recogniser.params, known, options
+    content = content_of(*parts, people=people, strangers=strangers)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.name}.') as beside:
         place = Path(beside) / output.name
         with replacing(place) as file:

@@ -2,9 +2,10 @@
 
 A recording is a file as Datasets/README.md describes for recordings of one's own, or a `.txt` file of KGBD. It is cut
 into sequences, one behind the other, and the mean of their scores tells who walks. The network knows the people that it
-was trained on and nobody else: it names one of them for a stranger too. With `--gallery` the people of a gallery are
-named instead (`sge_la.enrol`), and whoever is too far from all of them is answered 'unknown'. `--stream` answers to
-frames as they come.
+was trained on and nobody else. If it was trained without some people of its data set (`train --unknown`), their
+recordings have told how strangers score, and it answers 'unknown'; else it names somebody for a stranger too. With
+`--gallery` the people of a gallery are named instead (`sge_la.enrol`), and whoever is too far from all of them is
+answered 'unknown'. `--stream` answers to frames as they come.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
     from sge_la.api import Answer, Recogniser
     from sge_la.enrol.gallery import Gallery
+
+
+_NO_STRANGERS = (
+    "note: nobody is answered 'unknown', since nothing tells how strangers score: train with --unknown 0.2 (a run that "
+    'was: score it once with --protocol openset), or enrol people in a gallery'
+)
 
 
 def identify(
@@ -76,6 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = file.read(given.gallery) if given.gallery else None
     run = load_run(given.RN_dir or gallery.run, given)
     gallery = gallery and gallery.using(run.encoder, given.gallery)
+    if not gallery and not run.strangers:
+        say(_NO_STRANGERS, error=True)
     if given.stream:
         _stream(run, gallery, given)
     refused = 0
@@ -91,28 +100,54 @@ def main(argv: Sequence[str] | None = None) -> None:
         if gallery:
             say(f'{path}: {gallery.identify(sequences, given.top)}')
             continue
-        say(f'{path}: {counted(len(sequences), "sequence")} of {run.encoder.length} frames')
-        for place, answer in enumerate(run.identify(sequences, given.top), 1):
-            say(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+        say(f'{path}: {_of_network(run, sequences, given.top)}')
     if refused:
         raise UserError(f'{refused} of {len(given.recordings)} recordings have no answer; their lines say why')
 
 
 def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
     """Answers to standard input."""
-    from sge_la.enrol.gallery import UNKNOWN
     from sge_la.enrol.stream import answers
+    from sge_la.evaluation.enrolled import SEQUENCE
+    from sge_la.evaluation.threshold import UNKNOWN
 
     def of_gallery(sequence: np.ndarray) -> tuple[str, str]:
         found = gallery.answer(gallery.distances(sequence), top=given.top)
         return found.person or UNKNOWN, found.further
 
     def of_network(sequence: np.ndarray) -> tuple[str, str]:
-        found = run.identify(sequence, given.top)
-        return str(found[0].person), ', '.join(f'{one.person} {one.score:.3f}' for one in found)
+        scores = run.scores(sequence)
+        name, doubt = _named(run, scores, SEQUENCE)
+        listed = ', '.join(f'{one.person} {one.score:.3f}' for one in run.answers(scores, given.top))
+        return name, f'{listed}; {doubt}' if doubt else listed
 
     for line in answers(sys.stdin.buffer, run, of_gallery if gallery else of_network, given.accept):
         say(line)
+
+
+def _of_network(run: Recogniser, sequences: np.ndarray, top: int) -> str:
+    """The answer of the recognition network to a recording, a line for each of the likeliest people."""
+    from sge_la.evaluation.enrolled import RECORDING
+
+    scores, counts = run.scores(sequences), f'{counted(len(sequences), "sequence")} of {run.encoder.length} frames'
+    name, doubt = _named(run, scores, RECORDING)
+    lines = [f'{name} ({doubt}; {counts})' if doubt else counts]
+    for place, answer in enumerate(run.answers(scores, top), 1):
+        lines.append(f'  {place}. {answer.person}  score {answer.score:.3f}  votes {answer.votes:.1%}')
+    return '\n'.join(lines)
+
+
+def _named(run: Recogniser, scores: np.ndarray, level: str) -> tuple[str, str]:
+    """The likeliest person or 'unknown', and what that rests on, in words; '' where strangers are not known."""
+    from sge_la.evaluation.threshold import UNKNOWN
+
+    [first], doubt = run.answers(scores, top=1), run.strangers and run.strangers.doubt(scores, level)
+    if doubt is None:
+        return str(first.person), ''
+    sure = '' if doubt.probability is None else f'; {first.person} with probability {doubt.probability:.1%}'
+    return UNKNOWN if doubt.unknown else str(
+        first.person
+    ), f'score {doubt.score:.3f}, threshold {doubt.threshold:.3f}{sure}'
 
 
 class _CallableModule(ModuleType):

@@ -22,12 +22,13 @@ class Split:
 
     `skeletons`: float32 `[N, T, J, 3]`, metres, in file order, neither centred nor scaled; `ids`: label → int64 indices
     of its sequences in the file's order; labels in rising order; `recordings`: int64 `[N]`, the recording that each
-    sequence is from, or None where it is not known.
+    sequence is from, or None where it is not known; `left_out`: as `ids`, of people whom a run is trained without.
     """
 
     skeletons: np.ndarray
     ids: dict[int, np.ndarray]
     recordings: np.ndarray | None = None
+    left_out: dict[int, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -28,11 +28,12 @@ def unknown_people(identities: Sequence[int], share: float, seed: int) -> tuple[
 
 
 def without_people(dataset: Dataset, people: Collection[int]) -> Dataset:
-    """The data set as if the sequences of these people belonged to nobody."""
+    """The data set as if the sequences of these people belonged to nobody; `Split.left_out` says whose they are."""
     tests = {name: _without(split, people) for name, split in dataset.tests.items()}
     identities = tuple(label for label in dataset.identities if label not in people)
     return replace(dataset, train=_without(dataset.train, people), tests=tests, identities=identities)
 
 
 def _without(split: Split, people: Collection[int]) -> Split:
-    return replace(split, ids={label: rows for label, rows in split.ids.items() if label not in people})
+    kept = {label: rows for label, rows in split.ids.items() if label not in people}
+    return replace(split, ids=kept, left_out={label: rows for label, rows in split.ids.items() if label in people})

@@ -70,9 +70,10 @@ def _new(given: Namespace) -> None:
     from sge_la.enrol import file
     from sge_la.enrol.gallery import Gallery
     from sge_la.enrol.recordings import load_run
+    from sge_la.evaluation.threshold import FAR
 
     run = load_run(given.RN_dir, given)
-    far = 0.01 if given.far is None else given.far
+    far = FAR if given.far is None else given.far
     with file.changing(given.gallery, new=True) as write:
         write(Gallery.new(run.encoder, run.skeleton, far))
     say(f'{given.gallery}: an empty gallery of {run.encoder.plan.network.name}, false accept rate {far:g}')

@@ -7,7 +7,6 @@ vectors of its sequences; no frames. Nothing in a file is run or followed: the r
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
@@ -17,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from sge_la.data.skeletons import from_json, to_json
-from sge_la.enrol.gallery import UNKNOWN, EnrolledRecording, Gallery, Threshold
+from sge_la.enrol.gallery import EnrolledRecording, Gallery
 from sge_la.errors import UserError, plain
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE
+from sge_la.evaluation.threshold import UNKNOWN, Threshold, checked_number
 from sge_la.files.locks import claim_file
 from sge_la.files.npz import MAX_META_BYTES, read_npz, write_npz
 
@@ -126,7 +126,7 @@ def _checked(vectors: np.ndarray | None, meta: dict[str, Any], where: str) -> Ga
         _refuse(type(encoder[name]) is not int or not 1 <= encoder[name] <= most, f'the {name} of its encoder is none')
     skeleton = None if meta['skeleton'] is None else from_json(meta['skeleton'], where)
     _refuse(skeleton is not None and len(skeleton.joints) != encoder['joints'], 'its skeleton has other joints')
-    far = _number(meta['far'], 0, 1)
+    far = checked_number(meta['far'], 0, 1)
     _check_vectors(vectors, sum(one.sequences for one in recordings))
     found = Gallery(encoder['digest'], run, encoder['length'], encoder['joints'], skeleton, far, recordings, vectors)
     return replace(found, thresholds=_thresholds(meta['thresholds'], len(found.people)))
@@ -142,24 +142,7 @@ def _check_vectors(vectors: np.ndarray | None, sequences: int) -> None:
 
 def _thresholds(found: dict[str, Any], people: int) -> dict[str, Threshold]:
     _refuse(set(found) != ({SEQUENCE, RECORDING} if people > 1 else set()), 'its thresholds are missing')
-    thresholds = {}
-    for level, values in found.items():
-        one = Threshold(**values)
-        _number(one.distance, -1, _FARTHEST)
-        _refuse(type(one.strangers) is not int or one.strangers < 1, 'a threshold rests on no distance')
-        if one.recognised is not None:
-            _number(one.recognised, 0, 1)
-        _refuse((one.slope is None) != (one.offset is None), 'a probability has half a curve')
-        for value in filter(None, (one.slope, one.offset)):
-            _number(value, -1e9, 1e9)
-        thresholds[level] = one
-    return thresholds
-
-
-def _number(value: Any, low: float, high: float) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f'{ascii(value)[:40]} is no number from {low} to {high}')
-    return float(value)
+    return {level: Threshold.from_json(values, -1, _FARTHEST) for level, values in found.items()}
 
 
 def _is_digest(value: Any, length: int) -> bool:

@@ -19,11 +19,9 @@ import numpy as np
 from sge_la.api import GaitEncoder
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError, counted
-from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, probability, unit_length
-from sge_la.evaluation.openset import OpenSet, threshold_at
+from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, unit_length
+from sge_la.evaluation.threshold import UNKNOWN, Threshold
 from sge_la.features.sources import feature_shape
-
-UNKNOWN = 'unknown'
 
 
 @dataclass(frozen=True)
@@ -34,37 +32,6 @@ class EnrolledRecording:
     name: str
     digest: str
     sequences: int
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where strangers begin, found by leaving out one recording of the gallery after the other.
-
-    `distance`: at most so far is somebody named; `strangers`: distances that it was chosen on; `recognised`: the share
-    of people's further recordings that were named rightly at it, None where nobody has two; `slope`, `offset`: of the
-    probability 1 / (1 + exp(slope · distance + offset)) that the nearest person is the right one, None likewise.
-    """
-
-    distance: float
-    strangers: int
-    recognised: float | None = None
-    slope: float | None = None
-    offset: float | None = None
-
-    @classmethod
-    def of(cls, asked: OpenSet, far: float) -> Threshold:
-        """From what `leave_one_out` found, for a false accept rate."""
-        strangers = asked.distances[~asked.known]
-        distance = threshold_at(strangers, far)
-        recognised = asked.at(distance)[0] if asked.known.any() else None
-        slope, offset = probability(asked) or (None, None)
-        return cls(distance, len(strangers), recognised, slope, offset)
-
-    def probability(self, distance: float) -> float | None:
-        """How likely the nearest person at this distance is the right one; None where that is not known."""
-        if self.slope is None or self.offset is None:
-            return None
-        return float(1 / (1 + np.exp(np.clip(self.slope * distance + self.offset, -500, 500))))
 
 
 @dataclass(frozen=True)

@@ -106,31 +106,3 @@ def _asked_twice(distances: np.ndarray, people: np.ndarray) -> OpenSet:
     without[rows, people] = np.inf
     strangers = np.full(len(people), -1)
     return OpenSet.of(np.concatenate([distances[again], without]), np.concatenate([people[again], strangers]))
-
-
-def probability(asked: OpenSet) -> tuple[float, float] | None:
-    """The logistic curve from the distance to the nearest person to how likely that is the right one.
-
-    Platt's scaling with his targets (Advances in Large Margin Classifiers, 1999). Returns (slope, offset) of
-    1 / (1 + exp(slope · distance + offset)), for as many strangers as enrolled people among the probes; None where no
-    person has two recordings, or nobody was recognised.
-    """
-    from scipy.optimize import minimize  # comes with scikit-learn
-
-    if not asked.right.any():
-        return None
-    sides = asked.right.sum(), (~asked.right).sum()
-    targets = np.where(asked.right, (sides[0] + 1) / (sides[0] + 2), 1 / (sides[1] + 2))
-    weights = np.where(asked.known, 1 / asked.known.sum(), 1 / (~asked.known).sum())
-    middle, scale = asked.distances.mean(), asked.distances.std() or 1.0
-    standard = (asked.distances - middle) / scale
-
-    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
-        exponent = line[0] * standard + line[1]
-        slope = weights * (targets - 1 / (1 + np.exp(np.clip(exponent, -500, 500))))
-        each = targets * np.logaddexp(0, exponent) + (1 - targets) * np.logaddexp(0, -exponent)
-        return float(weights @ each), np.array([slope @ standard, slope.sum()])
-
-    line = minimize(loss, np.zeros(2), jac=True, method='BFGS').x
-    slope = max(float(line[0]), 0.0) / scale
-    return slope, float(line[1]) - slope * float(middle)

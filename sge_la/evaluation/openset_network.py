@@ -3,16 +3,25 @@
 Two scores of the logits are compared, both taken from Hendrycks et al., "Scaling Out-of-Distribution Detection for
 Real-World Settings" (ICML 2022: the maximum logit), and Liu et al., "Energy-based Out-of-distribution Detection"
 (NeurIPS 2020: the logarithm of the summed exponentials, at temperature 1). What is lower is farther from everybody.
+
+The maximum logit, which was the better one on KGBD (docs/door.md), has a threshold that a run keeps. It comes from
+training recordings of people whom the run was trained without: a network that has seen everybody cannot tell.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sge_la import checkpoints
 from sge_la.data import Dataset, Split
+from sge_la.data.training_set import training_data
+from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE
 from sge_la.evaluation.gallery import SEQUENCES_AT_ONCE, TRAIN, Side
 from sge_la.evaluation.matching import pool_recordings
@@ -20,32 +29,190 @@ from sge_la.evaluation.openset import OpenSet
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.evaluation.test_sets import encode_rows
+from sge_la.evaluation.threshold import Threshold, checked_number
 from sge_la.features.sources import FeatureSource, feature_shape
+from sge_la.files.text import read_json, write_json
 from sge_la.runs.plan import Plan
 
 SCORES = ('maximum logit', 'energy')
+FILE = 'strangers.json'
+# Logits are smaller by far.
+_LARGEST = 1e9
+
+
+@dataclass(frozen=True)
+class NetworkAnswers:
+    """How a network answers sequences or recordings.
+
+    `scores`: by the name of the score; `labels`, `groups` int64 [n]: whom each shows, and what is resampled.
+    """
+
+    scores: Mapping[str, OpenSet]
+    labels: np.ndarray
+    groups: np.ndarray
 
 
 def network_answers(
     plan: Plan, dataset: Dataset, probe: Side, sources: list[FeatureSource], people: np.ndarray
-) -> Mapping[str, Mapping[str, tuple[OpenSet, np.ndarray]]]:
-    """How the run's network answers a set, by 'sequence' and 'recording', and by score; and what is resampled.
+) -> Mapping[str, NetworkAnswers]:
+    """How the run's network answers a set, by 'sequence' and 'recording'.
 
     `probe`: the set's sequences; `people`: labels of the network's classes; everybody else is a stranger.
     """
     folder = plan.networks.get(probe.name, plan.network)
-    width = feature_shape(sources, plan.manner)[1]
-    params = checkpoints.load_recognition(folder, width, slots=False, stem=checkpoint_stem(folder, probe.name)).params
+    params = _params(folder, plan, sources, checkpoint_stem(folder, probe.name))
     split = dataset.train if probe.name == TRAIN else dataset.tests[probe.name]
     found = sequence_logits(plan, split, probe.numbers, sources, params)
-    own = np.where(np.isin(probe.labels, people), np.searchsorted(people, probe.labels), -1)
-    if probe.recordings is None:
-        return {SEQUENCE: {name: (answers, probe.labels) for name, answers in by_score(found, own).items()}}
-    pooled, owners, recordings = pool_recordings(found, own, probe.recordings)
+    return _by_level(found, probe.labels, probe.recordings, people)
+
+
+def strangers_in_training(plan: Plan, known: Dataset, sources: list[FeatureSource]) -> Mapping[str, NetworkAnswers]:
+    """How the run's network answers what it was not trained on in the training set, by 'sequence' and 'recording'.
+
+    That is all of the people who were left out and, of a run with `--select val`, what was held out of the others.
+    `known`: the data set as `without_people` gives it.
+    """
+    split, shown = known.train, {**training_data(known, plan.select).held, **known.train.left_out}
+    rows, labels = np.concatenate([*shown.values()]), np.repeat([*shown], [len(own) for own in shown.values()])
+    params = _params(plan.network, plan, sources, checkpoint_stem(plan.network, ''))
+    found = sequence_logits(plan, split, rows, sources, params)
+    recordings = None if split.recordings is None else split.recordings[rows]
+    return _by_level(found, labels, recordings, np.array(known.identities))
+
+
+def _params(folder: Path, plan: Plan, sources: list[FeatureSource], stem: str) -> Mapping[str, np.ndarray]:
+    width = feature_shape(sources, plan.manner)[1]
+    return checkpoints.load_recognition(folder, width, slots=False, stem=stem).params
+
+
+def _by_level(
+    found: np.ndarray, labels: np.ndarray, recordings: np.ndarray | None, people: np.ndarray
+) -> Mapping[str, NetworkAnswers]:
+    levels = {SEQUENCE: (found, labels, labels if recordings is None else recordings)}
+    if recordings is not None:
+        levels[RECORDING] = pool_recordings(found, labels, recordings)
     return {
-        SEQUENCE: {name: (answers, probe.recordings) for name, answers in by_score(found, own).items()},
-        RECORDING: {name: (answers, recordings) for name, answers in by_score(pooled, owners).items()},
+        level: NetworkAnswers(
+            by_score(answers, np.where(np.isin(shown, people), np.searchsorted(people, shown), -1)), shown, groups
+        )
+        for level, (answers, shown, groups) in levels.items()
     }
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Whether a recording may show nobody whom a network was trained on.
+
+    `score`: the highest mean logit; `threshold`: from this on somebody is named; `probability` that the likeliest
+    person is the right one if strangers come as often as people of the network, None where that cannot be told.
+    """
+
+    score: float
+    threshold: float
+    probability: float | None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody is to be named."""
+        return self.score < self.threshold
+
+
+@dataclass(frozen=True)
+class NetworkThresholds:
+    """Where strangers begin for a network, whose distance is the negative maximum logit.
+
+    `digest`: of the network, see `network_digest`; `far`: the false accept rate; `people`: how many strangers there
+    were; `thresholds`: by 'sequence' and, where recordings are known, 'recording'.
+    """
+
+    digest: str
+    far: float
+    people: int
+    thresholds: Mapping[str, Threshold]
+
+    @classmethod
+    def of(cls, found: Mapping[str, NetworkAnswers], digest: str, far: float) -> NetworkThresholds:
+        """From what `strangers_in_training` found."""
+        asked = {level: answers.scores[SCORES[0]] for level, answers in found.items()}
+        strangers = np.unique(found[SEQUENCE].labels[~asked[SEQUENCE].known])
+        return cls(digest, far, len(strangers), {level: Threshold.of(one, far) for level, one in asked.items()})
+
+    def doubt(self, scores: np.ndarray, level: str = RECORDING) -> Doubt | None:
+        """From the logits of a recording's sequences [N, C]; None where the threshold of the level is not known."""
+        if level not in self.thresholds:
+            return None
+        score, threshold = float(scores.mean(axis=0).max()), self.thresholds[level]
+        return Doubt(score, -threshold.distance, threshold.probability(-score))
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in which files keep it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any, params: Mapping[str, np.ndarray], where: object) -> NetworkThresholds:
+        """Of what `to_json` gave, for a network of these parameters; `where` names the file.
+
+        Raises UserError: it is no such thing, or another network's.
+        """
+        try:
+            found = cls(**content)
+            checked_number(found.far, 0, 1)
+            thresholds = {
+                level: Threshold.from_json(one, -_LARGEST, _LARGEST) for level, one in found.thresholds.items()
+            }
+            if (
+                SEQUENCE not in thresholds
+                or not set(thresholds) <= {SEQUENCE, RECORDING}
+                or type(found.people) is not int
+            ):
+                raise ValueError('thresholds are missing')
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise UserError(
+                f'{where} should say where strangers begin, and does not ({error!s:.100}): score the run again with '
+                '`evaluate --protocol openset`'
+            ) from error
+        if found.digest != network_digest(params):
+            raise UserError(
+                f'{where} says where strangers begin for another network than this one: score the run again with '
+                '`evaluate --protocol openset`, or delete the file'
+            )
+        return cls(found.digest, found.far, found.people, thresholds)
+
+
+def keep_thresholds(
+    plan: Plan, known: Dataset, sources: list[FeatureSource], far: float
+) -> Mapping[str, NetworkAnswers]:
+    """Finds where strangers begin for a run that was trained without some people, and writes it into its folder.
+
+    Arguments as of `strangers_in_training`, and what that gives. Raises UserError: it cannot be written.
+    """
+    found = strangers_in_training(plan, known, sources)
+    params = _params(plan.network, plan, sources, checkpoint_stem(plan.network, ''))
+    thresholds = NetworkThresholds.of(found, network_digest(params), far)
+    write_json(plan.network / FILE, thresholds.to_json())
+    for level, one in thresholds.thresholds.items():
+        say(
+            f'identify names nobody for a {level} whose highest logit is below {-one.distance:.3f}: false accept rate '
+            f'{far:g} on {counted(one.strangers, level)} of {counted(thresholds.people, "person", "people")} left out'
+        )
+    return found
+
+
+def read_thresholds(folder: Path, params: Mapping[str, np.ndarray]) -> NetworkThresholds | None:
+    """What a run keeps; None where it keeps nothing.
+
+    Raises UserError: it is damaged, or another network's.
+    """
+    path = folder / FILE
+    return NetworkThresholds.from_json(read_json(path), params, path) if path.exists() else None
+
+
+def network_digest(params: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of a network's parameters, in hexadecimal."""
+    found = hashlib.sha256()
+    for name, values in sorted(params.items()):
+        found.update(name.encode() + np.ascontiguousarray(values, '<f4').tobytes())
+    return found.hexdigest()
 
 
 def sequence_logits(

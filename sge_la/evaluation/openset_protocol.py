@@ -14,12 +14,13 @@ import numpy as np
 
 from sge_la.data import Dataset
 from sge_la.data.quality.lost import some
+from sge_la.data.unknown import without_people
 from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
 from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started
 from sge_la.evaluation.intervals import Interval, summarise_runs
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
-from sge_la.evaluation.openset_network import network_answers
+from sge_la.evaluation.openset_network import SCORES, NetworkAnswers, keep_thresholds, network_answers
 from sge_la.runs.plan import Plan
 
 _TITLES = {**{f'dir_at_{far:g}': f'DIR at FAR {100 * far:g} %' for far in FARS}, 'eer': 'EER', 'auroc': 'AUROC'}
@@ -74,7 +75,9 @@ def run_openset(
             runs.append({level: _summary(one, far) for level, one in found.items()} | {'unknown': list(unknown)})
             if network:
                 people = np.setdiff1d(dataset.identities, unknown)
-                runs[-1]['network'] = _of_network(network_answers(plan, dataset, sides[probe], sources, people))
+                asked = keep_thresholds(plan, without_people(dataset, unknown), sources, far)
+                answers = network_answers(plan, dataset, sides[probe], sources, people)
+                runs[-1]['network'] = _of_network(answers, asked, far)
         if len(splits) > 1:
             say('\n'.join(_over_splits(runs)))
         kept[f'{probe} → {gallery}'] = runs
@@ -82,16 +85,47 @@ def run_openset(
     return kept
 
 
-def _of_network(found: Mapping[str, Mapping[str, tuple[OpenSet, np.ndarray]]]) -> dict[str, Any]:
-    """Prints what the network's own scores tell of strangers, and gives what results.json keeps of it."""
+def _of_network(found: Mapping[str, NetworkAnswers], asked: Mapping[str, NetworkAnswers], far: float) -> dict[str, Any]:
+    """Prints what the network's own scores tell of strangers, and gives what results.json keeps of it.
+
+    `asked`: of what the network was not trained on in the training set.
+    """
     kept: dict[str, Any] = {}
-    for level, scores in found.items():
-        for name, (answers, groups) in scores.items():
-            one = Found(answers, answers.intervals(groups), None)
+    for level, answers in found.items():
+        for name, score in answers.scores.items():
+            own = crossed(answers, asked[level], far) if name == SCORES[0] and level in asked else None
+            one = Found(score, score.intervals(answers.groups), own)
             say(f'Recognition network, by {level}, {name}:\n  {_listed(one.intervals)}')
-            kept.setdefault(level, {})[name] = _summary(one, 0.0)
+            if own:
+                say(
+                    f'  At {own[0]:.4f}, which other unknown people in the training set give for FAR {100 * far:g} %: '
+                    f'DIR {own[1]:.4f}, FAR {own[2]:.4f}'
+                )
+            kept.setdefault(level, {})[name] = _summary(one, far)
     say()
     return kept
+
+
+def crossed(answers: NetworkAnswers, asked: NetworkAnswers, far: float) -> tuple[float, float, float] | None:
+    """Threshold on the maximum logit, and DIR and FAR at it, where no stranger of the test has helped to choose it.
+
+    Of two halves of the strangers, each is tested at the threshold that the other gives; all three are means over both.
+    None where one of the halves is empty.
+    """
+    tested, known = answers.scores[SCORES[0]], asked.scores[SCORES[0]].known
+    strangers = np.unique(asked.labels[~known])
+    results = []
+    for half in (0, 1):
+        choosing = np.isin(asked.labels, strangers[half::2]) & ~known
+        others = np.isin(answers.labels, strangers[1 - half :: 2])
+        if not choosing.any() or not others.any():
+            return None
+        threshold = -threshold_at(asked.scores[SCORES[0]].distances[choosing], far)
+        chosen = tested.known | others
+        part = OpenSet(tested.distances[chosen], tested.right[chosen], tested.known[chosen])
+        results.append((threshold, *part.at(-threshold)))
+    first, second = results
+    return tuple((one + other) / 2 for one, other in zip(first, second, strict=True))
 
 
 def answered(probe: Side, gallery: Side, unknown: Sequence[int], far: float) -> dict[str, Found]:

@@ -68,10 +68,12 @@ def content_of(
     options: Mapping[str, Any],
     *,
     people: bool,
+    strangers: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """A run's arrays by name and its texts.
 
-    `network`: parameters of the recognition network; `options`: of the run; the others as of `description`.
+    `network`: parameters of the recognition network; `options`: of the run; `strangers`: JSON that says where strangers
+    begin for the network, None where nobody knows; the others as of `description`.
     """
     arrays = {_NETWORK + name: value for name, value in network.items()}
     inputs = {}
@@ -82,6 +84,7 @@ def content_of(
             inputs[job.task] = source.made.to_json()
     known_to_all = known if people else replace(known, people=tuple(range(len(known.people))))
     texts = {'options': dict(options), 'inputs': inputs, 'trained_on': known_to_all.to_json()}
+    texts |= {} if strangers is None else {'strangers': strangers}
     return arrays, {
         'format': FORMAT,
         **description(plan, sources[0].joints, known, people=people),
@@ -136,6 +139,10 @@ class RunFile:
         Raises UserError: that is damaged, or does not fit the network.
         """
         return known_from_json(parsed(self.metadata, 'trained_on', self.path), classes, joints, self.path)
+
+    def strangers(self) -> Any:
+        """The JSON that `content_of` was given, None without any."""
+        return parsed(self.metadata, 'strangers', self.path)
 
     def refuse_contradictions(self, plan: Plan, joints: int, known: TrainedOn) -> None:
         """Refuses a file with other arrays than the run has, or that describes another run than it holds.

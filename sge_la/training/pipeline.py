@@ -12,9 +12,11 @@ from sge_la.data.training_set import TrainingData, training_data
 from sge_la.errors import say
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.intervals import summarise_runs
+from sge_la.evaluation.openset_network import keep_thresholds
 from sge_la.evaluation.score_run import score_test
 from sge_la.evaluation.scores import compiled_recogniser, score, summary
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features
+from sge_la.evaluation.threshold import FAR
 from sge_la.features.files import TEST_STEMS, feature_record, feature_sources, prepare_features, read_features
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import write_json
@@ -62,6 +64,8 @@ def run_training(plan: Plan, dataset: Dataset) -> dict:
     for name, stem in zip(dataset.tests, TEST_STEMS, strict=False):
         test = ProbeSet.of(name, probe_features(folder, stem, name, plan, at_hand), dataset)
         known[name] = score_test(folder, plan, test, at_hand.sources, known.get(name, {}))
+    if plan.trains_network and dataset.train.left_out:
+        keep_thresholds(plan, dataset, at_hand.sources(), FAR)
     leaks = {'leaks': dataset.leaks} if dataset.leaks else {}
     records.write_results(folder, {**results, **leaks, 'test_sets': known})
     say(where_it_lies(folder, plan.options))
