@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sge_la.evaluation.enrolled import Enrolled, leave_one_out, probability, unit_length
+from sge_la.evaluation.enrolled import Enrolled, leave_one_out, unit_length
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
+from sge_la.evaluation.threshold import probability
 
 
 def by_hand() -> OpenSet:
