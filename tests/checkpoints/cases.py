@@ -11,6 +11,7 @@ import pytest
 from sge_la.checkpoints import AdamSlots
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 
+INDEX, DATA = '.index', '.data-00000-of-00001'
 GENUINE = [
     'models/AGEs_RN_models/BIWI_LA_RN_ap',
     'reference/recognition/checkpoint_step20',

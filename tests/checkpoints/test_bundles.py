@@ -31,10 +31,9 @@ from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.checkpoints.table import FormatError, read_table, read_varint, write_table, write_varint
 from sge_la.errors import UserError, run_command
 from sge_la.files.npz import read_npz, write_npz
-from tests.checkpoints.cases import GENUINE, assert_same, draw, genuine, random_model
+from tests.checkpoints.cases import DATA, GENUINE, INDEX, assert_same, draw, genuine, random_model
 
 STEM = CHECKPOINT_STEM
-INDEX, DATA = '.index', '.data-00000-of-00001'
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +22,15 @@ from sge_la.checkpoints import (
     select_recognition,
     write_bundle,
 )
-from sge_la.checkpoints.__main__ import find_checkpoints, main
 from sge_la.checkpoints.bundle import read_entries
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.checkpoints.names import beta_powers, steps_of
-from sge_la.errors import UserError, run_command
+from sge_la.errors import UserError
 from sge_la.settings import names
 from sge_la.settings.names import RunName, parse_run_name
-from tests.checkpoints.cases import GENUINE, assert_same, draw, genuine, random_model
+from tests.checkpoints.cases import GENUINE, INDEX, assert_same, genuine, random_model
 
 STEM = CHECKPOINT_STEM
-INDEX, DATA = '.index', '.data-00000-of-00001'
-
-
-@pytest.fixture
-def small(rng) -> dict[str, np.ndarray]:
-    """The variables of a recognition network of 6 inputs, 4 hidden units and 3 classes."""
-    return {name: draw(rng, shape) for name, shape in recognition_shapes(6, 3, 4).items()}
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(5)
-
-
-# Names and shapes ----------------------------------------------------------------------------------------------------
 
 
 def test_the_original_s_count_of_values():
@@ -340,89 +321,3 @@ def test_slots_of_another_shape_are_no_slots(small):
 def test_what_is_no_model_of_ours_is_refused(shapes):
     with pytest.raises(UserError, match='should'):
         describe({name: np.zeros(shape, np.float32) for name, shape in shapes.items()})
-
-
-# The command ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_command_tells_what_checkpoints_hold(rng, tmp_path, capsys):
-    models = tmp_path / 'Models'
-    encoder = names.encoder_folder(models, 'KS20', 'BA', 'x', 8, 0.1, view=2, task='sorting')
-    network = names.recognition_folder(models, 'IAS', 'LA', 'ap', 6, 0.1, suffix='_select-val')
-    save_encoder([encoder], *random_model(rng, encoder_shapes(25, 8, 8), axes=1), step=1500)
-    save_recognition(network, random_model(rng, recognition_shapes(768, 11))[0], stem=f'A_{STEM}')
-    assert run_command(main, [str(models)]) == 0
-    text = capsys.readouterr().out
-    blocks = [
-        dict(line.strip().split(None, 1) for line in block.splitlines()[1:]) for block in text.split(str(models))[1:]
-    ]
-    assert blocks[0] == {
-        'holds': 'recognition network on CAGEs',
-        'data': 'set    IAS',
-        'manner': 'ap',
-        'inputs': '768',
-        'classes': '11',
-        'length': '6',
-        'attention': 'LA',
-        'temperature': '0.1',
-        'task': 'rev_rec',
-        'suffix': 'select-val',
-        'best': 'on     IAS-A',
-        'parameters': '199,691',
-        'optimizer': 'no',
-    }
-    assert blocks[1]['joints'] == '25' and blocks[1]['length'] == '8' and blocks[1]['view'] == '2'
-    assert blocks[1]['optimizer'] == 'Adam, after 1,500 updates' and blocks[1]['axis'] == 'x'
-
-
-def test_the_command_goes_on_after_a_damaged_one(rng, tmp_path, capsys):
-    for name in 'ab':
-        save_recognition(tmp_path / name, random_model(rng, recognition_shapes(6, 3))[0])
-    os.truncate(tmp_path / 'a' / f'{STEM}{DATA}', 10)
-    assert run_command(main, [str(tmp_path)]) == 2
-    captured = capsys.readouterr()
-    assert 'cut short' in captured.err and str(tmp_path / 'b' / STEM) in captured.out
-
-
-def test_the_command_names_what_contradicts_the_folder(rng, tmp_path, capsys):
-    folder = names.encoder_folder(tmp_path, 'BIWI', 'LA', 'x', 6, 0.1)
-    save_encoder([folder], random_model(rng, encoder_shapes(20, 8, 8), axes=1)[0])
-    assert run_command(main, [str(folder)]) == 0
-    assert '8 (its folder is named for 6)' in capsys.readouterr().out
-
-
-def test_the_command_converts_both_ways(rng, tmp_path, capsys):
-    params, slots = random_model(rng, recognition_shapes(6, 3))
-    save_recognition(tmp_path, params, slots, step=4)
-    index = tmp_path / f'{STEM}{INDEX}'
-    original = index.read_bytes(), (tmp_path / f'{STEM}{DATA}').read_bytes()
-    assert run_command(main, [str(tmp_path), '--to-npz']) == 0
-    assert run_command(main, [str(tmp_path), '--to-bundle']) == 2
-    assert '--overwrite' in capsys.readouterr().err
-    index.unlink()
-    assert_same(load_recognition(tmp_path).params, params)
-    assert run_command(main, [str(tmp_path), '--to-bundle']) == 0
-    assert (index.read_bytes(), (tmp_path / f'{STEM}{DATA}').read_bytes()) == original
-
-
-def test_an_empty_or_missing_folder_is_named(tmp_path, capsys):
-    assert run_command(main, [str(tmp_path)]) == 2
-    assert run_command(main, [str(tmp_path / 'nowhere')]) == 2
-    assert run_command(main, [str(tmp_path), '--to-npz']) == 2
-    assert capsys.readouterr().err.count('error: ') == 3
-
-
-def test_links_are_not_followed_into_folders(rng, tmp_path):
-    save_recognition(tmp_path / 'in' / 'a', random_model(rng, recognition_shapes(6, 3))[0])
-    (tmp_path / 'in' / 'loop').symlink_to(tmp_path / 'in')
-    assert find_checkpoints(tmp_path / 'in') == [tmp_path / 'in' / 'a' / STEM]
-
-
-def test_reading_needs_no_tensorflow(rng, tmp_path):
-    """The whole command runs where neither TensorFlow nor Keras can be imported."""
-    save_recognition(tmp_path, random_model(rng, recognition_shapes(6, 3))[0])
-    code = (
-        'import sys; sys.modules["tensorflow"] = sys.modules["keras"] = None\n'
-        'from sge_la.checkpoints.__main__ import main; sys.exit(main([sys.argv[1]]))'
-    )
-    subprocess.run([sys.executable, '-c', code, str(tmp_path)], check=True, capture_output=True, timeout=60)
