@@ -13,11 +13,6 @@ from sge_la.backends import fused, ops
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
-def zero_moments(params: dict) -> dict:
-    """Zeros shaped as `params`, for a moment before the first step."""
-    return {name: ops.zeros(value.shape, value.dtype) for name, value in params.items()}
-
-
 @fused
 def adam_step(params: dict, first: dict, second: dict, grads: dict, step, rate: float, *, l2: float = 0.0, clip=None):
     """One update of every parameter.

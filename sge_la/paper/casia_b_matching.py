@@ -10,7 +10,7 @@ copy of itself, and drops what is beyond whole batches of 128 of the others, on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -28,7 +28,6 @@ MANNER = 'sc'
 CHANCE, RAW, INPUTS = 'chance', 'nearest, raw coordinates', 'nearest, normalised coordinates'
 CAGES = {'euclidean': 'CAGEs, Euclidean', 'cosine': 'CAGEs, cosine'}
 FAITHFUL = "CAGEs, the original's way"
-SideMaker = Callable[[str, Split], Side]
 
 
 class Encoded:

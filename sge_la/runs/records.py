@@ -83,14 +83,6 @@ def write_history(folder: Path | str, rows: Sequence[Mapping[str, Any]], name: s
     write_text(Path(folder) / name, text.getvalue())
 
 
-def append_history(folder: Path | str, row: Mapping[str, Any], name: str = HISTORY) -> None:
-    """Adds a row to a history, rewriting it whole: a few hundred rows at most.
-
-    Raises UserError: what is there is no history, or it cannot be written.
-    """
-    write_history(folder, [*read_history(folder, name), row], name)
-
-
 def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]]:
     """Reads a history; [] if there is none.
 

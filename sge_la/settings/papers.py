@@ -120,11 +120,6 @@ def conditions(probe_type: str) -> tuple[str, str]:
     return probe, gallery
 
 
-def trains_on_reverse_alone(options) -> bool:
-    """Whether all encoders train on reversed targets, whatever their task: what the original does on CASIA-B."""
-    return options.faithful and options.dataset == DATASET
-
-
 def fills_batch(options) -> bool:
     """Whether a test set of fewer rows than a batch is filled up with its first row, as the original's CVE does."""
     return options.faithful and protocol_of(options) == CVE

@@ -99,8 +99,7 @@ def test_histories_come_back_with_columns_that_come_later(tmp_path):
         {'epoch': 3, 'loss': float('inf')},
     ]
     assert records.read_history(tmp_path) == []
-    for row in rows:
-        records.append_history(tmp_path, row)
+    records.write_history(tmp_path, rows)
     assert records.read_history(tmp_path) == rows
     assert (tmp_path / 'history.csv').read_text().splitlines()[:2] == ['epoch,loss,note', '1,0.1,']
 
@@ -126,5 +125,5 @@ def test_any_history_comes_back(tmp_path_factory, rows):
 def test_a_table_that_is_no_history_is_refused(tmp_path, content):
     (tmp_path / 'history.csv').write_bytes(content)
     with pytest.raises(UserError, match=r'history\.csv.*repair or delete'):
-        records.append_history(tmp_path, {'a': 1})
+        records.read_history(tmp_path)
     assert (tmp_path / 'history.csv').read_bytes() == content

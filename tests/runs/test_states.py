@@ -151,7 +151,7 @@ def test_no_room_leaves_the_old_files_as_they_were(tmp_path):
     [
         lambda folder: state_files.save_state(folder, state_of(1)),
         lambda folder: records.write_config(folder, {}),
-        lambda folder: records.append_history(folder, {'epoch': 1}),
+        lambda folder: records.write_history(folder, [{'epoch': 1}]),
     ],
 )
 def test_a_vanished_folder_is_named(tmp_path, write):
