@@ -33,6 +33,7 @@ from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features.files import feature_sources
 from sge_la.features.run_file import RunFile, is_run_file, options_of_file
 from sge_la.features.sources import FeatureSource, Folders, feature_shape, fill_features
+from sge_la.files.arrays import as_float32
 from sge_la.files.atomic import replacing
 from sge_la.files.write_arrays import npy_header
 from sge_la.model.gait_encoder import axis_major, encode
@@ -144,7 +145,7 @@ class GaitEncoder:
 
     def _fitting(self, skeletons: np.ndarray) -> np.ndarray:
         """Sequences as float32; refuses those that do not fit."""
-        skeletons = np.asarray(skeletons, np.float32)
+        skeletons = as_float32(skeletons, 'sequences')
         if skeletons.ndim != 4 or skeletons.shape[1:] != (self.length, self.joints, 3):
             raise UserError(
                 f'sequences [N, {self.length}, {self.joints}, 3] were expected, found {list(skeletons.shape)}: cut '
@@ -221,7 +222,7 @@ class Recogniser:
     def scores(self, skeletons: np.ndarray) -> np.ndarray:
         """Scores of sequences, float32 [N, C]: the mean of their frames' logits ('ap') or one answer each ('sc')."""
         with backends.using(self.encoder.backend):
-            return self._scores(np.asarray(skeletons, np.float32))
+            return self._scores(self.encoder._fitting(skeletons))
 
     def _scores(self, skeletons: np.ndarray) -> np.ndarray:
         wanted, cages = len(skeletons), self.encoder.encode(_filled_up(skeletons))

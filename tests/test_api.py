@@ -83,6 +83,13 @@ def test_encode_refuses_what_does_not_fit(recogniser):
     assert recogniser.encoder.encode(np.zeros((0, 6, 20, 3))).shape == (0, 6, 768)
 
 
+@pytest.mark.parametrize('values', [None, 'walk.npy', [[1, 2], [3]], {}, np.zeros((1, 6, 20, 3), complex), 3])
+def test_what_is_no_array_of_numbers_is_refused(recogniser, values):
+    for call in (recogniser.encoder.encode, recogniser.scores, lambda frames: sge_la.identify(frames, recogniser)):
+        with pytest.raises(UserError, match=r'expected|should have frames'):
+            call(values)
+
+
 def test_attention_weighs_the_frames_of_each_sequence(recogniser, walking):
     """Weights that, times the encoder's states, are the CAGEs; none of a run whose inputs are shuffled."""
     encoder, walks = recogniser.encoder, walking.skeletons[:3]

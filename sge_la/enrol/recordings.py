@@ -24,7 +24,7 @@ from sge_la.data.raw.recording import Recording
 from sge_la.data.skeletons import Skeleton, reorder
 from sge_la.data.way import Way
 from sge_la.errors import Notice, UserError
-from sge_la.files.arrays import read_npy
+from sge_la.files.arrays import as_float32, read_npy
 from sge_la.settings.options import gpu_number
 from sge_la.settings.parser import Parser
 
@@ -91,7 +91,7 @@ def sequences_in(
 
     `axes`: what it comes in, None for metres and the training's axes; `length`: T, None for the run's.
     """
-    frames, length, joints = np.asarray(frames, np.float32), length or run.encoder.length, run.encoder.joints
+    frames, length, joints = as_float32(frames, 'frames'), length or run.encoder.length, run.encoder.joints
     if frames.ndim != 3 or frames.shape[1:] != (joints, 3):
         raise UserError(
             f'{where} should have frames [F, {joints}, 3], as the model was trained on, found {list(frames.shape)}: '

@@ -141,6 +141,19 @@ def memory_for(size: int, path: Path | str) -> Iterator[None]:
         raise problem from error
 
 
+def as_float32(values: object, what: str) -> np.ndarray:
+    """Somebody's numbers, float32.
+
+    Raises UserError: they are none; `what` says what they should be.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', np.exceptions.ComplexWarning)
+            return np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError, np.exceptions.ComplexWarning) as error:
+        raise UserError(f'{what} were expected as an array of numbers, found {type(values).__name__}') from error
+
+
 def shown_shape(shape: tuple[int, ...]) -> str:
     return '[' + ', '.join(map(str, shape)) + ']'
 

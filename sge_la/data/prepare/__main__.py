@@ -38,6 +38,9 @@ another   recordings.csv and .csv or .npy (--skeleton)   as recordings.csv says,
 A recording that repeats another is left out. What was done is written to prepare.json beside the training arrays.
 """
 
+# People, and walks of one, that are simulated at most: more fill a disk by a slip of the finger.
+_MOST = 10_000
+
 
 def parser() -> Parser:
     """The command line."""
@@ -72,11 +75,13 @@ def parser() -> Parser:
     people = result.add_argument_group('people')
     people.add_argument(
         '--people',
-        type=_whole(2),
+        type=_whole(2, _MOST),
         metavar='N',
         help='walkers to simulate (default: 12); BIWI: 28, the tested ones, or 50',
     )
-    people.add_argument('--recordings', type=_whole(2), metavar='N', help='DEMO: walks of each walker (default: 5)')
+    people.add_argument(
+        '--recordings', type=_whole(2, _MOST), metavar='N', help='DEMO: walks of each walker (default: 5)'
+    )
     people.add_argument('--simulate', action='store_true', help='CASIA_B: simulate walks with views, bag and coat')
     return result
 
@@ -161,10 +166,11 @@ def _add_testing(result: Parser) -> None:
     )
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     def whole(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) < 2**31:
-            raise argparse.ArgumentTypeError(f'a whole number from {least} on was expected, found {text!r}')
+        if not text.isascii() or not text.isdigit() or not least <= int(text[:12]) <= most:
+            span = f'from {least} on' if most == 2**31 - 1 else f'from {least} to {most}'
+            raise argparse.ArgumentTypeError(f'a whole number {span} was expected, found {text!r}')
         return int(text)
 
     return whole
