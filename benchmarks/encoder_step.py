@@ -11,6 +11,8 @@ from benchmarks import common, kernels
 from sge_la.errors import run_command
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from sge_la.model.config import EncoderConfig
 
 
@@ -90,8 +92,8 @@ def measure_step(
     }
 
 
-def training_steps(config: EncoderConfig, batch_size: int, steps: int) -> Callable[[], None]:
-    """A function that takes `steps` steps with random batches and waits for their losses."""
+def training_steps(config: EncoderConfig, batch_size: int, steps: int) -> Callable[[], float]:
+    """A function that takes `steps` steps with random batches; waits for their costs and returns the mean."""
     import numpy as np
 
     from sge_la import backends
@@ -99,16 +101,24 @@ def training_steps(config: EncoderConfig, batch_size: int, steps: int) -> Callab
     from sge_la.runs.states import fresh_state
     from sge_la.training.encoders import encoder_step
 
-    shape = (steps * batch_size, config.length, config.joints, 3)
-    inputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    inputs = random_inputs(config, steps * batch_size)
     epoch = backends.current().epoch_runner(encoder_step(config), lambda rows: (inputs[rows], inputs[rows, ::-1]))
     batches, state = np.arange(len(inputs)).reshape(steps, batch_size), fresh_state(initial_params(config, 0))
     held = [(state.params, state.first, state.second, np.float32(0))]
 
-    def run() -> None:
-        held[0], _ = epoch(held[0], batches, lambda _: None)
+    def run() -> float:
+        held[0], terms = epoch(held[0], batches, lambda _: None)
+        return float(terms.sum(axis=(1, 2)).mean())
 
     return run
+
+
+def random_inputs(config: EncoderConfig, count: int) -> np.ndarray:
+    """As many sequences, float32 `[count, T, J, 3]`, metres."""
+    import numpy as np
+
+    shape = (count, config.length, config.joints, 3)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
 if __name__ == '__main__':

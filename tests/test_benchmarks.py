@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import common, encoder_step, end_to_end, kernels, scaling
+from benchmarks import common, encoder_step, end_to_end, kernels, peers, scaling
 from sge_la.errors import UserError
 from tests.command_line_cases import uncompiled
 
@@ -235,3 +235,16 @@ def test_json_in_a_missing_folder_is_refused_first(name, tmp_path):
     module = importlib.import_module(f'benchmarks.{name}')
     with pytest.raises(UserError, match='existing folder'):
         module.main(['--json', str(tmp_path / 'missing' / 'found.json')])
+
+
+@pytest.mark.slow
+def test_peers_take_the_same_steps_in_turn(tmp_path, capsys):
+    """Refused if their costs are apart; without PyTorch, Keras alone stands beside ours."""
+    path = tmp_path / 'found.json'
+    flags = ['--length', '2', '--joints', '3', '--batch_size', '4', '--steps', '2', '--repeats', '1']
+    peers.main([*flags, '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert found['cost_keras'] == pytest.approx(found['cost_ours'], rel=peers.CLOSE)
+    assert found['ratio_keras'] == pytest.approx(found['cpu_keras'] / found['cpu_ours'])
+    assert ('ratio_torch' in found) == (importlib.util.find_spec('torch') is not None)
+    assert 'keras / ours' in capsys.readouterr().out
