@@ -85,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = gallery and gallery.using(run.encoder, given.gallery)
     if not gallery and not run.strangers:
         say(_NO_STRANGERS, error=True)
+    if gallery and gallery.enrolled.index:
+        _say_recall(gallery)
     if given.stream:
         _stream(run, gallery, given)
     refused = 0
@@ -105,6 +107,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f'{refused} of {len(given.recordings)} recordings have no answer; their lines say why')
 
 
+def _say_recall(gallery: Gallery) -> None:
+    recall = gallery.enrolled.recall()
+    say(
+        f'note: {len(gallery.vectors):,} sequences are searched through an index, which finds who is nearest to '
+        f'{recall:.1%} of 200 of them (the own recording left out)',
+        error=True,
+    )
+
+
 def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
     """Answers to standard input."""
     from sge_la.enrol.stream import answers
@@ -112,7 +123,7 @@ def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
     from sge_la.evaluation.threshold import UNKNOWN
 
     def of_gallery(sequence: np.ndarray) -> tuple[str, str]:
-        found = gallery.answer(gallery.distances(sequence), top=given.top)
+        found = gallery.identify(sequence, given.top, SEQUENCE)
         return found.person or UNKNOWN, found.further
 
     def of_network(sequence: np.ndarray) -> tuple[str, str]:

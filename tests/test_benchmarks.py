@@ -102,6 +102,7 @@ SMALL = {
     'encoder_step': ('--length 2 --joints 3 --batch_size 4', 'fraction_of_matrix_rate'),
     'extraction': ('--sequences 8 --length 2 --joints 3', 'sequences_per_second'),
     'recognition_step': ('--steps 2 --width 6 --classes 3 --batch_size 4', 'steps_per_second'),
+    'gallery': ('--rows 300 --probes 3', 'largest'),
     'evaluation': ('--frames 600 --classes 3 --length 2', 'seconds_bootstrap'),
 }
 

@@ -19,7 +19,7 @@ import numpy as np
 from sge_la.api import GaitEncoder
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError, counted
-from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, unit_length
+from sge_la.evaluation.enrolled import RECORDING, Enrolled, leave_one_out, unit_length
 from sge_la.evaluation.threshold import UNKNOWN, Threshold
 from sge_la.features.sources import feature_shape
 
@@ -193,28 +193,30 @@ class Gallery:
 
         Raises UserError: fewer than two people are enrolled, so that nobody knows where strangers begin.
         """
+        self._refuse_few()
+        return self.enrolled.distances(self.encode(sequences))
+
+    def _refuse_few(self) -> None:
         if not self.thresholds:
             raise UserError(
                 f'a gallery of at least two people was expected, since they tell how far strangers are, found '
                 f'{len(self.people)}: add people with `gallery add`'
             )
-        return self.enrolled.distances(self.encode(sequences))
 
-    def identify(self, sequences: np.ndarray, top: int = 5) -> Identified:
+    def identify(self, sequences: np.ndarray, top: int = 5, level: str = RECORDING) -> Identified:
         """Who walks in one recording, from its sequences [N, T, J, 3], N at least 1, metres.
 
-        `top`: people who are told, the nearest first. Raises UserError: as `distances`.
+        `top`: people who are told, the nearest first; `level`: whose threshold counts, that of a 'recording' or of a
+        'sequence'. Raises UserError: as `distances`.
         """
-        return self.answer(self.distances(sequences), RECORDING, top)
-
-    def answer(self, distances: np.ndarray, level: str = SEQUENCE, top: int = 5) -> Identified:
-        """The answer for sequences together, from their distances [N, P]; `level`: whose threshold counts."""
+        self._refuse_few()
+        people, distances = self.enrolled.near(self.encode(sequences), max(top, 2))
         mean, threshold = distances.mean(axis=0), self.thresholds[level]
         order = np.argsort(mean, kind='stable')
         first, second = mean[order[:2]]
-        nearest = tuple(Near(self.people[place], float(mean[place])) for place in order[:top])
+        nearest = tuple(Near(self.people[people[place]], float(mean[place])) for place in order[:top])
         named = nearest[0].person if first <= threshold.distance and first < second else None
-        return Identified(named, nearest, threshold.probability(first), threshold.distance, len(distances))
+        return Identified(named, nearest, threshold.probability(first), threshold.distance, len(sequences))
 
 
 def encoder_digest(encoder: GaitEncoder) -> str:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sge_la.evaluation import enrolled, search
 from sge_la.evaluation.enrolled import Enrolled, leave_one_out, unit_length
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
 from sge_la.evaluation.threshold import probability
@@ -152,3 +153,46 @@ def test_probability_needs_two_recordings_of_somebody():
     enrolled, _ = people(recordings=3)
     asked = leave_one_out(enrolled)
     assert asked['recording'].known.sum() == 0 and probability(asked['recording']) is None
+
+
+class TestNear:
+    """People who can be near, found without computing every distance exactly."""
+
+    @pytest.fixture
+    def gallery(self, monkeypatch) -> Enrolled:
+        """Of 40 people, 3 recordings each, of 1 to 8 sequences; two people are alike. It is taken for a large one."""
+        random = np.random.default_rng(4)
+        sizes = random.integers(1, 9, 120)
+        people = random.permutation(np.repeat(np.arange(40), 3))
+        means = random.normal(size=(40, 32))
+        means[7] = means[3]
+        vectors = means[np.repeat(people, sizes)] + random.normal(size=(sizes.sum(), 32))
+        recordings = np.repeat(np.arange(120), sizes)
+        vectors[people[recordings] == 7] = vectors[people[recordings] == 3][0]
+        vectors[people[recordings] == 3] = vectors[people[recordings] == 3][0]
+        monkeypatch.setattr(enrolled, '_LARGE', 1)
+        return Enrolled(unit_length(vectors), recordings, people)
+
+    @pytest.mark.parametrize('left_out', [False, True])
+    @pytest.mark.parametrize('count', [1, 5])
+    def test_the_nearest_are_those_of_all_distances(self, gallery, count, left_out):
+        """For every place; who is equally near comes in the order of the people."""
+        for row in range(0, len(gallery.vectors) - count, 11):
+            probes = gallery.vectors[row : row + count]
+            own = gallery.recordings[row : row + count] if left_out else None
+            every = gallery.distances(probes, own)
+            people, distances = gallery.near(probes, 4, own)
+            assert len(people) < 40
+            np.testing.assert_allclose(distances, every[:, people], atol=1e-7)
+            nearest = people[np.argsort(distances.mean(axis=0), kind='stable')[:4]]
+            np.testing.assert_array_equal(nearest, np.argsort(every.mean(axis=0), kind='stable')[:4])
+
+    def test_an_index_proposes_most_of_them(self, gallery, monkeypatch):
+        pytest.importorskip('faiss')
+        monkeypatch.setattr(search, 'FROM_ROWS', 1)
+        assert gallery.index is not None and gallery.recall() > 0.8
+        row = len(gallery.vectors) // 2
+        people, distances = gallery.near(gallery.vectors[[row]], 2, gallery.recordings[[row]])
+        every = gallery.distances(gallery.vectors[[row]], gallery.recordings[[row]])
+        np.testing.assert_allclose(distances, every[:, people], atol=1e-7)
+        assert len(people) >= 2
