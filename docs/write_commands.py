@@ -15,7 +15,7 @@ from sge_la.__main__ import COMMANDS
 PAGE = Path(__file__).with_name('commands.md')
 GROUPS = {
     'See it at work': ('demo',),
-    'Train and score': ('train', 'evaluate'),
+    'Train and score': ('train', 'evaluate', 'sweep'),
     'Data': ('prepare', 'check', 'audit', 'convert'),
     'Trained models': ('identify', 'gallery', 'export', 'checkpoints'),
     "The papers' tables": ('compare', 'ablation', 'cost'),
@@ -71,7 +71,7 @@ def page() -> str:
         for command in commands:
             parser = parser_of(main_of(command))
             rows[command] = _rows(parser)
-            shared = rows['train'].items() & rows[command].items() if command == 'evaluate' else set()
+            shared = rows['train'].items() & rows[command].items() if command in ('evaluate', 'sweep') else set()
             lines += [*_section(command, parser, rows[command], dict(shared)), '']
     return '\n'.join(lines).rstrip('\n') + '\n'
 

@@ -18,6 +18,7 @@ COMMANDS = {
     'audit': ('sge_la.reporting.audit:main', 'tell what of a data set or of its scores cannot be trusted'),
     'train': ('sge_la.commands:train', 'train gait encoders and a recognition network, then score them'),
     'evaluate': ('sge_la.commands:evaluate', 'score a trained run, match gallery and probe, draw figures'),
+    'sweep': ('sge_la.sweep.__main__:main', 'train and score many runs, here or on a cluster, and table them'),
     'identify': ('sge_la.identify:main', 'name the person of new recordings'),
     'gallery': ('sge_la.enrol.__main__:main', 'enrol people without training, for identify --gallery'),
     'export': ('sge_la.export:main', 'write a trained run for use without this code'),

@@ -21,6 +21,7 @@ PROGRAMS = {
     'demo': 'python -m sge_la demo',
     'train': 'python train.py',
     'evaluate': 'python evaluate.py',
+    'sweep': 'python -m sge_la.sweep',
     'prepare': 'python -m sge_la.data.prepare',
     'check': 'python -m sge_la.data.check',
     'audit': 'python -m sge_la.reporting.audit',

@@ -11,8 +11,19 @@ from sge_la.data.loading import find, print_warning
 from sge_la.data.loading import load as load_dataset
 from sge_la.data.normalise import EVERYBODY, normalised
 from sge_la.data.unknown import unknown_people, without_people
-from sge_la.errors import UserError
-from sge_la.settings.papers import CVE, DATASET, DEGREES, NUM_VIEWS, cases, conditions, data_name, protocol_of
+from sge_la.errors import UserError, say
+from sge_la.settings.papers import (
+    ALL,
+    CVE,
+    DATASET,
+    DEGREES,
+    NUM_VIEWS,
+    Options,
+    cases,
+    conditions,
+    data_name,
+    protocol_of,
+)
 
 
 def load_for(options, warn: Callable[[str], None] = print_warning) -> Dataset:
@@ -88,6 +99,21 @@ def _needed_tests(options) -> tuple[str, ...]:
     """The test sets of probes and galleries, and the one that the original takes a range from."""
     wanted = [name for case in cases(options) for name in conditions(case.probe_type)]
     return tuple(dict.fromkeys([*wanted, EVERYBODY] if options.faithful and not options.norm else wanted))
+
+
+def cases_at_hand(options: Options) -> list[Options]:
+    """The single runs that `--view all` or `--probe_type all` stands for, without those of views that are not there.
+
+    Says which are left out; where none is there, the first is left to fail with its reason.
+    """
+    single = cases(options)
+    if options.view != ALL:
+        return single
+    views = present_views(options.data_dir, options.length)
+    found = [case for case in single if case.view in views]
+    if found and (missing := [str(case.view) for case in single if case.view not in views]):
+        say(f'note: views that are not there, and have no column in the table: {", ".join(missing)}')
+    return found or single[:1]
 
 
 def present_views(data_dir: Path | str, length: int) -> list[int]:

@@ -6,7 +6,7 @@ A value that the user typed is never changed: defaults < the data set's < `--con
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +49,20 @@ def parse_train(argv: Sequence[str] | None = None) -> TrainOptions:
 
     Raises UserError: a value that is unknown or impossible, or a combination that means nothing.
     """
-    options, typed = _parse(TrainOptions, 'train', 'Train gait encoders and a recognition network.', argv)
+    return checked(*_parse(TrainOptions, 'train', 'Train gait encoders and a recognition network.', argv))
+
+
+def checked(options: TrainOptions, typed: Collection[str]) -> TrainOptions:
+    """Options of train.py as they were read, checked and resolved; `typed` are the names of those that were typed.
+
+    Raises UserError: as `parse_train`.
+    """
     if options.tensorboard and find_spec('tensorboard') is None:
         raise UserError(
             '--tensorboard needs the package tensorboard, which is not installed: pip install tensorboard, '
             'or leave the flag out'
         )
-    return resolve(options, typed)
+    return resolve(options, frozenset(typed))
 
 
 def parse_evaluate(

@@ -32,7 +32,9 @@ from sge_la.settings.recipe import MODERN, ORIGINAL, piece
 FLOAT32, BFLOAT16 = 'float32', 'bfloat16'
 
 
-def _number(kind: type, low: float, high: float, what: str):
+def number(kind: type, low: float, high: float, what: str):
+    """A type for argparse: a number within bounds; `what` is expected."""
+
     def parse(text: str):
         try:
             value = kind(text)
@@ -45,16 +47,16 @@ def _number(kind: type, low: float, high: float, what: str):
     return parse
 
 
-_COUNT = _number(int, 1, 10**6, 'a whole number of at least 1')
-_FRAMES = _number(int, 2, 1000, 'a number of frames from 2 to 1000, such as 6')
-_TEMPERATURE = _number(float, 1e-6, 1e6, 'a positive number, such as 0.1')
-_BATCH = _number(int, 2, 65536, 'a whole number from 2 to 65536')
-_SEED = _number(int, 0, 2**31 - 1, 'a whole number from 0 to 2147483647')
-_RATE = _number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 0.0005')
+_COUNT = number(int, 1, 10**6, 'a whole number of at least 1')
+_FRAMES = number(int, 2, 1000, 'a number of frames from 2 to 1000, such as 6')
+_TEMPERATURE = number(float, 1e-6, 1e6, 'a positive number, such as 0.1')
+_BATCH = number(int, 2, 65536, 'a whole number from 2 to 65536')
+_SEED = number(int, 0, 2**31 - 1, 'a whole number from 0 to 2147483647')
+_RATE = number(float, 1e-9, 1.0, 'a learning rate above 0 and up to 1, such as 0.0005')
 KS20_VIEWS = range(5)
 
 
-share = _number(float, 0.0, 1.0, 'a share from 0 to 1, such as 0.01')
+share = number(float, 0.0, 1.0, 'a share from 0 to 1, such as 0.01')
 
 
 def gpu_number(text: str) -> str:
@@ -161,7 +163,7 @@ class CommonOptions:
         None,
         'share of people, drawn by --seed, whom a run is trained without; --protocol openset tests them as strangers '
         '(its default is 0.2)',
-        type=_number(float, 0.001, 1.0, 'a share from 0.001 to 1, such as 0.2'),
+        type=number(float, 0.001, 1.0, 'a share from 0.001 to 1, such as 0.2'),
     )
     probe: str | None = flag(
         None, 'test set to score where a data set has several (BIWI: Walking, Still)', type=_dataset_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -52,19 +52,26 @@ def _did_you_mean(message: str, flags: Iterable[str]) -> str:
     return did_you_mean(unknown[1], flags) if unknown else ''
 
 
-def options_parser(options: type, command: str, description: str) -> argparse.ArgumentParser:
-    """The parser of a command whose flags are the fields of `options`; what was not typed is left out."""
+def options_parser(
+    options: type, command: str, description: str, *, several: bool = False, without: Collection[str] = ()
+) -> argparse.ArgumentParser:
+    """The parser of a command whose flags are the fields of `options`; what was not typed is left out.
+
+    `several`: a flag with a value takes any number of them, and gives a list; `without`: fields that are no flags here.
+    """
     parser = Parser(command, description)
     parser.usage = '%(prog)s [--FLAG VALUE ...]'
     groups = {name: parser.add_argument_group(name) for name in ('common', 'method', 'machine')}
-    for item in fields(options):
+    number = {'nargs': '+'} if several else {}
+    for item in (item for item in fields(options) if item.name not in without):
         meta = dict(item.metadata)
         group, kind = groups[meta['group']], meta['type']
         settings = {'help': _help(item), 'default': argparse.SUPPRESS}
         if kind is bool:
             group.add_argument(f'--{item.name}', action='store_true', **settings)
         else:
-            group.add_argument(f'--{item.name}', type=kind, choices=meta['choices'], metavar=_metavar(item), **settings)
+            settings |= {'type': kind, 'choices': meta['choices'], 'metavar': _metavar(item), **number}
+            group.add_argument(f'--{item.name}', **settings)
     return parser
 
 
