@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sge_la.errors import UserError, say
+from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.papers import ROWS
 from sge_la.settings.parser import Parser
+from sge_la.sweep.carry_out import add_flags, carry_out, refuse_failures, way_of
+from sge_la.sweep.single import scores_of
 
 _DESCRIPTION = """\
-Trains and scores the rows of the ablation (IJCAI 2020, Table 2) one after the other, and prints a table.
+Trains and scores the rows of the ablation (IJCAI 2020, Table 2), but for those that are finished, and prints a table.
 All flags of train.py may stand here as well (--dataset, --epochs, ...), but for --ablation and --runs.
 Rows that differ in their features alone share an encoder; what is trained already is not trained again.
 """
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    rows, flags = _rows_and_flags(argv)
-    every = [parse_train([*flags, '--ablation', name]) for name in rows]
-    if every[0].runs > 1:
-        raise UserError('--runs repeats one training: leave it out, or give it to train.py with --ablation')
-    from sge_la.data import load
-    from sge_la.runs.plan import plan_of
-    from sge_la.training.pipeline import run_training
-
-    first = every[0]
-    tests = (first.probe,) if first.probe else None
-    dataset = load(first.dataset, first.length, first.data_dir, view=first.view, tests=tests)
-    found = {options.ablation: run_training(plan_of(options, dataset), dataset) for options in every}
-    say('\n'.join(table(first.dataset, found)))
+    given, flags = _rows_and_flags(argv)
+    every = {name: parse_train([*flags, '--ablation', name]) for name in given.rows or ROWS}
+    first = next(iter(every.values()))
+    if first.runs > 1:
+        raise UserError('--runs repeats one training: leave it out, or use `sge-la sweep --ablation ROW ... --runs N`')
+    failed = carry_out([*every.values()], way_of(given), Path(first.models_dir) / 'ablation')
+    found = {name: scores_of(recognition_folder(options)) for name, options in every.items()}
+    if any(found.values()):
+        say('\n'.join(table(first.dataset, found)))
+    refuse_failures(failed, len(every))
 
 
-def _rows_and_flags(argv: Sequence[str] | None) -> tuple[list[str], list[str]]:
+def _rows_and_flags(argv: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser = Parser('ablation', _DESCRIPTION)
     parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'all, or some of: {", ".join(ROWS)}')
+    add_flags(parser)
     known, flags = parser.parse_known_args(argv)
     if '--ablation' in flags:
         raise UserError('--ablation is what this command sets: name rows with --rows')
-    return known.rows or list(ROWS), flags
+    return known, flags
 
 
 def table(dataset: str, found: Mapping[str, Mapping[str, dict]]) -> list[str]:

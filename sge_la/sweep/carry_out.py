@@ -161,6 +161,8 @@ def _one_after_the_other(left: Sequence[TrainOptions], total: int) -> dict[Path,
         say(f'\n## Run {place} of {total}: {folder.name}')
         if reason := train_run(options):
             failed[folder] = reason
+            if total > 1:
+                say(f'error: {reason}', error=True)
     return failed
 
 

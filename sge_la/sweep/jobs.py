@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +54,7 @@ class Chain:
             say(f'\n## {folder.name}')
             if reason := train_run(options):
                 found[str(folder)] = reason
+                say(f'error: {reason}', error=True)
         return found
 
     def checkpoint(self) -> Any:
@@ -102,7 +102,7 @@ class _Jobs:
         left = [options for options in chain.runs if str(recognition_folder(options)) not in found]
         left = [options for options in left if reason and not is_finished(options)]
         if not left:
-            say(f'Job {job.job_id} has ended' + (f', {len(found)} of its runs failed' if found else ''))
+            say(f'Job {job.job_id} has ended' + ''.join(f'; {Path(name).name}: {why}' for name, why in found.items()))
         elif reason is _LOST and tries < (_REQUEUE if self.way.requeue is None else self.way.requeue):
             say(f'Job {job.job_id} was killed: it is taken up again')
             self.waiting.append((chain, tries + 1))
@@ -160,6 +160,8 @@ def run_jobs(parts: Sequence[Sequence[TrainOptions]], way: Way, home: Path) -> d
 
 
 def _executor(way: Way, home: Path) -> Any:
+    # Else its import sets up the logging of the whole process anew, and closes what others log to.
+    os.environ.setdefault('SUBMITIT_LOG_LEVEL', 'NOCONFIG')
     import submitit
 
     requeue = _REQUEUE if way.requeue is None else way.requeue
@@ -177,19 +179,21 @@ def _executor(way: Way, home: Path) -> Any:
 
 @contextlib.contextmanager
 def _submitting(log: Path) -> Iterator[None]:
-    """What submitit's local processes say on stderr, such as of a Ctrl-C, goes into a file; refusals are told."""
+    """What is said on stderr goes into a file: by Slurm's programs, and by submitit's local processes ever after.
+
+    Raises UserError: Slurm refuses.
+    """
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     sys.stderr.flush()
     kept = os.dup(2)
-    with open(log, 'ab') as file:
-        os.dup2(file.fileno(), 2)
     try:
-        yield
-    except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+        with open(log, 'a', encoding='utf-8') as file, contextlib.redirect_stderr(file):
+            os.dup2(file.fileno(), 2)
+            yield
+    except (FailedJobError, FailedSubmissionError) as error:
         raise UserError(f'Slurm refused the jobs: {plain(error)}') from error
     finally:
-        sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
 

@@ -78,7 +78,6 @@ def train_run(options: TrainOptions) -> str:
 
                 show_run(options)
     except UserError as error:
-        say(f'error: {error}', error=True)
         return str(error)
     return ''
 

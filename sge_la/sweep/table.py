@@ -127,7 +127,8 @@ def _in_percent(found: RunSummary | None) -> tuple[str, str]:
     if found is None:
         return '–', ''
     spread = '' if found.sd != found.sd else f' ± {100 * found.sd:.1f}'
-    ends = '' if found.low != found.low else f'{100 * found.low:.1f} to {100 * found.high:.1f}'
+    low, high = (min(max(end, 0.0), 1.0) for end in (found.low, found.high))  # no share lies beyond these
+    ends = '' if found.low != found.low else f'{100 * low:.1f} to {100 * high:.1f}'
     return f'{100 * found.mean:.1f}{spread}', ends
 
 
