@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -209,8 +210,8 @@ class TestFinished:
 
 
 def test_a_sweep_that_is_stopped_goes_on(folder, tmp_path, capsys):
-    """Ctrl-C once the first run is scored: the second is trained by the same command, and ends as without a stop."""
-    shutil.copytree(folder / 'Datasets', tmp_path / 'Datasets')
+    """Ctrl-C in the second run, the first being finished: the same command trains it, and it ends as without a stop."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns('*_seed-1'))
     command = [*flags(tmp_path), '--seed', '0', '1']
     second = tmp_path / 'Models' / 'Gait_Encoding_models' / 'KGBD_LA_x_6_0.5_0pre_rev_rec_seed-1' / 'config.json'
     with uncompiled():
@@ -331,43 +332,38 @@ def test_jobs_of_an_earlier_command_are_waited_for(broken, slurm, monkeypatch, c
     assert (slurm / 'submitted').read_text() == '4711\n'
 
 
-def _pid_of(log: Path) -> int:
-    """The process of the only job that trains on the data of a folder."""
-    own = [line.split() for line in _processes() if 'submitit.core._submit' in line and str(log) in line]
-    return int(own[0][0]) if own else 0
+def _job_below(home: Path) -> int:
+    """The process of the only job whose logs lie in a folder, by what the system says of its processes."""
+    [pid] = [pid for pid in map(int, filter(str.isdigit, os.listdir('/proc'))) if _is_job(pid, str(home))]
+    return pid
 
 
-def _processes() -> list[str]:
-    found = []
-    for path in Path('/proc').glob('[0-9]*/cmdline'):
-        try:
-            found.append(f'{path.parent.name} {path.read_bytes().decode(errors="replace")}')
-        except OSError:
-            continue
-    return found
+def _is_job(pid: int, home: str) -> bool:
+    with contextlib.suppress(OSError):
+        words = Path(f'/proc/{pid}/cmdline').read_bytes().decode(errors='replace').split('\0')
+        return 'submitit.core._submit' in words and home in words
+    return False
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path('/proc/self').exists(), reason='this system does not say which processes there are')
-def test_a_job_that_is_preempted_and_one_that_is_killed_go_on(folder, tmp_path):
+def test_a_job_that_is_preempted_and_one_that_is_killed_go_on(folder, importable, tmp_path):
     """The first signal is the cluster's, after which submitit starts it again; then it is killed, and we do."""
     shutil.copytree(folder / 'Datasets', tmp_path / 'Datasets')
-    longer = [*flags(tmp_path), '--epochs', '30', '--rn_epochs', '20', '--seed', '0', '--cluster', 'local']
+    longer = [*flags(tmp_path), '--epochs', '25', '--rn_epochs', '3', '--seed', '0']
     command = [sys.executable, '-m', 'sge_la', 'sweep', *longer]
-    heed_interrupts()
-    history = tmp_path / 'Models/Gait_Encoding_models/KGBD_LA_x_6_0.5_0pre_rev_rec/history.csv'
-    home = tmp_path / 'Models' / 'sweep' / 'jobs'
-
-    def epochs() -> int:
-        return len(history.read_text().splitlines()) - 1 if history.exists() else 0
-
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    state = tmp_path / 'Models/Gait_Encoding_models/KGBD_LA_x_6_0.5_0pre_rev_rec/resume.npz'
+    home, seen = tmp_path / 'Models' / 'sweep' / 'jobs', 0
+    local = [*command, '--cluster', 'local']
+    with subprocess.Popen(local, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for number in (signal.SIGUSR2, signal.SIGKILL):
-            before, end = epochs(), time.monotonic() + 120
-            while epochs() < before + 3 and time.monotonic() < end:
-                time.sleep(0.02)
-            os.kill(_pid_of(home), number)
+            end = time.monotonic() + 120
+            while not state.exists() or state.stat().st_mtime_ns == seen:
+                assert time.monotonic() < end and process.poll() is None
+                time.sleep(0.01)
+            os.kill(_job_below(home), number)
             time.sleep(1)
+            seen = state.stat().st_mtime_ns
         out = process.communicate(timeout=300)[0]
     assert process.returncode == 0, out
     assert out.count('was killed: it is taken up again') == 1
@@ -376,3 +372,23 @@ def test_a_job_that_is_preempted_and_one_that_is_killed_go_on(folder, tmp_path):
     alone = [*command, '--cluster', 'debug', '--models_dir', str(tmp_path / 'Alone')]
     subprocess.run(alone, cwd=ROOT, check=True, capture_output=True)
     assert files_of(tmp_path / 'Models') == files_of(tmp_path / 'Alone')
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_jobs_on_this_machine(folder, importable, tmp_path):
+    """And nothing else is said than that the command goes on; no job is left behind."""
+    shutil.copytree(folder / 'Datasets', tmp_path / 'Datasets')
+    command = [sys.executable, '-m', 'sge_la', 'sweep', *flags(tmp_path), '--epochs', '1000', '--cluster', 'local']
+    heed_interrupts()
+    pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        end = time.monotonic() + 120
+        while not list(tmp_path.rglob('resume.npz')):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=100)[1]
+    assert process.returncode == 130
+    assert err == 'stopped by Ctrl-C: the same command goes on after the last finished epoch\n'
+    home = str(tmp_path / 'Models' / 'sweep' / 'jobs')
+    assert not [pid for pid in filter(str.isdigit, os.listdir('/proc')) if _is_job(int(pid), home)]
