@@ -50,6 +50,7 @@ SHOWN = {
     'lab/': 'a tree of files; the commands below it are executed on such a folder',
     'file,person,recording,split': 'a table; the commands below it are executed on such a one',
     '{"joints"': 'a skeleton; the commands below it are executed on this one',
+    '[\n  {"dataset"': 'the runs of a sweep; tests/sweep/test_sweep.py reads them',
     'frame,Hip_x': 'a recording; the commands below it are executed on such files',
 }
 # Commands that are parsed and not executed, by how they begin.
@@ -59,6 +60,7 @@ NOT_EXECUTED = {
     'python train.py --dataset CASIA_B': 'a table of runs; tests/paper/test_casia_b.py executes them',
     'python evaluate.py --dataset CASIA_B': 'scores a table of runs; tests/paper/test_casia_b.py executes them',
     'python -m sge_la.data.prepare CASIA_B': 'simulates for a minute; tests/data/test_simulate.py executes it',
+    'sge-la sweep': 'trains many runs; tests/sweep/test_sweep.py executes such commands',
     'python -m benchmarks.': 'tests/test_benchmarks.py executes them',
 }
 # What makes a command fit for a test; later flags win.

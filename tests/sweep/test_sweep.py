@@ -28,7 +28,7 @@ from tests.command_line_cases import CAGES, refused, uncompiled, write_people
 from tests.conftest import nobodys_time
 from tests.disturbance import heed_interrupts, stopping
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZES = ['--epochs', '1', '--rn_epochs', '1', '--batch_size', '12', '--rn_batch_size', '128', '--gpu', '-1']
 NETWORK = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_seed-{}'
 
@@ -76,6 +76,13 @@ class TestRuns:
             (tmp_path / f'CASIA_B/20/view_{view}').mkdir(parents=True)
         runs = runs_of([{'dataset': ['CASIA_B'], 'view': ['all'], 'data_dir': [str(tmp_path)]}])
         assert [run.options.view for run in runs] in ([2, 7], [0])
+
+    def test_the_file_in_the_documents(self, tmp_path):
+        text = (ROOT / 'docs' / 'scaling.md').read_text(encoding='utf-8')
+        (tmp_path / 'sweep.json').write_text(text.partition('```json\n')[2].partition('```')[0])
+        grids = read_grids(tmp_path / 'sweep.json')
+        assert len(runs_of(grids[:2])) == 2 * 2 * 5 + 5 * 2 * 5
+        assert grids[2] == {'dataset': ['CASIA_B'], 'view': ['all'], 'length': [20, 40]}
 
     def test_what_shares_encoders_is_one_job(self):
         grids = [{'dataset': ['BIWI'], 'manner': ['ap', 'sc'], 'seed': [0, 1]}]
