@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import common, encoder_step, end_to_end, kernels, peers, scaling
+from benchmarks import common, encoder_step, end_to_end, kernels, peers, scaling, step_model
 from sge_la.errors import UserError
 from tests.command_line_cases import uncompiled
 
@@ -100,6 +100,7 @@ def test_importing_is_light():
 
 SMALL = {
     'encoder_step': ('--length 2 --joints 3 --batch_size 4', 'fraction_of_matrix_rate'),
+    'step_model': ('--length 2 --joints 3 --batch_sizes 2 4', 'seconds_per_step'),
     'extraction': ('--sequences 8 --length 2 --joints 3', 'sequences_per_second'),
     'recognition_step': ('--steps 2 --width 6 --classes 3 --batch_size 4', 'steps_per_second'),
     'gallery': ('--rows 300 --probes 3', 'largest'),
@@ -196,6 +197,12 @@ def test_scaling_measures_each_setting_apart(tmp_path, capsys):
     assert [line['batch'] for line in found['batch']['settings']] == [2, 4]
     assert all(line['peak_bytes'] > 2**20 for line in found['length']['settings'])
     assert capsys.readouterr().out.count('Off a straight line') == 3
+
+
+def test_a_fixed_time_and_one_for_each_sequence_by_hand():
+    assert step_model.fit({2: 7.0, 4: 11.0, 8: 19.0}) == pytest.approx((3.0, 2.0))
+    fixed, each = step_model.fit({1: 1.0, 2: 1.0})  # 1 and 2 of a line through (1, 1) and (2, 1)
+    assert (fixed, each) == pytest.approx((1.0, 0.0), abs=1e-12)
 
 
 def test_points_off_a_line_by_hand():
