@@ -57,7 +57,7 @@ def _carry_out(options) -> None:
     dataset = load_for(options)
     with saying_how_to_go_on(options.overwrite):
         if options.runs > 1:
-            run_repeats(*plans_by_seed(options, dataset), dataset)
+            run_repeats(*plans_by_seed(options, dataset), dataset, together=options.together)
         else:
             run_training(plan_of(options, dataset), dataset)
     if options.figures:

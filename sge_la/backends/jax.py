@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -107,3 +108,60 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
         return state, terms
 
     return run
+
+
+def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1) -> Callable:
+    """The loops over the batches of an epoch of several runs in one dispatch; all arrays have a leading axis of runs.
+
+    Args and result are those of `sge_la.backends.tensorflow.epochs_runner`. On a CPU a step takes the runs one by one,
+    which is fastest there, and each run's bits are those of the run alone; elsewhere all at once.
+    """
+    data = _on_device([pair(slice(None)) for pair in pairs])
+    over_runs = _one_by_one if device().platform == 'cpu' else jax.vmap
+
+    def one(state, inputs, targets, works):
+        def work():
+            return step(state, inputs, targets)
+
+        if works is None:
+            return work()
+        nothing = jax.tree.map(lambda terms: jnp.zeros(terms.shape, terms.dtype), jax.eval_shape(work)[1])
+        return jax.lax.cond(works, work, lambda: (state, nothing))
+
+    def epoch(states, batches, works, data):
+        def body(states, frame):
+            rows, works = frame
+            chosen = [[array[own] for array in arrays] for arrays, own in zip(data, rows, strict=True)]
+            return over_runs(one)(states, *map(jnp.stack, zip(*chosen, strict=True)), works)
+
+        states, terms = jax.lax.scan(body, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states), (batches, works))
+        found = states, terms.swapaxes(0, 1)
+        return [jax.tree.map(operator.itemgetter(number), found) for number in range(len(data))]
+
+    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=_options())
+
+    def run(states, batches, tick):
+        steps = [len(rows) for rows in batches]
+        padded = np.stack([np.pad(rows, ((0, max(steps) - len(rows)), (0, 0))) for rows in batches], axis=1)
+        works = None if min(steps) == max(steps) else np.arange(max(steps))[:, None] < np.array(steps)
+        found = dispatch(jax.device_put(states), padded, works, data)
+        answers = [(state, np.asarray(terms)[:own]) for (state, terms), own in zip(found, steps, strict=True)]
+        tick(max(steps))
+        return answers
+
+    return run
+
+
+def _one_by_one(function: Callable) -> Callable:
+    return lambda *arrays: jax.lax.map(lambda own: function(*own), arrays)
+
+
+def _on_device(data: Sequence[Sequence[np.ndarray]]) -> list[list[jax.Array]]:
+    """Arrays by run; what is the same memory in several runs is there once."""
+    held: dict[tuple, jax.Array] = {}
+
+    def put(array: np.ndarray) -> jax.Array:
+        place = array.__array_interface__['data'][0], array.shape, array.strides
+        return held[place] if place in held else held.setdefault(place, jax.device_put(array))
+
+    return [[put(array) for array in arrays] for arrays in data]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
+from itertools import zip_longest
 from typing import Any
 
 import keras
@@ -114,24 +116,43 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     piece takes longest. Returns `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is
     called after n more steps.
     """
-    dispatch = _several(step, steps_a_dispatch > 1)
+    together = epochs_runner(step, [pair], steps_a_dispatch)
+    return lambda state, batches, tick: together([state], [batches], tick)[0]
 
-    def run(state, batches, tick):
-        state, collected = tf.nest.map_structure(tf.convert_to_tensor, state), []
-        size = batches.shape[1]
-        for rows in _groups(batches, steps_a_dispatch):
-            pairs = (array.reshape(len(rows), size, *array.shape[1:]) for array in pair(_as_slice(rows.reshape(-1))))
-            state, terms = dispatch(state, *pairs)
-            collected.append(terms.numpy())
-            tick(len(rows))
-        return state, np.concatenate(collected)
+
+def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1) -> Callable:
+    """The loops over the batches of an epoch of several runs in one: each call works on a batch of every run.
+
+    Args as of `epoch_runner`, `pairs` by run. On a CPU the runs' operations stand side by side in one graph, so that
+    each run's bits are those of the run alone; on a GPU every operation has an axis of runs. Returns `run(states,
+    batches, tick) -> [(state, terms), ...]`, by run; runs may have different numbers of batches.
+    """
+    dispatch = _several_runs(step, steps_a_dispatch > 1)
+
+    def run(states, batches, tick):
+        states = [tf.nest.map_structure(tf.convert_to_tensor, state) for state in states]
+        collected: list[list[np.ndarray]] = [[] for _ in states]
+        for groups in zip_longest(*(_groups(rows, steps_a_dispatch) for rows in batches)):
+            at_work = [number for number, rows in enumerate(groups) if rows is not None]
+            found = dispatch([(states[number], *_batches(pairs[number], groups[number])) for number in at_work])
+            for number, (state, terms) in zip(at_work, found, strict=True):
+                states[number] = state
+                collected[number].append(terms.numpy())
+            tick(max(len(groups[number]) for number in at_work))
+        return [(state, np.concatenate(terms)) for state, terms in zip(states, collected, strict=True)]
 
     return run
 
 
+def _batches(pair: Callable, rows: np.ndarray) -> list[np.ndarray]:
+    """Inputs and targets of some batches, each `[steps, B, ...]`; `rows`: `[steps, B]`."""
+    return [array.reshape(*rows.shape, *array.shape[1:]) for array in pair(_as_slice(rows.reshape(-1)))]
+
+
 @cache
-def _several(step: Callable, whole: bool) -> Callable:
-    """Several batches in one compiled function; kept, since compiling takes longer than many an epoch."""
+def _several_runs(step: Callable, whole: bool) -> Callable:
+    """Several batches of each of several runs in one compiled function; kept, since compiling takes longer than many
+    an epoch."""
 
     def several(state, inputs, targets):
         terms = []
@@ -140,7 +161,20 @@ def _several(step: Callable, whole: bool) -> Callable:
             terms.append(found)
         return state, tf.stack(terms)
 
-    return tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several)
+    if tf.config.get_visible_devices('GPU'):
+        return tf.function(partial(_along_an_axis, several), jit_compile=True, autograph=False)
+    # Traced once for all runs.
+    one = tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several)
+    return tf.function(lambda runs: [one(*run) for run in runs], autograph=False)
+
+
+def _along_an_axis(function: Callable, runs: list[tuple]) -> list:
+    """`function` of each run's arrays, in operations that have an axis of runs."""
+    if len(runs) == 1:
+        return [function(*runs[0])]
+    stacked = tf.nest.map_structure(lambda *arrays: tf.stack(arrays), *runs)
+    found = tf.vectorized_map(lambda run: function(*run), stacked)
+    return [tf.nest.map_structure(operator.itemgetter(number), found) for number in range(len(runs))]
 
 
 def _groups(batches: np.ndarray, size: int):

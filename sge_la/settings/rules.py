@@ -171,6 +171,14 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--figures shows one run: leave out --runs, and draw with evaluate.py --by_seed --seed 1 --figures',
         ),
         (
+            getattr(options, 'together', False) and options.runs == 1,
+            '--together trains the seeds of --runs at once: add --runs with 2 or more, or leave it out',
+        ),
+        (
+            getattr(options, 'together', False) and options.train_flag == 2,
+            '--train_flag 2 trains nothing: leave out one of --train_flag and --together',
+        ),
+        (
             getattr(options, 'recheck', False) and (matches or options.dataset == DATASET),
             '--recheck is of the features that a recognition network is scored on, outside of CASIA_B: leave it out',
         ),

@@ -24,6 +24,7 @@ from sge_la.runs.states import TrainingState, fresh_state
 from sge_la.training.epochs import LEARNING_RATE, refuse_not_finite, run_epochs, whole_batches
 from sge_la.training.labelled import fit_labelled
 from sge_la.training.stage import Stage, claimed
+from sge_la.training.together import epoch_runner
 
 CLIP = 5.0
 TERMS = ('reconstruction', 'locality', 'contrastive', 'l2')
@@ -102,7 +103,7 @@ def fit_encoder(
         refuse_not_finite(epoch, checked[None], words, AXES, len(batches))
         return _by_axis(TERMS, terms[-1]) | _by_axis(checked_names, checked)
 
-    run = backends.current().epoch_runner(encoder_step(config), lambda r: (pretext.inputs(r), pretext.targets(r)))
+    run = epoch_runner(encoder_step(config), lambda r: (pretext.inputs(r), pretext.targets(r)))
     return run_epochs(run, state, epochs, lambda epoch: batches, line_of, losses=TERMS, axes=AXES, progress=progress)
 
 

@@ -17,6 +17,7 @@ from sge_la.model.joint import TERMS, cost_and_gradients
 from sge_la.model.sequence_recognition import initial_head
 from sge_la.runs.states import TrainingState
 from sge_la.training.epochs import run_epochs
+from sge_la.training.together import epoch_runner
 
 # What the terms are called in history.csv, beside those of the original's recipe.
 COLUMNS = ('train_loss', 'train_accuracy', *TERMS[2:])
@@ -124,7 +125,7 @@ def fit(
     labels = np.ascontiguousarray(labels, np.int32)
     decayed = frozenset(name for name, value in state.params.items() if name.endswith(('kernel', 'W1', 'W')))
     step = modern_step(config, recipe, manner, decayed)
-    run = backends.current().epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
+    run = epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
     batches = [paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, k])) for k in range(epochs)]
     starts = np.cumsum([0, *map(len, batches)]).tolist()
     schedule = {'schedule': recipe.has('schedule')}
@@ -132,8 +133,8 @@ def fit(
         learning_rate(update, starts[-1], recipe.rate, recipe.warm_up, **schedule)
         for update in range(1, starts[-1] + 1)
     ]
-    # One shape for all epochs, or the step would be compiled anew.
-    width = max(map(len, batches))
+    # One shape for all epochs, or the step would be compiled anew; and for all seeds, which pair other neighbours.
+    width = 2 * int(np.sum(np.unique(recordings[rows], return_counts=True)[1] // 2)) // batch_size
 
     def further(epoch: int) -> tuple:
         own = np.array(rates[starts[epoch - 1] : starts[epoch]], np.float32)

@@ -7,7 +7,6 @@ from functools import cache
 
 import numpy as np
 
-from sge_la import backends
 from sge_la.backends import ops
 from sge_la.model import labelled_lstm, products
 from sge_la.model.adam import adam_step
@@ -15,6 +14,7 @@ from sge_la.model.config import FLOAT32
 from sge_la.model.gait_encoder import axis_major
 from sge_la.runs.states import TrainingState
 from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
+from sge_la.training.together import epoch_runner
 
 
 @cache
@@ -63,5 +63,5 @@ def fit_labelled(
     def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
         return {'cross_entropy': float(terms[-1, 0]), 'accuracy': float(terms[-1, 1])}
 
-    run = backends.current().epoch_runner(_step(precision), lambda chosen: (skeletons[chosen], labels[chosen]))
+    run = epoch_runner(_step(precision), lambda chosen: (skeletons[chosen], labels[chosen]))
     return run_epochs(run, state, epochs, lambda epoch: batches, line_of, losses=['cross-entropy'], progress='encoder')

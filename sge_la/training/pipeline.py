@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from sge_la.backends import runtime
@@ -28,6 +29,7 @@ from sge_la.training.encoders import train_encoder
 from sge_la.training.joint_stage import train_modern
 from sge_la.training.recognition import train_recognition
 from sge_la.training.stage import Stage, claimed
+from sge_la.training.together import train_together
 
 # Keys of a test set's scores, and what they are called in print.
 VARIANTS = {
@@ -136,13 +138,17 @@ def _first_results(plan: Plan, names: list[str], state: TrainingState, choice: E
     return found
 
 
-def run_repeats(plans: Mapping[int, Plan], path: Path, dataset: Dataset) -> None:
+def run_repeats(plans: Mapping[int, Plan], path: Path, dataset: Dataset, *, together: bool = False) -> None:
     """Trains with several seeds, each in folders of its own, and prints mean ± deviation.
 
-    `plans`: by seed; `path`: the file that keeps the summary, beside the run folders.
+    `plans`: by seed; `path`: the file that keeps the summary, beside the run folders; `together`: all seeds at once.
     """
     seeds, found = list(plans), {}
-    for number, (seed, plan) in enumerate(plans.items(), 1):
+    if together:
+        say(f'\n## {len(plans)} runs together, seeds {seeds[0]} to {seeds[-1]}')
+        trainings = {f'seed {seed}': partial(run_training, plan, dataset) for seed, plan in plans.items()}
+        found = dict(zip(seeds, train_together(trainings).values(), strict=True))
+    for number, (seed, plan) in enumerate(plans.items() if not together else (), 1):
         say(f'\n## Run {number} of {len(plans)}, seed {seed}')
         found[seed] = run_training(plan, dataset)
     summaries = {name: _summaries([run[name] for run in found.values()]) for name in next(iter(found.values()))}

@@ -26,6 +26,7 @@ from sge_la.runs.plan import Plan
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
 from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
 from sge_la.training.stage import Stage
+from sge_la.training.together import epoch_runner
 
 # Steps of the recognition network in one call: a step takes a fraction of a millisecond, a call almost as much.
 RECOGNITION_DISPATCH = 16
@@ -84,9 +85,7 @@ def fit_recognition(
     """
     labels = np.ascontiguousarray(labels, np.int32)
     batches = whole_batches(np.arange(len(features)), batch_size, 'rows', '--rn_batch_size')
-    run = backends.current().epoch_runner(
-        _recognition_step(rate, precision), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH
-    )
+    run = epoch_runner(_recognition_step(rate, precision), lambda r: (features[r], labels[r]), RECOGNITION_DISPATCH)
     calls = itertools.count(1)
 
     def give_back(steps: int) -> None:

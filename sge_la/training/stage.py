@@ -19,6 +19,7 @@ from sge_la.runs.plan import Plan
 from sge_la.runs.state_files import has_state
 from sge_la.runs.states import FINISHED, RunState, TrainingState
 from sge_la.runs.tensorboard import epoch_logs, log_finished
+from sge_la.training.together import next_stage
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Stage:
 
         Raises UserError: a folder holds another run.
         """
+        next_stage()
         more = {'options': plan.options, 'environment': environment}
         begun = has_state(self.home) or any(map(has_checkpoint, self.folders))
         settings = {'overwrite': plan.overwrite, 'begun': begun}
