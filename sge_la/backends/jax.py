@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import jax
@@ -91,18 +92,10 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
 
     Args and result are those of `sge_la.backends.tensorflow.epoch_runner`; `steps_a_dispatch` has no say here.
     """
-    inputs, targets = jax.device_put(pair(slice(None)))
-
-    def epoch(state, batches, inputs, targets):
-        def body(state, rows):
-            return step(state, inputs[rows], targets[rows])
-
-        return jax.lax.scan(body, state, batches)
-
-    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=_options())
+    data, dispatch = jax.device_put(pair(slice(None))), _epoch(step)
 
     def run(state, batches, tick):
-        state, terms = dispatch(jax.device_put(state), batches, inputs, targets)
+        state, terms = dispatch(jax.device_put(state), batches, *data)
         terms = np.asarray(terms)
         tick(len(batches))
         return state, terms
@@ -110,14 +103,50 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     return run
 
 
-def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1) -> Callable:
-    """The loops over the batches of an epoch of several runs in one dispatch; all arrays have a leading axis of runs.
+@cache
+def _epoch(step: Callable) -> Callable:
+    """All batches of an epoch in one compiled function; kept, since compiling takes longer than many an epoch."""
 
-    Args and result are those of `sge_la.backends.tensorflow.epochs_runner`. On a CPU a step takes the runs one by one,
-    which is fastest there, and each run's bits are those of the run alone; elsewhere all at once.
+    def epoch(state, batches, inputs, targets):
+        def body(state, rows):
+            return step(state, inputs[rows], targets[rows])
+
+        return jax.lax.scan(body, state, batches)
+
+    return jax.jit(epoch, donate_argnums=0, compiler_options=_options())
+
+
+def epochs_runner(
+    step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1, *, stacked: bool | None = None
+) -> Callable:
+    """The loops over the batches of an epoch of several runs.
+
+    Args and result are those of `sge_la.backends.tensorflow.epochs_runner`. Not `stacked`, the runs take turns, epoch
+    by epoch: on a CPU, which one run keeps busy, nothing is faster.
     """
     data = _on_device([pair(slice(None)) for pair in pairs])
-    over_runs = _one_by_one if device().platform == 'cpu' else jax.vmap
+    if not (device().platform != 'cpu' if stacked is None else stacked):
+        alone = [epoch_runner(step, lambda rows, own=own: own) for own in data]
+        return lambda states, batches, tick: [
+            run(*of_run, tick) for run, *of_run in zip(alone, states, batches, strict=True)
+        ]
+    dispatch = _stacked_epochs(step)
+
+    def run(states, batches, tick):
+        steps = [len(rows) for rows in batches]
+        padded = np.stack([np.pad(rows, ((0, max(steps) - len(rows)), (0, 0))) for rows in batches], axis=1)
+        works = None if min(steps) == max(steps) else np.arange(max(steps))[:, None] < np.array(steps)
+        found = dispatch(jax.device_put(states), padded, works, data)
+        answers = [(state, np.asarray(terms)[:own]) for (state, terms), own in zip(found, steps, strict=True)]
+        tick(sum(steps))
+        return answers
+
+    return run
+
+
+@cache
+def _stacked_epochs(step: Callable) -> Callable:
+    """All batches of an epoch of several runs in one compiled function, in which all arrays have an axis of runs."""
 
     def one(state, inputs, targets, works):
         def work():
@@ -128,32 +157,17 @@ def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: i
         nothing = jax.tree.map(lambda terms: jnp.zeros(terms.shape, terms.dtype), jax.eval_shape(work)[1])
         return jax.lax.cond(works, work, lambda: (state, nothing))
 
-    def epoch(states, batches, works, data):
+    def epochs(states, batches, works, data):
         def body(states, frame):
             rows, works = frame
             chosen = [[array[own] for array in arrays] for arrays, own in zip(data, rows, strict=True)]
-            return over_runs(one)(states, *map(jnp.stack, zip(*chosen, strict=True)), works)
+            return jax.vmap(one)(states, *map(jnp.stack, zip(*chosen, strict=True)), works)
 
         states, terms = jax.lax.scan(body, jax.tree.map(lambda *arrays: jnp.stack(arrays), *states), (batches, works))
         found = states, terms.swapaxes(0, 1)
         return [jax.tree.map(operator.itemgetter(number), found) for number in range(len(data))]
 
-    dispatch = jax.jit(epoch, donate_argnums=0, compiler_options=_options())
-
-    def run(states, batches, tick):
-        steps = [len(rows) for rows in batches]
-        padded = np.stack([np.pad(rows, ((0, max(steps) - len(rows)), (0, 0))) for rows in batches], axis=1)
-        works = None if min(steps) == max(steps) else np.arange(max(steps))[:, None] < np.array(steps)
-        found = dispatch(jax.device_put(states), padded, works, data)
-        answers = [(state, np.asarray(terms)[:own]) for (state, terms), own in zip(found, steps, strict=True)]
-        tick(max(steps))
-        return answers
-
-    return run
-
-
-def _one_by_one(function: Callable) -> Callable:
-    return lambda *arrays: jax.lax.map(lambda own: function(*own), arrays)
+    return jax.jit(epochs, donate_argnums=0, compiler_options=_options())
 
 
 def _on_device(data: Sequence[Sequence[np.ndarray]]) -> list[list[jax.Array]]:

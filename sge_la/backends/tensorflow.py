@@ -120,14 +120,18 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     return lambda state, batches, tick: together([state], [batches], tick)[0]
 
 
-def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1) -> Callable:
+def epochs_runner(
+    step: Callable, pairs: Sequence[Callable], steps_a_dispatch: int = 1, *, stacked: bool | None = None
+) -> Callable:
     """The loops over the batches of an epoch of several runs in one: each call works on a batch of every run.
 
-    Args as of `epoch_runner`, `pairs` by run. On a CPU the runs' operations stand side by side in one graph, so that
-    each run's bits are those of the run alone; on a GPU every operation has an axis of runs. Returns `run(states,
-    batches, tick) -> [(state, terms), ...]`, by run; runs may have different numbers of batches.
+    Args as of `epoch_runner`, `pairs` by run. `stacked`: every operation has an axis of runs (usual on a GPU, compiled
+    whole); else the runs' operations stand side by side in one graph (on a CPU), and each run's bits are those of the
+    run alone. Returns `run(states, batches, tick) -> [(state, terms), ...]`, by run; runs may have different numbers of
+    batches, and `tick` counts those of all.
     """
-    dispatch = _several_runs(step, steps_a_dispatch > 1)
+    on_gpu = bool(tf.config.get_visible_devices('GPU'))
+    dispatch = _several_runs(step, steps_a_dispatch > 1, len(pairs) > 1 and (on_gpu if stacked is None else stacked))
 
     def run(states, batches, tick):
         states = [tf.nest.map_structure(tf.convert_to_tensor, state) for state in states]
@@ -138,7 +142,7 @@ def epochs_runner(step: Callable, pairs: Sequence[Callable], steps_a_dispatch: i
             for number, (state, terms) in zip(at_work, found, strict=True):
                 states[number] = state
                 collected[number].append(terms.numpy())
-            tick(max(len(groups[number]) for number in at_work))
+            tick(sum(len(groups[number]) for number in at_work))
         return [(state, np.concatenate(terms)) for state, terms in zip(states, collected, strict=True)]
 
     return run
@@ -150,7 +154,7 @@ def _batches(pair: Callable, rows: np.ndarray) -> list[np.ndarray]:
 
 
 @cache
-def _several_runs(step: Callable, whole: bool) -> Callable:
+def _several_runs(step: Callable, whole: bool, stacked: bool) -> Callable:
     """Several batches of each of several runs in one compiled function; kept, since compiling takes longer than many
     an epoch."""
 
@@ -161,7 +165,7 @@ def _several_runs(step: Callable, whole: bool) -> Callable:
             terms.append(found)
         return state, tf.stack(terms)
 
-    if tf.config.get_visible_devices('GPU'):
+    if stacked:
         return tf.function(partial(_along_an_axis, several), jit_compile=True, autograph=False)
     # Traced once for all runs.
     one = tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several)
@@ -170,8 +174,6 @@ def _several_runs(step: Callable, whole: bool) -> Callable:
 
 def _along_an_axis(function: Callable, runs: list[tuple]) -> list:
     """`function` of each run's arrays, in operations that have an axis of runs."""
-    if len(runs) == 1:
-        return [function(*runs[0])]
     stacked = tf.nest.map_structure(lambda *arrays: tf.stack(arrays), *runs)
     found = tf.vectorized_map(lambda run: function(*run), stacked)
     return [tf.nest.map_structure(operator.itemgetter(number), found) for number in range(len(runs))]

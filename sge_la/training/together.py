@@ -98,7 +98,7 @@ class Meeting:
     def _compute(self, runs: list[_Run]) -> None:
         wanted = [run.wanted for run in runs if run.wanted]
         computed = self._runner(wanted)
-        with bar(total=max(len(epoch.batches) for epoch in wanted), desc=f'{len(runs)} runs', unit='step') as shown:
+        with bar(total=sum(len(epoch.batches) for epoch in wanted), desc=f'{len(runs)} runs', unit='step') as shown:
 
             def tick(steps: int) -> None:
                 for told in (shown.update, *(epoch.tick for epoch in wanted)):

@@ -1,0 +1,25 @@
+"""`--runs N --together`: the folders and files of N runs, one after the other."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.disturbance import outcome, stopping
+
+
+@pytest.mark.parametrize('flags', ['--select val', '--recipe modern --batch_size 8'], ids=['original', 'modern'])
+def test_runs_together_write_what_runs_alone_write_however_often_they_are_stopped(commands, tmp_path, flags):
+    """Stopped when the first state is on the disk: that of one seed and not yet of the other."""
+    sizes = {'epochs': 2, 'rn_epochs': 2}
+    flags = f'--dataset DEMO --runs 2 {flags}'
+    commands.train(flags, models_dir=tmp_path / 'Alone', **sizes)
+    alone = commands.out
+    with stopping(signal.SIGTERM, lambda: any(commands.models_dir.rglob('resume.npz'))):
+        assert commands.try_train(f'{flags} --together', **sizes) == 143
+    assert 'goes on after the last finished epoch' in commands.err
+    commands.train(f'{flags} --together', **sizes)
+    assert 'seed 1: Found an unfinished run' in commands.out or 'seed 0: Found an unfinished run' in commands.out
+    assert outcome(commands.models_dir) == outcome(tmp_path / 'Alone')
+    assert commands.out.splitlines()[-5:-1] == alone.splitlines()[-5:-1]
