@@ -188,6 +188,18 @@ def test_rates_beside_the_better_yardstick_by_hand():
     ]
 
 
+@pytest.mark.parametrize('stage', ['encoders', 'network', 'modern'])
+def test_runs_together_are_measured_beside_runs_alone(stage, tmp_path, capsys):
+    path = tmp_path / 'found.json'
+    flags = f'--stage {stage} --runs 1 2 --steps 2 --length 2 --joints 3 --batch_size 4 --repeats 1 --gpu -1'
+    with uncompiled():
+        importlib.import_module('benchmarks.together').main([*flags.split(), '--json', str(path)])
+    found = json.loads(path.read_text())
+    assert [line['runs'] for line in found['runs']] == [1, 2]
+    assert all(line['processor_ratio'] > 0 for line in found['runs'])
+    assert capsys.readouterr().out.splitlines()[2].startswith('| runs | ')
+
+
 @pytest.mark.slow
 def test_scaling_measures_each_setting_apart(tmp_path, capsys):
     path = tmp_path / 'found.json'
@@ -238,7 +250,7 @@ def test_end_to_end_runs_both_commands(write_tiny, tmp_path, capsys):
     assert 'evaluate.py, from start to end' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name', [*SMALL, 'scaling', 'end_to_end'])
+@pytest.mark.parametrize('name', [*SMALL, 'scaling', 'end_to_end', 'together'])
 def test_json_in_a_missing_folder_is_refused_first(name, tmp_path):
     module = importlib.import_module(f'benchmarks.{name}')
     with pytest.raises(UserError, match='existing folder'):

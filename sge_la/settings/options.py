@@ -225,7 +225,7 @@ class TrainOptions(CommonOptions):
     runs: int = flag(
         1, 'train so many times, with this seed and the following ones, each in its own folders', type=_COUNT
     )
-    together: bool = flag(False, 'train the seeds of --runs at once, an epoch of all in one call', type=bool)
+    together: bool = flag(False, 'train the seeds of --runs together, epoch by epoch', type=bool)
     resume: bool = flag(
         False, 'go on with a run, never start one (the same command without it does either)', type=bool, group='machine'
     )
