@@ -179,6 +179,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--train_flag 2 trains nothing: leave out one of --train_flag and --together',
         ),
         (
+            getattr(options, 'together', False) and options.unknown is not None,
+            '--unknown leaves other people out for each seed, and --together needs the same data: leave out one of them',
+        ),
+        (
             getattr(options, 'recheck', False) and (matches or options.dataset == DATASET),
             '--recheck is of the features that a recognition network is scored on, outside of CASIA_B: leave it out',
         ),

@@ -15,7 +15,7 @@ from sge_la.training.recognition import fit_recognition
 from sge_la.training.together import next_stage, train_together
 from tests.command_line_cases import uncompiled
 from tests.disturbance import stopping
-from tests.test_training import assert_equal
+from tests.training.test_training import assert_equal
 
 LABELS = np.tile(np.arange(3), 8)
 
@@ -97,6 +97,7 @@ def test_ctrl_c_stops_all_of_them():
     [
         ('', 'add --runs with 2 or more'),
         ('--runs 2 --train_flag 2', '--train_flag 2 trains nothing'),
+        ('--runs 2 --unknown 0.2', '--unknown leaves other people out'),
         ('--runs 2 --dataset CASIA_B --view all', '--runs is for one view'),
     ],
 )
