@@ -180,7 +180,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         ),
         (
             getattr(options, 'together', False) and options.unknown is not None,
-            '--unknown leaves other people out for each seed, and --together needs the same data: leave out one of them',
+            '--unknown leaves other people out for each seed, and --together needs the same data: leave out one',
         ),
         (
             getattr(options, 'recheck', False) and (matches or options.dataset == DATASET),
