@@ -75,7 +75,6 @@ def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
     units, nothing, kernels = states.shape[-1], ops.zeros_like(start_0), weights[::2]
     kernel_0, kernel_1 = backward_kernel(kernels[0][:, -2 * units :]), backward_kernel(kernels[1])
     attention_kernel = transposed(kernels[2])
-    settings = {'width': kernel_1.shape[1], 'start': units}
 
     def step(carry, frame):
         taped_0, taped_1, (alignment, d_attention, d_context, d_alignment) = frame[:6], frame[6:12], frame[12:]
@@ -87,9 +86,9 @@ def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
         d_joined = matmul(d_attention, attention_kernel)
         d_context = d_context + d_joined[..., units:]
         d_scores, d_query = attend_gradient(alignment, keys, states, d_context, d_alignment)
-        dz_1, d_cell_1 = lstm_cell_gradient(taped_1, d_cell_1, d_joined, d_query, later=later_1, **settings)
+        dz_1, d_cell_1 = lstm_cell_gradient(taped_1, d_cell_1, d_joined, d_query, later=later_1, start=units)
         d_joined = matmul(dz_1, kernel_1)
-        dz_0, d_cell_0 = lstm_cell_gradient(taped_0, d_cell_0, d_joined, later=later_0, **settings)
+        dz_0, d_cell_0 = lstm_cell_gradient(taped_0, d_cell_0, d_joined, later=later_0, start=units)
         return dz_0, d_cell_0, dz_1, d_cell_1, d_joined, d_attention, d_context, d_scores
 
     frames = (
@@ -109,8 +108,8 @@ def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
         summed_over_steps(stacked(alignments), d_contexts),
         *d_start,
         kernel_gradient(kernels[0], dz_0, stacked(delayed(nothing, attention)), before_0),
-        bias_gradient(dz_0, 4 * units),
+        bias_gradient(dz_0),
         kernel_gradient(kernels[1], dz_1, stacked(states_0), before_1),
-        bias_gradient(dz_1, 4 * units),
+        bias_gradient(dz_1),
         kernel_gradient(kernels[2], d_attention, queries, stacked(contexts)),
     )

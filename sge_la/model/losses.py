@@ -72,7 +72,6 @@ def _entropy_of_partners(products, partner, temperature: float):
     return ops.mean(ops.logsumexp(others, axis=-1) - ops.sum(similarity * partner, axis=-1), axis=1)
 
 
-@fused
 def l2_loss(params: dict, weight: float):
     """`weight · Σ ½ θ²` over every variable, biases included, as in the original.
 

@@ -86,35 +86,31 @@ def project(frames, kernel):
 
 
 def backward_kernel(kernel):
-    """A kernel `[A, K, M]` as gradients are multiplied with it: `[A, ≥ M, ≥ K]`, see `spread`."""
-    return spread(transposed(spread(kernel)))
+    """A kernel `[A, K, M]` as gradients are multiplied with it: `[A, M, ≥ K]`, see `spread`."""
+    return spread(transposed(kernel))
 
 
 def kernel_gradient(kernel, dz, *operands):
     """The gradient of a kernel, as one product over all time steps.
 
     `kernel`: `[A, ≥ K, M]`; if it has more than K rows, its first ones were multiplied with zeros; `dz`: the gradient
-    of the products, `[A, T, B, ≥ M]`; `operands`: what the kernel was multiplied with, side by side `[A, T, B, K]`.
+    of the products, `[A, T, B, M]`; `operands`: what the kernel was multiplied with, side by side `[A, T, B, K]`.
     """
     axes, rows, columns = kernel.shape
     joined = ops.concatenate(operands, axis=-1)
     joined = ops.reshape(joined, (axes, -1, joined.shape[-1]))
-    product = matmul(transposed(joined), ops.reshape(dz, (axes, -1, dz.shape[-1])))
-    return product if tuple(product.shape[1:]) == (rows, columns) else _fitted(product, rows, columns)
+    product = matmul(transposed(joined), ops.reshape(dz, (axes, -1, columns)))
+    without = rows - joined.shape[-1]
+    return ops.pad(product, ((0, 0), (without, 0), (0, 0))) if without else product
 
 
 @fused
-def _fitted(product, rows: int, columns: int):
-    return ops.pad(product[..., :columns], ((0, 0), (rows - product.shape[1], 0), (0, 0)))
-
-
-@fused
-def bias_gradient(dz, columns: int):
-    """The gradient of a bias `[A, columns]` from that of the pre-activations `[A, T, B, ≥ columns]`.
+def bias_gradient(dz):
+    """The gradient of a bias `[A, M]` from that of the pre-activations `[A, T, B, M]`.
 
     Steps are added to each other before sequences are: a GPU would sum each step over its sequences on its own.
     """
-    return ops.sum(sum(ops.unstack(dz[..., :columns], axis=1)), axis=1)
+    return ops.sum(sum(ops.unstack(dz, axis=1)), axis=1)
 
 
 @fused
@@ -138,16 +134,15 @@ def lstm_cell(cell, *parts):
 
 
 @fused
-def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
+def lstm_cell_gradient(taped, d_cell, *d_states, later=None, start=0):
     """The gradient of `lstm_cell`.
 
     Gradients of a joined operand come as they are: slicing them here costs nothing.
 
     `taped`: of this step, see `taped_cells`; `d_cell`: gradient of the new c; `d_states`: what adds up to the gradient
-    of the new h: the first U columns of each `[A, B, ≥ U]`; `width`: columns of the first result, at least 4U; those
-    behind the gates are zero, see `spread`; `later`: U columns of `[A, B, ≥ start + U]` are added as well, if given:
-    what comes from the next step; `start`: the first of them. Returns gradients of the pre-activations `[A, B, width]`
-    and of the previous c `[A, B, U]`.
+    of the new h: the first U columns of each `[A, B, ≥ U]`; `later`: U columns of `[A, B, ≥ start + U]` are added as
+    well, if given: what comes from the next step; `start`: the first of them. Returns gradients of the pre-activations
+    `[A, B, 4U]` and of the previous c `[A, B, U]`.
     """
     i, j, f, o, cell_before, cell = taped
     units = cell.shape[-1]
@@ -162,7 +157,7 @@ def lstm_cell_gradient(taped, d_cell, *d_states, width, later=None, start=0):
         d_cell * cell_before * f * (1 - f),
         d_state * tanh * o * (1 - o),
     ]
-    return ops.pad(ops.concatenate(dz, axis=-1), ((0, 0), (0, 0), (0, width - 4 * units))), d_cell * f
+    return ops.concatenate(dz, axis=-1), d_cell * f
 
 
 def taped_cells(kept: tuple, start) -> tuple:
@@ -210,7 +205,7 @@ def _layer_gradient(tape, d_states, d_last_cell, d_last_state):
     def step(carry, frame):
         *taped, d_output = frame
         d_cell, later = (d_last_cell, d_last_state) if carry is None else carry[1:]
-        dz, d_cell = lstm_cell_gradient(tuple(taped), d_cell, d_output, later, width=state_kernel.shape[1])
+        dz, d_cell = lstm_cell_gradient(tuple(taped), d_cell, d_output, later)
         return dz, d_cell, matmul(dz, state_kernel)
 
     (_, d_cell, d_state), (dz,) = recur(step, (*taped_cells(kept, start_cell), by_time(d_states)), (0,), reverse=True)
@@ -218,4 +213,4 @@ def _layer_gradient(tape, d_states, d_last_cell, d_last_state):
     d_frames = project(dz, backward_kernel(input_kernel))[..., :width]
     d_kernel = kernel_gradient(kernel, dz, frames, stacked(delayed(start_state, kept[1])))
     d_start = (d_cell, d_state[..., :units]) if start else ()
-    return d_frames, d_kernel, bias_gradient(dz, 4 * units), *d_start
+    return d_frames, d_kernel, bias_gradient(dz), *d_start
