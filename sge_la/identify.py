@@ -85,8 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     gallery = gallery and gallery.using(run.encoder, given.gallery)
     if not gallery and not run.strangers:
         say(_NO_STRANGERS, error=True)
-    if gallery and gallery.enrolled.index:
-        _say_recall(gallery)
     if given.stream:
         _stream(run, gallery, given)
     refused = 0
@@ -107,19 +105,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError(f'{refused} of {len(given.recordings)} recordings have no answer; their lines say why')
 
 
-def _say_recall(gallery: Gallery) -> None:
-    recall = gallery.enrolled.recall()
-    say(
-        f'note: {len(gallery.vectors):,} sequences are searched through an index, which finds who is nearest to '
-        f'{recall:.1%} of 200 of them (the own recording left out)',
-        error=True,
-    )
-
-
 def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
     """Answers to standard input."""
     from sge_la.enrol.stream import answers
-    from sge_la.evaluation.enrolled import SEQUENCE
+    from sge_la.evaluation.enrolled import RECALLED, SEQUENCE
     from sge_la.evaluation.threshold import UNKNOWN
 
     def of_gallery(sequence: np.ndarray) -> tuple[str, str]:
@@ -132,6 +121,12 @@ def _stream(run: Recogniser, gallery: Gallery | None, given: Namespace) -> None:
         listed = ', '.join(f'{one.person} {one.score:.3f}' for one in run.answers(scores, given.top))
         return name, f'{listed}; {doubt}' if doubt else listed
 
+    if gallery and gallery.enrolled.index:
+        say(
+            f'note: {len(gallery.vectors):,} sequences are searched through an index, which finds who is nearest to '
+            f'{gallery.enrolled.recall():.0%} of {RECALLED} of them (the own recording left out)',
+            error=True,
+        )
     for line in answers(sys.stdin.buffer, run, of_gallery if gallery else of_network, given.accept):
         say(line)
 

@@ -207,10 +207,11 @@ class Gallery:
         """Who walks in one recording, from its sequences [N, T, J, 3], N at least 1, metres.
 
         `top`: people who are told, the nearest first; `level`: whose threshold counts, that of a 'recording' or of a
-        'sequence'. Raises UserError: as `distances`.
+        'sequence', which is answered through an index if the gallery is very large (see `evaluation.search`). Raises
+        UserError: as `distances`.
         """
         self._refuse_few()
-        people, distances = self.enrolled.near(self.encode(sequences), max(top, 2))
+        people, distances = self.enrolled.near(self.encode(sequences), max(top, 2), indexed=level != RECORDING)
         mean, threshold = distances.mean(axis=0), self.thresholds[level]
         order = np.argsort(mean, kind='stable')
         first, second = mean[order[:2]]

@@ -13,6 +13,8 @@ from sge_la.evaluation.matching import distance_blocks, pool_recordings
 from sge_la.evaluation.openset import OpenSet
 
 SEQUENCE, RECORDING = 'sequence', 'recording'
+# Sequences on which it is told how often an index finds who is nearest.
+RECALLED = 200
 # Of vectors that `leave_one_out` compares, and sequences of a recording that are enough.
 _MOST_PAIRS, _ENOUGH = 3 * 10**8, 4
 # Sequences from which people who can be near are looked for first, and float32 values of a block of distances then.
@@ -91,17 +93,21 @@ class Enrolled:
             nearest[own[:, None] == np.arange(len(self.people))] = np.inf
         return np.minimum.reduceat(nearest[:, order], firsts, axis=1)
 
-    def near(self, probes: np.ndarray, top: int, own: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def near(
+        self, probes: np.ndarray, top: int, own: np.ndarray | None = None, *, indexed: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The people who can be among the `top` nearest to the probes on average, and their distances.
 
-        Of a gallery with an index these are the people whom that proposes; else they are found by bounds on distances
-        in float32, and nobody else can be as near. Arguments and errors as of `distances`. Returns people int64 [m],
-        rising, m at least `top` if there are as many, and exact distances float64 [n, m].
+        They are found by bounds on distances in float32, and nobody else can be as near; `indexed`: a single probe may
+        be answered with those whom the index proposes, which takes long to make and then less. Other arguments and
+        errors as of `distances`. Returns people int64 [m], rising, m at least `top` if there are as many, and exact
+        distances float64 [n, m].
         """
         everybody = np.arange(len(self._by_person[1]))
         if len(everybody) <= top or len(self.vectors) < _LARGE or not np.isfinite(probes).all():
             return everybody, self.distances(probes, own)
-        people = self._bounded(probes, top, own) if self.index is None else self._proposed(probes, top, own)
+        proposed = indexed and len(probes) == 1 and self.index is not None  # many would have almost everybody proposed
+        people = (self._proposed if proposed else self._bounded)(probes, top, own)
         return people, self._distances_to(people, probes, own)
 
     def _distances_to(self, people: np.ndarray, probes: np.ndarray, own: np.ndarray | None) -> np.ndarray:
@@ -147,7 +153,7 @@ class Enrolled:
                 return self._bounded(probes, top, own)
             k = min(8 * k, len(self.vectors))
 
-    def recall(self, probes: int = 200) -> float:
+    def recall(self, probes: int = RECALLED) -> float:
         """How often the index proposes who is nearest to a sequence of the gallery, its own recording left out."""
         found = []
         for row in np.unique(np.linspace(0, len(self.vectors) - 1, probes).round().astype(np.int64)):

@@ -192,7 +192,7 @@ class TestNear:
         monkeypatch.setattr(search, 'FROM_ROWS', 1)
         assert gallery.index is not None and gallery.recall() > 0.8
         row = len(gallery.vectors) // 2
-        people, distances = gallery.near(gallery.vectors[[row]], 2, gallery.recordings[[row]])
+        people, distances = gallery.near(gallery.vectors[[row]], 2, gallery.recordings[[row]], indexed=True)
         every = gallery.distances(gallery.vectors[[row]], gallery.recordings[[row]])
         np.testing.assert_allclose(distances, every[:, people], atol=1e-7)
         assert len(people) >= 2
