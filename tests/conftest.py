@@ -15,6 +15,8 @@ if 'PYTEST_XDIST_WORKER' in os.environ:
     for _variable in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'OMP_NUM_THREADS'):
         os.environ.setdefault(_variable, '1')
     os.environ.setdefault('XLA_FLAGS', '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1')
+# What JAX compiles is kept for the next run, but tests leave nothing in anybody's home.
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', '')
 
 import numpy as np
 import pytest

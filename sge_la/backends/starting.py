@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from importlib.util import find_spec
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader, find_spec
 
+from sge_la.backends.kept import keep_programs
 from sge_la.errors import UserError, say
 
 TENSORFLOW, JAX, NUMPY = 'tensorflow', 'jax', 'numpy'
@@ -21,6 +23,28 @@ _CHATTER = re.compile(
     rb'WARNING: All log messages before absl|To enable the following|'
     rb'[IWE]\d{4} .*(oneDNN|cuda|cuInit|cpu_feature_guard|computation_placer)'
 )
+# Parts of Keras that nothing here uses, and that bring scikit-learn, SciPy and Matplotlib along: 1.5 s together.
+_LATER = ('keras.wrappers', 'keras.visualization', 'keras.src.visualization')
+
+
+class _Later:
+    """Finds these modules as Python does, and has each loaded when something of it is first used."""
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name in _LATER else None
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextlib.contextmanager
+def _some_parts_later() -> Iterator[None]:
+    sys.meta_path.insert(0, _Later)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_Later)
 
 
 @contextlib.contextmanager
@@ -72,7 +96,9 @@ def keras_backend() -> str:
         name = wish() or TENSORFLOW
         refuse_missing(name)
         say(f'Loading {_SPELT[name]} ...')  # which takes seconds
-        with quietly():
+        if name == JAX:
+            keep_programs()
+        with quietly(), _some_parts_later():
             import keras
     import keras
 
