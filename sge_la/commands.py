@@ -45,6 +45,8 @@ def _train(options) -> None:
 
 
 def _carry_out(options) -> None:
+    say(f'Reading {options.dataset} ...')  # the first sign of life, before anything that takes long
+
     from sge_la.data.casia_b import load_for
     from sge_la.paper import casia_b_command
     from sge_la.runs.plan import plan_of, plans_by_seed
