@@ -23,7 +23,7 @@ _CHATTER = re.compile(
     rb'WARNING: All log messages before absl|To enable the following|'
     rb'[IWE]\d{4} .*(oneDNN|cuda|cuInit|cpu_feature_guard|computation_placer)'
 )
-# Parts of Keras that nothing here uses, and that bring scikit-learn, SciPy and Matplotlib along: 1.5 s together.
+# Parts of Keras that nothing here uses, and that bring scikit-learn and Matplotlib along: 1.5 s together.
 _LATER = ('keras.wrappers', 'keras.visualization', 'keras.src.visualization')
 
 

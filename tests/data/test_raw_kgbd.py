@@ -49,20 +49,53 @@ def test_kgbd_reads_exponents_spaces_and_mixed_line_ends():
     lines = kgbd_text(frames, '\n').split('\n')
     lines[0] = f' Head ; -3.5E-05;{frames[0, 0, 1]:.4f} ;{frames[0, 0, 2]:.4f}'
     text = '\r\n'.join(lines[:7]) + '\n\n' + '\n'.join(lines[7:])
-    np.testing.assert_array_equal(kgbd.parse(text.replace('\r\n', '\n'), 'x'), frames)
+    np.testing.assert_array_equal(kgbd.parse(text.encode(), 'x'), frames)
 
 
 def test_the_quick_way_and_line_by_line_agree():
-    text = kgbd_text(body(50, 20, 1), '\n')
-    quick = kgbd._parse_regular(text)
-    assert quick is not None
-    np.testing.assert_array_equal(quick, kgbd._parse_lines(text, 'x'))
+    """Zero keeps its sign."""
+    frames = body(50, 20, 1)
+    frames[3, 4] = -0.0
+    for text in (kgbd_text(frames, '\n'), kgbd_text(frames, '\r\n'), kgbd_text(frames, '\n').rstrip()):
+        quick = kgbd._parse_regular(text.encode())
+        assert quick is not None
+        np.testing.assert_array_equal(quick.view(np.int32), frames.view(np.int32))
+        lines = kgbd._parse_lines(text.replace('\r\n', '\n'), 'x')
+        np.testing.assert_array_equal(quick.view(np.int32), lines.view(np.int32))
 
 
-def edited(change) -> str:
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        (';', ';;'),
+        ('Head;', 'Head;5;'),
+        ('Head;', 'Head-'),
+        ('Shoulder-Center', 'ShoulderCenter'),
+        ('Shoulder-Center', 'Shoulder.Center'),
+        ('Shoulder-Center', 'ShoulderCenter-'),
+        ('.', '.1'),
+        ('.', '-'),
+        ('.', ''),
+        (';', ';1'),
+        (';', '; '),
+        ('Head;', 'Head;--'),
+        ('\nShoulder', ';\nShoulder'),
+        ('\nShoulder', '5\r\nShoulder'),
+    ],
+)
+def test_the_quick_way_leaves_whatever_is_odd_to_the_other(old, new):
+    text = kgbd_text(body(2, 20, 1), '\n')
+    odd = text.replace(old, new, 1)
+    assert odd != text
+    assert kgbd._parse_regular(odd.encode()) is None
+    shifted = text[: len(text) // 2] + text[len(text) // 2 :].replace(old, new, 1)
+    assert shifted == text or kgbd._parse_regular(shifted.encode()) is None
+
+
+def edited(change) -> bytes:
     lines = kgbd_text(body(2, 20, 0), '\n').split('\n')
     change(lines)
-    return '\n'.join(lines)
+    return '\n'.join(lines).encode()
 
 
 def replaced(at: int, line: str):

@@ -11,7 +11,7 @@ import pytest
 
 from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
 from sge_la.data.raw.recording import RawRecording, Recording
-from sge_la.data.raw.text import MAX_COORDINATE, read_text
+from sge_la.data.raw.text import MAX_COORDINATE, read_content, read_text
 from sge_la.data.skeletons import SKELETONS, Skeleton
 from tests.data.generators import (
     alphapose,
@@ -66,7 +66,7 @@ def test_kgbd(tmp_path, fuzz_cases):
     seeds = [kgbd_text(body(2, 20, 0)).encode(), kgbd_text(body(1, 20, 1), '\n').encode()]
     seeds.append(b'\xef\xbb\xbf' + seeds[1])
     counts = hold_to_its_word(
-        cases(seeds, fuzz_cases), tmp_path / '1.txt', lambda path: kgbd.parse(read_text(path), 'x'), rows_agree
+        cases(seeds, fuzz_cases), tmp_path / '1.txt', lambda path: kgbd.parse(read_content(path), 'x'), rows_agree
     )
     assert min(counts) > 0
 

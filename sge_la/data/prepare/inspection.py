@@ -9,7 +9,6 @@ import numpy as np
 
 from sge_la.data.prepare.sequences import Cutting, runs, starts
 from sge_la.data.prepare.settings import Settings
-from sge_la.data.prepare.splits import repeats
 from sge_la.data.quality.findings import Finding
 from sge_la.data.quality.lost import origin_joints, some
 from sge_la.data.quality.plausible import few_of_each, look_through
@@ -113,9 +112,12 @@ def cost_of_gaps(recordings: list[Recording], length: int) -> list[str]:
     ]
 
 
-def refuse_two_names(recordings: list[Recording], settings: Settings) -> None:
-    """One walk of two people is a mistake in the names, unless somebody says that it is none."""
-    for index, first in repeats(recordings).items():
+def refuse_two_names(recordings: list[Recording], copies: dict[int, int], settings: Settings) -> None:
+    """One walk of two people is a mistake in the names, unless somebody says that it is none.
+
+    `copies`: as `repeats` finds them.
+    """
+    for index, first in copies.items():
         one, other = recordings[first].raw, recordings[index].raw
         if one.identity != other.identity and not settings.accept:
             raise UserError(

@@ -61,7 +61,10 @@ def prepare(
         refuse_links_out(raw.recordings, settings.raw)
     if settings.center is not None:
         raw.skeleton.index(settings.center)
-    recordings = [_clipped(recording, recipe, settings) for recording in read_all(raw.read, raw.recordings)]
+    recordings = [
+        _clipped(recording, recipe, settings)
+        for recording in read_all(raw.read, raw.recordings, 1 if raw.quick else None)
+    ]
     yield _how_many(recordings, settings, time.perf_counter() - since)
     firsts = [recipe.clip_of(recording.raw, settings)[0] for recording in recordings]
     found = inspect(recordings, firsts, raw, settings)
@@ -71,8 +74,9 @@ def prepare(
     yield from _shortened('note: ', notes)
     yield from found.summary()
     found.refuse_what_cannot_be_meant(settings.accept)
-    refuse_two_names(recordings, settings)
-    copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeats(recordings).items()}
+    repeated = repeats(recordings)
+    refuse_two_names(recordings, repeated, settings)
+    copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeated.items()}
     if settings.keep_copies:
         stay = [f'{recordings[index].raw.name} {why} and is kept' for index, why in copies.items()]
         copies = {}

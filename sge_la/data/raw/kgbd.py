@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.raw.text import coordinate, coordinates, read_text, shown
+from sge_la.data.raw.text import as_text, coordinate, read_content, shown
 from sge_la.data.skeletons import SKELETONS
 from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors
@@ -86,7 +86,7 @@ def find(folder: Path) -> RawData:
             'give --raw the folder of the unpacked recordings'
         )
     recordings.sort(key=lambda raw: raw.identity)
-    return RawData(SKELETON, recordings, read, tuple(notes))
+    return RawData(SKELETON, recordings, read, tuple(notes), quick=True)
 
 
 def _person_folders(folder: Path) -> list[Path]:
@@ -106,32 +106,73 @@ def read(raw: RawRecording) -> Recording:
 
     Raises UserError: it is no KGBD recording; file and line are named.
     """
-    return Recording(raw, parse(read_text(raw.path), str(raw.path)))
+    return Recording(raw, parse(read_content(raw.path), str(raw.path)))
 
 
-def parse(text: str, where: str) -> np.ndarray:
+def parse(content: bytes, where: str) -> np.ndarray:
     """Turns the text of a recording into an array.
 
-    `text`: the lines, separated by newlines; `where`: the file, for the errors. Returns float32 `[F, 20, 3]`, metres, F
-    > 0. Raises UserError: a line is missing, too much, out of order or no `Joint;x;y;z`.
+    `content`: UTF-8; `where`: the file, for the errors. Returns float32 `[F, 20, 3]`, metres, F > 0. Raises UserError:
+    a line is missing, too much, out of order or no `Joint;x;y;z`.
     """
-    frames = _parse_regular(text)
-    return _parse_lines(text, where) if frames is None else frames
+    frames = _parse_regular(content)
+    return _parse_lines(as_text(content, where), where) if frames is None else frames
 
 
-def _parse_regular(text: str) -> np.ndarray | None:
-    """The quick way for files as they are published; None for all others, good or bad."""
-    # The newline stays with the joint's name, so that comparing names also tells that lines break where they should.
-    fields = ('\n' + text.strip()).replace('\n', ';\n').split(';')
-    del fields[0]
-    if not fields or len(fields) % (4 * len(JOINT_NAMES)):
+def _parse_regular(content: bytes) -> np.ndarray | None:
+    """The quick way for files as they are published, all numbers like `-0.1234`; None for all others, good or bad.
+
+    What is left without the characters of numbers must be the letters of the names; then the places of the separators
+    tell whether each name is whole, and where a number ends.
+    """
+    content = content.strip() + b'\n'
+    line_end = b'\r\n' if b'\r\n' in content else b'\n'
+    content = content[:-1] + line_end
+    letters = content.translate(None, b'0123456789.-;')
+    frame = b''.join(name.encode().replace(b'-', b'') + line_end for name in JOINT_NAMES)
+    frames, rest = divmod(len(letters), len(frame))
+    if rest or not frames or letters != frame * frames:
         return None
-    names = ['\n' + name for name in JOINT_NAMES]
-    if fields[::4] != names * (len(fields) // (4 * len(names))):
+    data = np.frombuffer(content, np.uint8)
+    marks = np.flatnonzero((data == ord(';')) | (data == ord('\n')))
+    if len(marks) != 4 * len(JOINT_NAMES) * frames or (data[marks[3::4]] != ord('\n')).any():
         return None
-    del fields[::4]
-    values = coordinates(fields)
-    return None if values is None else values.reshape(-1, len(JOINT_NAMES), 3)
+    marks = marks.reshape(frames, len(JOINT_NAMES), 4)
+    starts = np.concatenate([[0], marks[..., 3].reshape(-1)[:-1] + 1]).reshape(frames, -1)
+    hyphens = [(joint, name.index('-')) for joint, name in enumerate(JOINT_NAMES) if '-' in name]
+    joints, places = np.array(hyphens).T
+    if (marks[..., 0] - starts != [len(name) for name in JOINT_NAMES]).any() or (
+        data[starts[:, joints] + places] != ord('-')
+    ).any():
+        return None
+    ends = marks[..., 1:] - [0, 0, len(line_end) - 1]
+    return _numbers(content, ends)
+
+
+def _numbers(content: bytes, ends: np.ndarray) -> np.ndarray | None:
+    """Numbers of four decimals and one digit before them, such as `;-0.1234`, each of them behind a semicolon.
+
+    `ends`: int64, any shape, where each ends. Returns float32, the nearest to each number, or None if one is not such.
+    """
+    if ends.min() < 8:
+        return None
+    # The eight bytes before each end as one integer, its lowest byte first.
+    words = np.ndarray(len(content) - 7, '<u8', content, strides=(1,))[ends - 8]
+    before = words & 0xFFFF
+    minus = before == int.from_bytes(b';-', 'little')
+    digits = words & 0x0F0F0F0F_000F0000
+    if not (
+        (minus | (before >> 8 == ord(';'))).all()
+        and (words & 0xF0F0F0F0_FFF00000 == 0x30303030_2E300000).all()
+        and (digits + 0x06060606_00060000 & 0xF0F0F0F0_00F00000 == 0).all()
+    ):
+        return None
+    value = digits >> 16 & 15
+    for shift in (32, 40, 48, 56):
+        value = value * 10 + (digits >> shift & 15)
+    # Integer and divisor are exact, so that the quotient is the float64 that is nearest, as `float` gives it.
+    quotient = value / 10**4
+    return np.where(minus, -quotient, quotient).astype(np.float32)
 
 
 def _parse_lines(text: str, where: str) -> np.ndarray:

@@ -67,7 +67,7 @@ class RawData:
     `skeleton`: the joints, in the files' order; `recordings`: sorted by person, then in the data set's own order; what
     is written follows it; `read`: reads one recording; picklable, because it runs in several processes; `notes`:
     sentences about files that were not used, for the summary; `axes`: the unit and the upright axis of what `read`
-    gives.
+    gives; `quick`: whether reading takes hardly longer than handing the arrays on from another process.
     """
 
     skeleton: Skeleton
@@ -75,6 +75,7 @@ class RawData:
     read: Callable[[RawRecording], Recording]
     notes: tuple[str, ...] = ()
     axes: Axes = METRES_Y_UP
+    quick: bool = False
 
 
 def notes_of(recordings: Sequence[Recording]) -> list[str]:

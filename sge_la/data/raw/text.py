@@ -29,6 +29,14 @@ def read_text(path: Path) -> str:
 
     Raises UserError: it is missing, no file, too large, a Git LFS pointer, or not UTF-8 text.
     """
+    return as_text(read_content(path), str(path))
+
+
+def read_content(path: Path) -> bytes:
+    """Reads a text file as it is, for `as_text`.
+
+    Raises UserError: it is missing, no file, too large, a Git LFS pointer, or UTF-16.
+    """
     if regular_size(path) > TEXT_LIMIT:
         raise UserError(f'{path} should be text of at most {TEXT_LIMIT} bytes and is larger; check which file it is')
     with os_errors(path, 'read'):
@@ -39,11 +47,19 @@ def read_text(path: Path) -> str:
         raise UserError(f'{path} should be the text of a recording and is nearly all empty lines; check which it is')
     if content.startswith(_UTF16_STARTS):
         raise UserError(f'{path} should be UTF-8 text and is UTF-16; save it as UTF-8')
+    return content
+
+
+def as_text(content: bytes, where: str) -> str:
+    """Decodes UTF-8, with or without a byte-order mark; all line ends become a newline.
+
+    `where`: the file, for the error. Raises UserError: it is not UTF-8.
+    """
     try:
         text = content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise UserError(
-            f'{path} should be UTF-8 text, but its byte {error.start} is none; fetch it again or save it as UTF-8'
+            f'{where} should be UTF-8 text, but its byte {error.start} is none; fetch it again or save it as UTF-8'
         ) from error
     return text.replace('\r\n', '\n').replace('\r', '\n')
 
