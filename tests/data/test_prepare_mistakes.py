@@ -13,7 +13,7 @@ from sge_la.data import load
 from sge_la.data.layout import dataset_files
 from sge_la.data.prepare import main
 from sge_la.errors import UserError
-from tests.data.generators import body, kgbd_text, write_kgbd
+from tests.data.generators import body, casia_b_text, write_kgbd
 from tests.data.prepare_cases import REPOSITORY, command, prepare, prepared
 
 
@@ -176,11 +176,10 @@ def runs(process: str) -> bool:
 @pytest.mark.skipif(not sys.platform.startswith('linux'), reason='child processes are looked up in /proc')
 def test_ctrl_c_while_several_processes_read_stops_all_of_them(tmp_path):
     """A terminal sends Ctrl-C to all of its processes: one line is printed, and none of them goes on."""
-    text = kgbd_text(body(1000, 20, 0)).encode()
-    (tmp_path / 'Person001').mkdir()
-    for number in range(40):
-        (tmp_path / 'Person001' / f'{number}.txt').write_bytes(text)
-    process = command('KGBD', '--raw', tmp_path, '--data_dir', tmp_path / 'Datasets', start_new_session=True)
+    text = casia_b_text(body(1000, 14, 0)) * 10
+    for person in range(1, 11):
+        (tmp_path / f'{person:03}-nm-01-090.txt').write_text(text)
+    process = command('CASIA_B', '--raw', tmp_path, '--data_dir', tmp_path / 'Datasets', start_new_session=True)
     children = Path(f'/proc/{process.pid}/task/{process.pid}/children')
     while len(found := children.read_text().split()) < 2:
         assert process.poll() is None, process.communicate()
