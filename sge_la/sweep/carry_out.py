@@ -17,6 +17,7 @@ from pathlib import Path
 from sge_la.data.casia_b import check_files
 from sge_la.data.loading import find
 from sge_la.errors import UserError, say
+from sge_la.reporting.style import require_matplotlib
 from sge_la.runs.find import recognition_folder
 from sge_la.runs.states import saying_how_to_go_on
 from sge_la.settings.options import TrainOptions, number
@@ -138,6 +139,8 @@ def carry_out(every: Sequence[TrainOptions], way: Way, home: Path) -> dict[Path,
             '--overwrite starts anew whenever a job is taken up again: leave it out and delete the folders, or use '
             '--cluster none'
         )
+    if any(options.figures for options in left):
+        require_matplotlib()  # before hours of training
     with saying_how_to_go_on(any(options.overwrite for options in left)):
         if way.cluster == NONE:
             return _one_after_the_other(left, len(every))

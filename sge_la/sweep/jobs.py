@@ -113,6 +113,12 @@ class _Jobs:
 
 
 _LOST = 'its job ended without a result, as after a kill or without memory'
+# What Slurm says of jobs that would end in the same way again, or that somebody wants no more.
+_FINAL = {
+    'CANCELLED': 'its job was cancelled',
+    'OUT_OF_MEMORY': 'its job ran out of memory: give more --memory',
+    'FAILED': 'its job failed before it could say why',
+}
 _TIMED_OUT = 'its job came to its time limit too often: give more --minutes or --requeue'
 
 
@@ -120,8 +126,11 @@ def _outcome(job: Any, way: Way) -> tuple[Mapping[str, str], str]:
     """What a job that has ended gives back, and what ended it besides, or ''."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
-    if way.cluster == 'local' and not job.paths.result_pickle.exists():
-        return {}, _LOST  # submitit would wait for a file system that is late
+    if way.cluster != 'debug' and not job.paths.result_pickle.exists():
+        if way.cluster == 'local':
+            return {}, _LOST  # submitit would wait for a file system that is late
+        if final := _FINAL.get(job.state.split()[0]):
+            return {}, final
     error = job.exception()
     if error is None:
         return job.result(), ''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -59,10 +60,12 @@ def read_grids(path: Path) -> list[dict[str, list]]:
             f'{path} should hold the flags of a sweep, such as {{"dataset": "BIWI", "seed": [0, 1, 2]}}, or a list of '
             'such objects, and does not; see docs/scaling.md'
         )
-    return [{name: list(_values(path, name, value)) for name, value in grid.items()} for grid in grids]
+    _refuse_too_many(math.prod(len(v) if isinstance(v, list) else 1 for v in grid.values()) for grid in grids)
+    parser = options_parser(TrainOptions, 'train', '')
+    return [{name: [*_values(path, parser, name, value)] for name, value in grid.items()} for grid in grids]
 
 
-def _values(path: Path, name: str, value: Any) -> Iterator[Any]:
+def _values(path: Path, parser: argparse.ArgumentParser, name: str, value: Any) -> Iterator[Any]:
     if name not in _FLAGS:
         raise UserError(f'{path}: a sweep has no flag {name!a}{did_you_mean(name, _FLAGS)}; take it out of the file')
     for one in value if isinstance(value, list) and value else [value]:
@@ -75,15 +78,15 @@ def _values(path: Path, name: str, value: Any) -> Iterator[Any]:
                 raise UserError(f'{path}: {name} should be true or false, found {one!a:.80}')
             yield one
         else:
-            yield _parsed(path, name, one)
+            try:  # one word, so that whoever wrote the file types no flags of their own
+                yield vars(parser.parse_args([f'--{name}={one}']))[name]
+            except UserError as error:
+                raise UserError(f'{path}: {error}') from error
 
 
-def _parsed(path: Path, name: str, value: str | int | float) -> Any:
-    """One value as the command line reads it; one word, so that whoever wrote the file types no flags of their own."""
-    try:
-        return vars(options_parser(TrainOptions, 'train', '').parse_args([f'--{name}={value}']))[name]
-    except UserError as error:
-        raise UserError(f'{path}: {error}') from error
+def _refuse_too_many(counts: Iterable[int]) -> None:
+    if sum(counts) > MOST_RUNS:
+        raise UserError(f'a sweep has at most {MOST_RUNS} runs, and these flags have more combinations: give fewer')
 
 
 def runs_of(grids: Sequence[Mapping[str, Sequence]]) -> list[Run]:
@@ -93,8 +96,7 @@ def runs_of(grids: Sequence[Mapping[str, Sequence]]) -> list[Run]:
     of a setting one after the other. Where a sweep has several seeds, their runs have folders of their own, as those of
     `--runs`. Raises UserError: a combination that means nothing, or two that would share a folder.
     """
-    if sum(math.prod(map(len, grid.values())) for grid in grids) > MOST_RUNS:
-        raise UserError(f'a sweep has at most {MOST_RUNS} runs, and these flags have more combinations: give fewer')
+    _refuse_too_many(math.prod(map(len, grid.values())) for grid in grids)
     every = [typed for grid in grids for typed in _combinations(grid)]
     seeds = {typed.get('seed', TrainOptions.seed) for typed in every}
     if len(seeds) > 1:

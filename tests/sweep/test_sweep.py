@@ -339,6 +339,17 @@ def test_jobs_of_an_earlier_command_are_waited_for(broken, slurm, monkeypatch, c
     assert (slurm / 'submitted').read_text() == '4711\n'
 
 
+@pytest.mark.parametrize(
+    ('state', 'words'), [('CANCELLED by 1000', 'its job was cancelled'), ('OUT_OF_MEMORY', 'give more --memory')]
+)
+def test_jobs_that_would_end_so_again_are_not_taken_up(broken, slurm, monkeypatch, capsys, state, words):
+    monkeypatch.setenv('SLURM_STATE', state)
+    (slurm / 'sbatch').write_text((slurm / 'sbatch').read_text().replace('bash $1 &', 'true &'))
+    assert run_command(sweep.main, [*broken, '--cluster', 'slurm']) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert (slurm / 'submitted').read_text() == '4711\n'
+
+
 def _job_below(home: Path) -> int:
     """The process of the only job whose logs lie in a folder, by what the system says of its processes."""
     [pid] = [pid for pid in map(int, filter(str.isdigit, os.listdir('/proc'))) if _is_job(pid, str(home))]
