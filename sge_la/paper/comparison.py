@@ -1,8 +1,8 @@
 """The paper's comparison table, row by row: `python -m sge_la.compare --dataset NAME`.
 
 Baselines are computed (`sge_la.paper.methods`) and kept in `<models_dir>/comparison/`, so that a stopped command goes
-on with the row that it was at; rows of our networks are read from the runs in `--models_dir` (`train.py`, with
-`--runs N` for several seeds). All scores are of all test sequences.
+on with the row that it was at; rows of our networks are read from the runs in `--models_dir` (`--train` trains those
+that are missing, or `train.py`, with `--runs N` for several seeds). All scores are of all test sequences.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from sge_la.runs import records
 from sge_la.runs.banner import CHOSEN
 from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
-from sge_la.settings.options import gpu_number
+from sge_la.settings.options import TrainOptions, gpu_number
 from sge_la.settings.papers import DATASETS
-from sge_la.settings.parser import Parser
+from sge_la.settings.parser import Parser, options_parser
+from sge_la.sweep.carry_out import NONE, add_flags, carry_out, refuse_failures, way_of
+from sge_la.sweep.runs import runs_of
 
 MODERN = 'CAGE, modern recipe'
 TRAINED = {
@@ -220,7 +222,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     flags = ['--dataset', given.dataset, '--data_dir', given.data_dir, '--models_dir', given.models_dir]
     flags += ['--length', str(given.length)]
     parse_train(flags)
+    way = way_of(given)
     dataset = load(given.dataset, given.length, given.data_dir)
+    every = _to_train(given, flags)
+    failed = carry_out(every, way, home / 'jobs')
     from sge_la.backends.runtime import start
     from sge_la.training.stage import claimed
 
@@ -239,6 +244,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_json(given.output, kept)
     if given.figures is not None:
         draw_cmc(dict(_networks(flags)), given.dataset, home / 'figures')
+    refuse_failures(failed, len(every))
+
+
+def _to_train(given: argparse.Namespace, flags: Sequence[str]) -> list[TrainOptions]:
+    """The runs of the table's networks, with as many seeds as all else has; none without `--train`."""
+    parser, every = options_parser(TrainOptions, 'train', '', several=True), []
+    for words in TRAINED.values() if given.train else ():
+        grid = vars(parser.parse_args([*flags, *words, '--runs', str(given.runs), '--gpu', given.gpu]))
+        with contextlib.suppress(UserError):  # AGEs have one length
+            every += [run.options for run in runs_of([grid])]
+    return every
 
 
 def _networks(flags: Sequence[str]) -> Iterator[tuple[str, list[Path]]]:
@@ -270,6 +286,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--yardstick_epochs', type=int, default=10, help='epochs of MLPs, GRU and transformer (default 10)'
     )
+    parser.add_argument(
+        '--train', action='store_true', help='train the networks first that are not, --runs seeds of each'
+    )
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
     parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
@@ -281,7 +300,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help='draw the CMC of these runs (folders, or names of folders) into one plot, without the table; '
         "without names the table's networks",
     )
+    add_flags(parser)
     given = parser.parse_args(argv)
+    if given.cluster != NONE and not given.train:
+        raise UserError(f'--cluster {given.cluster} says how networks are trained: add --train or leave it out')
     if not given.dataset and not given.figures:
         parser.error('the following arguments are required: --dataset')
     for name in ('runs', 'lstm_epochs', 'yardstick_epochs'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from dataclasses import replace
@@ -11,11 +12,11 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from sge_la.data import load
-from sge_la.errors import UserError
+from sge_la.errors import UserError, run_command
 from sge_la.evaluation.metrics import evaluate_scores
 from sge_la.paper import baselines
 from sge_la.paper import methods as comparison
-from sge_la.paper.comparison import Kept, Row, main, measured_row, table, trained_row
+from sge_la.paper.comparison import Kept, Row, _to_train, main, measured_row, table, trained_row
 from sge_la.paper.curves import draw_cmc
 from sge_la.paper.methods import (
     ADABOOST,
@@ -30,6 +31,7 @@ from sge_la.paper.methods import (
 )
 from sge_la.paper.published import COLUMNS, PAPER, published
 from sge_la.runs import records
+from sge_la.runs.find import recognition_folder
 from tests.conftest import small_flags
 
 # As many as one person has whole batches of, and one whose sequences are filled up.
@@ -207,6 +209,34 @@ def test_seeds_count_once_and_unfinished_runs_do_not(small_run, tmp_path):
         options = {**config['options'], 'seed': seed}
         records.write_config(repeat, {**config, 'options': options, 'finished': finished})
     assert trained_row('CAGE Rev.Rec.', flags, 'Walking', IDS) == before
+
+
+def test_each_network_is_trained_with_each_seed(tmp_path):
+    """Where the table looks for them; AGEs have one length."""
+    flags = ['--dataset', 'BIWI', '--models_dir', str(tmp_path), '--length', '8']
+    given = argparse.Namespace(train=True, runs=2, gpu='-1')
+    found = [recognition_folder(options).name for options in _to_train(given, flags)]
+    ends = ('LA_RN_ap_8_0.1_0pre_rev_rec', 'RN_ap_8_0.1_0pre_rev_rec_plus')
+    ends += ('LA_RN_ap_8_0.1_0pre_rev_rec_recipe-modern_select-last',)
+    assert found == [f'BIWI_{end}_seed-{seed}' for end in ends for seed in (0, 1)]
+    assert _to_train(argparse.Namespace(train=False), flags) == []
+
+
+@pytest.mark.slow
+def test_networks_that_cannot_be_trained_are_told_below_the_table(write_tiny, tmp_path, capsys):
+    """Fewer sequences than a batch: all four fail, and the rows that need no training are there."""
+    data_dir = write_tiny('BIWI', people=3, each=12, recordings=True)
+    flags = ['--dataset', 'BIWI', '--data_dir', str(data_dir), '--models_dir', str(tmp_path / 'Models')]
+    flags += ['--runs', '1', '--lstm_epochs', '1', '--yardstick_epochs', '1', '--gpu', '-1', '--train']
+    assert run_command(main, flags) == 2
+    out, err = capsys.readouterr()
+    assert out.count('\n## Run ') == 4 and '| D13 + KNN |' in out
+    assert err.splitlines()[-1].startswith('error: 4 of 4 runs failed, BIWI_LA_RN_ap because ')
+
+
+def test_a_cluster_is_for_training(small_run, tmp_path):
+    with pytest.raises(UserError, match='--cluster local says how networks are trained: add --train'):
+        main(['--dataset', 'BIWI', '--cluster', 'local'])
 
 
 def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
