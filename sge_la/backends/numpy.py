@@ -6,7 +6,7 @@ import contextvars
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -117,6 +117,29 @@ def each(function: Callable, items: Iterable) -> Iterator[Any]:
 def _libraries() -> ThreadpoolController:
     """What has threads of its own in this process, such as OpenBLAS."""
     return ThreadpoolController()
+
+
+def activated(
+    parts: Sequence[np.ndarray], units: int, slopes: tuple[float, ...], shifts: tuple[float, ...]
+) -> list[np.ndarray]:
+    """See `sge_la.backends.activated`: the same operations in the same order, on all gates at once."""
+    width = units * len(slopes)
+    slope, shift, rest = _of_columns(units, slopes, shifts)
+    z = parts[0][..., :width] + (parts[1][..., :width] if len(parts) > 1 else np.float32(0))
+    for part in parts[2:]:
+        z += part[..., :width]
+    z *= slope
+    z += shift
+    np.tanh(z, out=z)
+    z *= slope
+    z += rest
+    return [z[..., start : start + units] for start in range(0, width, units)]
+
+
+@functools.cache
+def _of_columns(units: int, slopes: tuple[float, ...], shifts: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    columns = (slopes, shifts, [1 - slope for slope in slopes])
+    return tuple(np.repeat(np.array(values, np.float32), units) for values in columns)
 
 
 def with_gradient(forward: Callable, backward: Callable) -> Callable:

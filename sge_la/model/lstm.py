@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sge_la.backends import fused, ops, spread, with_gradient
+from sge_la.backends import activated, fused, ops, spread, with_gradient
 from sge_la.model.products import matmul
 
 FORGET_BIAS = 1.0
@@ -121,14 +121,8 @@ def lstm_cell(cell, *parts):
     gates i, j, f, o side by side: the first 4U columns of each `[A, B, ≥ 4U]`. Returns the new c and h, and the
     activated gates i, j, f, o, each `[A, B, U]`: six arrays of one shape are one pass over memory on a GPU.
     """
-    units = cell.shape[-1]
-
-    def activated(gate: int, slope: float = 0.5, shift: float = 0.0):
-        z = sum(part[..., gate * units : (gate + 1) * units] for part in parts)
-        # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates.
-        return slope * ops.tanh(slope * z + shift) + (1 - slope)
-
-    i, j, f, o = activated(0), activated(1, slope=1.0), activated(2, shift=FORGET_BIAS / 2), activated(3)
+    # sigmoid(z) = (1 + tanh(z / 2)) / 2: one function for all four gates.
+    i, j, f, o = activated(parts, cell.shape[-1], slopes=(0.5, 1.0, 0.5, 0.5), shifts=(0.0, 0.0, FORGET_BIAS / 2, 0.0))
     cell = f * cell + i * j
     return cell, o * ops.tanh(cell), i, j, f, o
 

@@ -181,3 +181,19 @@ def test_a_backend_that_was_asked_for_starts_in_its_one_place(monkeypatch):
     with backends.using(backends.name()):
         monkeypatch.setattr(backends, 'keras_backend', lambda: 'started here')
         assert backends.name() == 'started here'
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_gates_at_once_have_the_bits_of_each_alone(count):
+    """Of parts with columns beyond the gates, which are left as they were."""
+    random = np.random.default_rng(0)
+    parts = [random.normal(size=(3, 2, 13)).astype(np.float32) for _ in range(count)]
+    before = [part.copy() for part in parts]
+    slopes, shifts = (0.5, 1.0, 0.5, 0.5), (0.0, 0.0, 0.5, 0.0)
+    with backends.using('numpy'):
+        found = backends.activated(parts, 3, slopes, shifts)
+    for gate, (values, slope, shift) in enumerate(zip(found, slopes, shifts, strict=True)):
+        z = sum(part[..., 3 * gate : 3 * gate + 3] for part in parts)
+        np.testing.assert_array_equal(values, slope * np.tanh(slope * z + shift) + (1 - slope))
+    for part, kept in zip(parts, before, strict=True):
+        np.testing.assert_array_equal(part, kept)
