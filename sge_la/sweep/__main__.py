@@ -13,6 +13,7 @@ from sge_la.settings.options import TrainOptions
 from sge_la.settings.parser import options_parser
 from sge_la.sweep.carry_out import add_flags, carry_out, refuse_failures, way_of
 from sge_la.sweep.runs import NOT_HERE, read_grids, runs_of
+from sge_la.sweep.single import is_finished
 from sge_la.sweep.table import as_markdown, lines_of, write_tables
 
 _DESCRIPTION = """\
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     runs = runs_of([{**grid, **typed} for grid in (read_grids(given.file) if given.file else [{}])])
     if given.list:
         for run in runs:
-            say(run.folder)
+            say(f'{"finished" if is_finished(run.options) else "to do":8}  {run.folder}')
         return
     home = given.output or Path(runs[0].options.models_dir) / FOLDER
     with claim(home):

@@ -16,6 +16,13 @@ from sge_la.sweep.runs import Run, differing
 from sge_la.sweep.single import scores_of
 
 METRICS = {'rank1': 'Rank-1', 'nauc': 'nAUC'}
+_IN_LATEX = {letter: f'\\{letter}' for letter in '&%#_${}'} | {
+    '\\': r'\textbackslash{}',
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '±': r'$\pm$',
+    '–': '--',
+}
 # What the files are called.
 STEM = 'table'
 _CHOSEN = {'test': 'best on the test set', 'last': 'last', 'val': 'best on held-out data'}
@@ -133,6 +140,4 @@ def _in_percent(found: RunSummary | None) -> tuple[str, str]:
 
 
 def _escaped(text: str) -> str:
-    for letter in '&%#_$':
-        text = text.replace(letter, f'\\{letter}')
-    return text.replace('±', r'$\pm$').replace('–', '--')
+    return ''.join(_IN_LATEX.get(letter, letter) for letter in text)

@@ -20,6 +20,7 @@ import evaluate
 import train
 from sge_la.checkpoints import read_checkpoint
 from sge_la.errors import run_command
+from sge_la.sweep import __main__ as sweep
 from tests.model import twin
 from tests.paper.casia_b_cases import VIEWS, write_simulated
 
@@ -100,10 +101,22 @@ class TestCrossView:
 
     def test_missing_views_have_no_column(self, views):
         _, lines = views
-        assert lines[0].startswith('note: views that are not there') and lines[0].endswith('1, 2, 3, 4, 6, 7, 8, 9, 10')
+        (note,) = (line for line in lines if line.startswith('note: views that are not there'))
+        assert note.endswith(' 1, 2, 3, 4, 6, 7, 8, 9, 10')
         (head,) = (line for line in lines if line.startswith('here '))
         assert head.split() == ['here', '0', '90']
         assert row(lines, 'CAGE') == [35.5, 76.0]
+
+    def test_a_sweep_finds_the_same_runs_finished(self, views, capsys):
+        """What it would train, train.py has; its table has the scores of their results.json."""
+        folder, _ = views
+        flags = ['--view', 'all', '--epochs', '1', '--rn_epochs', '2', '--batch_size', '32', '--verbose']
+        assert run_command(sweep.main, [*CASIA, *flags, *places(folder)]) == 0
+        assert '2 of 2 runs are finished' in capsys.readouterr().out
+        rows = (folder / 'Models' / 'sweep' / 'table.csv').read_text().splitlines()[1:]
+        for line, view in zip(rows, VIEWS, strict=True):
+            scores = json.loads((network(folder, view) / 'results.json').read_text())['test_sets']['test']
+            assert line.startswith(f'CASIA_B,{view},test,best on the test set,1,{scores["all_sequences"]["rank1"]},')
 
     def test_network_settings_are_the_protocols(self, views):
         config = json.loads((network(views[0], 0) / 'config.json').read_text())['options']

@@ -20,9 +20,10 @@ import pytest
 from scipy import stats
 
 from sge_la.errors import UserError, run_command
+from sge_la.evaluation.intervals import RunSummary
 from sge_la.settings.command_line import parse_train
 from sge_la.sweep import __main__ as sweep
-from sge_la.sweep import carry_out, single
+from sge_la.sweep import carry_out, single, table
 from sge_la.sweep.runs import MOST_RUNS, read_grids, runs_of
 from tests.command_line_cases import CAGES, refused, uncompiled, write_people
 from tests.conftest import nobodys_time
@@ -214,6 +215,21 @@ class TestFinished:
         del found['test_sets']['probe']['all_sequences']  # stopped between training and scoring
         results.write_text(json.dumps(found))
         assert not single.is_finished(options)
+
+
+def test_list_says_what_is_finished(folder, capsys):
+    assert run_command(sweep.main, [*flags(folder), '--seed', '1', '2', '--list']) == 0
+    found = [line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    networks = folder / 'Models' / CAGES
+    assert found == [['finished', str(networks / NETWORK.format(1))], ['to do', str(networks / NETWORK.format(2))]]
+
+
+def test_words_in_latex():
+    """Every letter that LaTeX reads otherwise, in a path that somebody may sweep over."""
+    line = table.Line({'models_dir': r'a_b~{c}\50%'}, 'test', 'last', {'rank1': RunSummary(0.5, 0.1, -0.2, 1.2, 2)}, 2)
+    row = table.as_latex([line]).splitlines()[5]
+    shown = r'a\_b\textasciitilde{}\{c\}\textbackslash{}50\%'
+    assert row == rf'{shown} & test & last & 2 & 50.0 $\pm$ 10.0 & 0.0 to 100.0 & -- &  \\'
 
 
 def test_a_sweep_that_is_stopped_goes_on(folder, tmp_path, capsys):
