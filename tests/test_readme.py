@@ -71,7 +71,7 @@ SMALL = {
     'identify': '--gpu -1',
 }
 # Words of the documents that stand for something.
-PLACEHOLDERS = {'NAME': 'KGBD', 'FOLDER': 'elsewhere', 'PIECE': 'sizes', 'ROW': 'GE', 'FILE': 'config.json'}
+PLACEHOLDERS = {'N': '2', 'NAME': 'KGBD', 'FOLDER': 'elsewhere', 'PIECE': 'sizes', 'ROW': 'GE', 'FILE': 'config.json'}
 # Flags that the documents name and that belong to other programs, by how they begin.
 OF_OTHERS = ('--logdir', '--xla_', '--fuzz-cases')
 BENCHMARKS = tuple(
