@@ -43,14 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     print(common.format_facts(facts))
     columns = ('runs', 'processor ms, alone', 'together', 'ratio', 'ms, alone', 'together', 'ratio', 'first epoch, s')
+    shown = [f'{kind}_{way}' for kind in ('processor', 'seconds') for way in ('alone', 'together', 'ratio')]
     rows = [
         [
             line['runs'],
-            *(
-                f'{1e3 * line[f"{kind}_{way}"]:.2f}' if way != 'ratio' else f'{line[f"{kind}_{way}"]:.2f}'
-                for kind, way in _SHOWN
-            ),
-            f'{line["seconds_first"]:.1f}',
+            *(round(line[name] * (1 if name.endswith('ratio') else 1000), 2) for name in shown),
+            round(line['seconds_first'], 1),
         ]
         for line in found
     ]
@@ -59,9 +57,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     common.write_json(
         options.json, 'together', facts, {'stage': options.stage, 'stacked': options.stacked, 'runs': found}
     )
-
-
-_SHOWN = [(kind, way) for kind in ('processor', 'seconds') for way in ('alone', 'together', 'ratio')]
 
 
 def measure(

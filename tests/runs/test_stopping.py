@@ -202,3 +202,22 @@ def test_going_on_with_nothing_is_refused_and_leaves_nothing(flags, tmp_path, ca
 def test_resume_beside_what_contradicts_it_is_refused(flags, capsys, other):
     assert run_command(train.main, [*flags, '--resume', *other]) == 2
     assert capsys.readouterr().err.count('--resume') == 1
+
+
+@pytest.mark.slow
+def test_runs_together_that_are_killed_end_like_runs_one_after_the_other(flags, tmp_path):
+    """kill -9 while encoders train, and while networks do: each seed goes on from its own state. Compiled, as usual."""
+    flags = [*flags, '--runs', '2']
+    assert run_command(train.main, [*flags, '--models_dir', str(tmp_path / 'Alone')]) == 0
+    models = tmp_path / 'Together'
+    together = [*flags, '--together', '--models_dir', str(models)]
+    for root in ('Gait_Encoding_models', 'CAGEs_RN_models'):
+        with subprocess.Popen([sys.executable, 'train.py', *together], cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            try:
+                while not any(models.glob(f'{root}/*/resume.previous.npz')):
+                    assert process.poll() is None
+                    time.sleep(0.001)
+            finally:
+                process.kill()
+    assert run_command(train.main, together) == 0
+    assert outcome(models) == outcome(tmp_path / 'Alone')
