@@ -21,21 +21,21 @@ ops = keras.ops
 BLOCK, COMPILED_SIZES = 512, (64, 512)
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, **settings: Any) -> Callable:
     """Compiles a function of arrays: with XLA on a GPU; on a CPU only the parts that are marked as `fused`.
 
     TensorFlow's own matrix products are faster on a CPU than XLA's, and compiling a few small pieces takes a second
-    or two where the whole of an unrolled step takes ten, or minutes.
+    or two where the whole of an unrolled step takes ten, or minutes. `settings` are further ones of `tf.function`.
     """
     if tf.config.get_visible_devices('GPU'):
-        return tf.function(function, jit_compile=True, autograph=False)
+        return tf.function(function, jit_compile=True, autograph=False, **settings)
 
     @functools.wraps(function)
     def traced(*args):
         with _inside(_FUSING):
             return function(*args)
 
-    return tf.function(traced, autograph=False)
+    return tf.function(traced, autograph=False, **settings)
 
 
 # Float32 columns: rows that are multiples of the first meet in the caches; the second is one line of them.
@@ -167,8 +167,9 @@ def _several_runs(step: Callable, whole: bool, stacked: bool) -> Callable:
 
     if stacked:
         return tf.function(partial(_along_an_axis, several), jit_compile=True, autograph=False)
-    # Traced once for all runs.
-    one = tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several)
+    # Traced once for all runs, and optimised apart: in one graph TensorFlow would add numbers in another order.
+    apart = {'experimental_attributes': {'_noinline': True}}
+    one = tf.function(several, jit_compile=True, autograph=False) if whole else compiled(several, **apart)
     return tf.function(lambda runs: [one(*run) for run in runs], autograph=False)
 
 
