@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sge_la import backends
+from sge_la.backends import processes
 from sge_la.backends.runtime import for_inference
 from sge_la.errors import UserError, heard_by, say
 from sge_la.settings.command_line import parse_evaluate, parse_train
 from sge_la.settings.papers import protocol_of
 from sge_la.settings.parser import Parser
+from sge_la.settings.recipe import ORIGINAL
 
 if TYPE_CHECKING:
     from sge_la.data import Dataset
@@ -40,8 +43,19 @@ def _train(options) -> None:
     backend = options.backend
     if options.train_flag == 2:  # nothing is trained
         backend = for_inference(backend, options.gpu, options.precision)
-    with backends.using(backend):
-        _carry_out(options)
+    with backends.using(backend), _devices(options) as trains:
+        if trains:
+            _carry_out(options)
+
+
+def _devices(options) -> contextlib.AbstractContextManager[bool]:
+    """Whether this process trains, or has lent its devices to the one that does; see `processes.joined`."""
+    if options.devices is None:
+        return contextlib.nullcontext(True)
+    batches = {'--batch_size': options.batch_size}
+    if options.recipe == ORIGINAL:
+        batches['--rn_batch_size'] = options.rn_batch_size
+    return processes.joined(options.gpu, options.devices, batches if options.train_flag != 2 else {})
 
 
 def _carry_out(options) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from sge_la.backends import parallel
 from sge_la.backends.starting import KERAS_BACKENDS, NUMPY, keras_backend, refuse_missing
 from sge_la.errors import UserError
 
@@ -97,6 +98,29 @@ def spread(matrices):
     product of 128 rows then takes up to twice as long.
     """
     return current().spread(matrices)
+
+
+def frames_as_rows(frames):
+    """Frames of sequences `[A, T, B, K]` as the rows of one matrix an axis, `[A, T · B, K]`.
+
+    Where devices share a batch, the sequences come first, so that each device's rows stand together.
+    """
+    if parallel.splits():
+        frames = ops.swapaxes(frames, 1, 2)
+    return ops.reshape(frames, (frames.shape[0], -1, frames.shape[-1]))
+
+
+def rows_as_frames(rows, length: int):
+    """What `frames_as_rows` was given, of its rows; `length`: T."""
+    axes, _, width = rows.shape  # -1 for the batch: exported models take any number of sequences
+    if parallel.splits():
+        return ops.swapaxes(ops.reshape(rows, (axes, -1, length, width)), 1, 2)
+    return ops.reshape(rows, (axes, length, -1, width))
+
+
+def whole_batch(array):
+    """An array of which each sequence needs those of all others, gathered where devices share the batch."""
+    return parallel.whole(array)
 
 
 def at_hand(array):

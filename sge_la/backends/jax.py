@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from sge_la.backends.parallel import Group, group, split
+
 ops = keras.ops
 # Sequences that are encoded at once; and the sizes that smaller numbers of them are filled up to, since each size is
 # compiled for itself.
@@ -92,6 +94,8 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
 
     Args and result are those of `sge_la.backends.tensorflow.epoch_runner`; `steps_a_dispatch` has no say here.
     """
+    if group():
+        return _shared_runner(group(), _loop(step), pair(slice(None)))
     data, dispatch = jax.device_put(pair(slice(None))), _epoch(step)
 
     def run(state, batches, tick):
@@ -103,17 +107,22 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
     return run
 
 
-@cache
-def _epoch(step: Callable) -> Callable:
-    """All batches of an epoch in one compiled function; kept, since compiling takes longer than many an epoch."""
+def _loop(step: Callable) -> Callable:
+    """The step for each batch of an epoch, `(state, batches, inputs, targets) -> (state, terms)`."""
 
     def epoch(state, batches, inputs, targets):
         def body(state, rows):
-            return step(state, inputs[rows], targets[rows])
+            return step(state, split(inputs[rows]), split(targets[rows]))
 
         return jax.lax.scan(body, state, batches)
 
-    return jax.jit(epoch, donate_argnums=0, compiler_options=_options())
+    return epoch
+
+
+@cache
+def _epoch(step: Callable) -> Callable:
+    """All batches of an epoch in one compiled function; kept, since compiling takes longer than many an epoch."""
+    return jax.jit(_loop(step), donate_argnums=0, compiler_options=_options())
 
 
 def epochs_runner(
@@ -179,3 +188,34 @@ def _on_device(data: Sequence[Sequence[np.ndarray]]) -> list[list[jax.Array]]:
         return held[place] if place in held else held.setdefault(place, jax.device_put(array))
 
     return [[put(array) for array in arrays] for arrays in data]
+
+
+def _shared_runner(devices: Group, epoch: Callable, data: tuple) -> Callable:
+    """`epoch_runner` on devices that share batches."""
+    devices.forget_all()
+    data, programs = devices.share(data), {}
+    last: dict[int, tuple] = {}  # what the last epoch gave, by its id, and its slot on all devices
+
+    def program(tree, count: int) -> Callable:
+        def flat(*arrays):
+            state, terms = epoch(jax.tree.unflatten(tree, arrays[:count]), *arrays[count:])
+            return (*jax.tree.leaves(state), terms)
+
+        return devices.program(flat, count, _options())
+
+    def run(state, batches, tick):
+        nonlocal last
+        leaves, tree = jax.tree.flatten(state)
+        new = iter(devices.share([*(leaf for leaf in leaves if id(leaf) not in last), batches]))
+        slots = [last.pop(id(leaf))[1] if id(leaf) in last else next(new) for leaf in leaves]
+        if tree not in programs:
+            programs[tree] = program(tree, len(leaves))
+        rows, stale = next(new), [slot for _, slot in last.values()]
+        *slots, terms = programs[tree]([*slots, rows, *data], drop=[rows, *stale])
+        terms = devices.fetch(terms)
+        tick(len(batches))
+        found = devices.local(slots)
+        last = {id(leaf): (leaf, slot) for leaf, slot in zip(found, slots, strict=True)}
+        return jax.tree.unflatten(tree, found), terms
+
+    return run

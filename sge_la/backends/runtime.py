@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from sge_la import backends
+from sge_la.backends import parallel
 from sge_la.backends.starting import JAX, NUMPY, TENSORFLOW, quietly, wish
 from sge_la.errors import UserError
 
@@ -86,6 +87,11 @@ def _tensorflow_device(gpu: int) -> str:
 def _jax_device(gpu: int) -> str:
     import jax
 
+    if shared := parallel.group():
+        first = jax.local_devices(backend='cpu' if gpu < 0 else None)[0]
+        jax.config.update('jax_default_device', first)
+        kind = 'CPU' if first.platform == 'cpu' else f'GPU: {first.device_kind}'
+        return f'{kind}, {shared}'
     devices = [device for device in jax.devices() if device.platform == 'gpu']
     words = _choice(gpu, len(devices))
     if words:
@@ -118,6 +124,8 @@ def environment(device: str, precision: str = 'float32') -> dict[str, str | int]
         'threads': available_cores(),
         'machine': f'{platform.system()} {platform.machine()}',
     }
+    if shared := parallel.group():
+        found |= {'devices': shared.size, 'processes': shared.processes}
     revision = git_revision()
     return found | ({'git_revision': revision} if revision else {})
 

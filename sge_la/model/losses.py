@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sge_la.backends import fused, gradients, ops
+from sge_la.backends import fused, gradients, ops, whole_batch
 
 
 @fused
@@ -36,7 +36,7 @@ def consecutive_contrastive_loss(vectors, temperature: float):
 
     `vectors`: `[A, B, U]` in file order; `temperature`: t > 0. Returns the mean over the rows `[A]`.
     """
-    directions = _directions(vectors)
+    directions = _directions(whole_batch(vectors))
     rows = ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1)
     return _nt_xent(rows, np.roll(np.arange(rows.shape[1]), vectors.shape[1] - 1), temperature)
 
@@ -49,7 +49,7 @@ def paired_contrastive_loss(vectors, temperature: float):
 
     `vectors`: `[A, B, U]`; rows 2k and 2k + 1 are a pair; `temperature`: t > 0. Returns the mean over the rows `[A]`.
     """
-    return _nt_xent(_directions(vectors), np.arange(vectors.shape[1]) ^ 1, temperature)
+    return _nt_xent(_directions(whole_batch(vectors)), np.arange(vectors.shape[1]) ^ 1, temperature)
 
 
 @fused

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sge_la.backends import activated, fused, ops, spread, with_gradient
+from sge_la.backends import activated, frames_as_rows, fused, ops, rows_as_frames, spread, with_gradient
 from sge_la.model.products import matmul
 
 FORGET_BIAS = 1.0
@@ -80,9 +80,7 @@ def project(frames, kernel):
     A product of T·B rows runs at the machine's full rate, one of B rows does not; whatever does not depend on the
     step before is therefore multiplied here, outside the recurrence.
     """
-    axes, length, _, width = frames.shape  # -1 for the batch: exported models take any number of sequences
-    rows = ops.reshape(frames, (axes, -1, width))
-    return ops.reshape(matmul(rows, kernel), (axes, length, -1, kernel.shape[-1]))
+    return rows_as_frames(matmul(frames_as_rows(frames), kernel), frames.shape[1])
 
 
 def backward_kernel(kernel):
@@ -96,10 +94,9 @@ def kernel_gradient(kernel, dz, *operands):
     `kernel`: `[A, ≥ K, M]`; if it has more than K rows, its first ones were multiplied with zeros; `dz`: the gradient
     of the products, `[A, T, B, M]`; `operands`: what the kernel was multiplied with, side by side `[A, T, B, K]`.
     """
-    axes, rows, columns = kernel.shape
-    joined = ops.concatenate(operands, axis=-1)
-    joined = ops.reshape(joined, (axes, -1, joined.shape[-1]))
-    product = matmul(transposed(joined), ops.reshape(dz, (axes, -1, columns)))
+    _, rows, _ = kernel.shape
+    joined = frames_as_rows(ops.concatenate(operands, axis=-1))
+    product = matmul(transposed(joined), frames_as_rows(dz))
     without = rows - joined.shape[-1]
     return ops.pad(product, ((0, 0), (without, 0), (0, 0))) if without else product
 

@@ -65,6 +65,12 @@ def gpu_number(text: str) -> str:
     return text
 
 
+def _devices(text: str) -> str:
+    if text != ALL and not re.fullmatch(r'[1-9][0-9]{0,4}', text):
+        raise argparse.ArgumentTypeError(f'expected a number of devices, such as 2, or all, found {text!r}')
+    return text
+
+
 def _view(text: str) -> int | str | None:
     if text in ('None', ALL):
         return None if text == 'None' else text
@@ -231,6 +237,12 @@ class TrainOptions(CommonOptions):
     )
     figures: bool = flag(
         False, 'draw what the run has to show, as PNG and PDF beside results.json', type=bool, group='common'
+    )
+    devices: str | None = flag(
+        None,
+        'JAX: share each batch over so many devices, or over all, of one process or several (docs/scaling.md)',
+        type=_devices,
+        group='machine',
     )
     tensorboard: bool = flag(False, "write TensorBoard's event files of both stages into their run folders", type=bool)
     overwrite: bool = flag(False, 'replace a run that was made with other options', type=bool, group='machine')

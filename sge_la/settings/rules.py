@@ -6,9 +6,8 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from sge_la.backends.starting import NUMPY
 from sge_la.errors import UserError
-from sge_la.settings import papers, recipe
+from sge_la.settings import machine, papers, recipe
 from sge_la.settings.options import KS20_VIEWS, TrainOptions
 from sge_la.settings.papers import (
     AGE_EPOCHS,
@@ -186,14 +185,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             getattr(options, 'recheck', False) and (matches or options.dataset == DATASET),
             '--recheck is of the features that a recognition network is scored on, outside of CASIA_B: leave it out',
         ),
-        (
-            options.backend == NUMPY and getattr(options, 'train_flag', 2) != 2,
-            '--backend numpy uses trained models and trains none: use tensorflow or jax, or leave it out',
-        ),
-        (
-            getattr(options, 'resume', False) and options.overwrite,
-            '--resume goes on with a run and --overwrite starts anew: leave out one of the two',
-        ),
+        *machine.rules(options),
         (
             getattr(options, 'resume', False) and options.train_flag == 2,
             '--train_flag 2 trains nothing that --resume could go on with: leave out one of the two',
