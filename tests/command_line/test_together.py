@@ -9,7 +9,15 @@ import pytest
 from tests.disturbance import outcome, stopping
 
 
-@pytest.mark.parametrize('flags', ['--select val', '--recipe modern --batch_size 8'], ids=['original', 'modern'])
+@pytest.mark.parametrize(
+    'flags',
+    [
+        '--select val',
+        '--recipe modern --batch_size 8',
+        pytest.param('--model rev_rec_plus', marks=pytest.mark.slow),
+        pytest.param('--ablation GE', marks=pytest.mark.slow),
+    ],
+)
 def test_runs_together_write_what_runs_alone_write_however_often_they_are_stopped(commands, tmp_path, flags):
     """Stopped when the first state is on the disk: that of one seed and not yet of the other."""
     sizes = {'epochs': 2, 'rn_epochs': 2}
