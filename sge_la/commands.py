@@ -71,9 +71,15 @@ def _carry_out(options) -> None:
         casia_b_command.train(options)
         return
     dataset = load_for(options)
+
+    def of_seed(seed: int) -> Dataset:
+        if options.unknown is None or seed == options.seed:
+            return dataset
+        return load_for(replace(options, seed=seed), warn=lambda text: None)  # each seed leaves out other people
+
     with saying_how_to_go_on(options.overwrite):
         if options.runs > 1:
-            run_repeats(*plans_by_seed(options, dataset), dataset, together=options.together)
+            run_repeats(*plans_by_seed(options, dataset), of_seed, together=options.together)
         else:
             run_training(plan_of(options, dataset), dataset)
     if options.figures:

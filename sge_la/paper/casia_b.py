@@ -49,7 +49,7 @@ def train_views(single: Sequence, raw: Dataset) -> dict:
         raw = raw if raw is not None else load_raw(case)
         dataset = normalised(raw, case)
         if case.runs > 1:
-            run_repeats(*plans_by_seed(case, dataset), dataset, together=case.together)
+            run_repeats(*plans_by_seed(case, dataset), lambda seed, dataset=dataset: dataset, together=case.together)
         else:
             scored = run_training(plan_of(case, dataset), dataset)
             found[case.view] = {**coordinate_scores(raw, dataset), **network_scores(scored, case)}

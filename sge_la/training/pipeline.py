@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -138,19 +138,23 @@ def _first_results(plan: Plan, names: list[str], state: TrainingState, choice: E
     return found
 
 
-def run_repeats(plans: Mapping[int, Plan], path: Path, dataset: Dataset, *, together: bool = False) -> None:
+def run_repeats(
+    plans: Mapping[int, Plan], path: Path, dataset_of: Callable[[int], Dataset], *, together: bool = False
+) -> None:
     """Trains with several seeds, each in folders of its own, and prints mean ± deviation.
 
-    `plans`: by seed; `path`: the file that keeps the summary, beside the run folders; `together`: all seeds at once.
+    `plans`: by seed; `path`: the file that keeps the summary, beside the run folders; `dataset_of`: seed → data set;
+    `together`: all seeds at once, which have the same data.
     """
     seeds, found = list(plans), {}
     if together:
         say(f'\n## {len(plans)} runs together, seeds {seeds[0]} to {seeds[-1]}')
+        dataset = dataset_of(seeds[0])
         trainings = {f'seed {seed}': partial(run_training, plan, dataset) for seed, plan in plans.items()}
         found = dict(zip(seeds, train_together(trainings).values(), strict=True))
     for number, (seed, plan) in enumerate(plans.items() if not together else (), 1):
         say(f'\n## Run {number} of {len(plans)}, seed {seed}')
-        found[seed] = run_training(plan, dataset)
+        found[seed] = run_training(plan, dataset_of(seed))
     summaries = {name: _summaries([run[name] for run in found.values()]) for name in next(iter(found.values()))}
     say(f'\n### {len(plans)} runs, seeds {seeds[0]} to {seeds[-1]}: mean ± standard deviation')
     for name, variants in summaries.items():

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sge_la import checkpoints
-from tests.command_line_cases import CAGES, ENCODERS, USUAL, encoders_of, write_people
+from sge_la.data.unknown import unknown_people
+from tests.command_line_cases import CAGES, ENCODERS, PEOPLE, USUAL, encoders_of, write_people
 
 # ---- which epoch, which stage ----------------------------------------------------------------------------------------
 
@@ -58,6 +59,17 @@ def test_probe_still(commands, tmp_path):
     assert commands.folders(CAGES) == {name} and set(commands.results(name)) == {'Still'}
     commands.evaluate('--probe Still')
     assert len(commands.parsed()) == 1 and '(nothing dropped)' in commands.out
+
+
+def test_each_seed_of_several_leaves_out_its_own_people(commands):
+    """evaluate.py draws the strangers of a run by its seed."""
+    commands.train('--dataset KGBD --runs 2 --unknown 0.34')
+    left = []
+    for seed in (0, 1):
+        people = json.loads((commands.network(f'{USUAL}_unknown-0.34_seed-{seed}') / 'trained_on.json').read_text())
+        left.append(set(PEOPLE) - set(people['people']))
+        assert left[seed] == set(unknown_people(PEOPLE, 0.34, seed))
+    assert left[0] != left[1]
 
 
 # ---- config.json, the same again, another over it --------------------------------------------------------------------
