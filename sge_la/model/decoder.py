@@ -9,13 +9,14 @@ from functools import partial
 
 import numpy as np
 
-from sge_la.backends import ops, spread, with_gradient
+from sge_la.backends import ops, with_gradient
 from sge_la.model.attention import attend, attend_gradient, summed_over_steps
 from sge_la.model.lstm import (
     backward_kernel,
     bias_gradient,
     by_time,
     delayed,
+    forward_kernel,
     kernel_gradient,
     lstm_cell,
     lstm_cell_gradient,
@@ -24,7 +25,7 @@ from sge_la.model.lstm import (
     taped_cells,
     transposed,
 )
-from sge_la.model.products import matmul
+from sge_la.model.products import matmul, rounded
 
 
 def attention_decoder(keys, states, last: tuple, first_layer: tuple, second_layer: tuple, attention_kernel, mask):
@@ -45,8 +46,8 @@ def _decode(mask: np.ndarray, keys, states, *weights):
     """The decoder's results, and what the gradient needs."""
     *start, kernel_0, bias_0, kernel_1, bias_1, attention_kernel = weights
     units = states.shape[-1]
-    first_kernel, kernel_0 = spread(kernel_0[:, -units:]), spread(kernel_0[:, -2 * units :])
-    kernel_1, bias_0, bias_1 = spread(kernel_1), bias_0[:, None], bias_1[:, None]
+    first_kernel, kernel_0 = forward_kernel(kernel_0[:, -units:]), forward_kernel(kernel_0[:, -2 * units :])
+    kernel_1, bias_0, bias_1 = forward_kernel(kernel_1), bias_0[:, None], bias_1[:, None]
 
     def step(carry, frame):
         if carry is None:  # no attention vector yet
@@ -74,7 +75,7 @@ def _decode_gradient(tape, d_attention, d_contexts, d_alignments):
     start_0, state_0, start_1, state_1, *weights = weights
     units, nothing, kernels = states.shape[-1], ops.zeros_like(start_0), weights[::2]
     kernel_0, kernel_1 = backward_kernel(kernels[0][:, -2 * units :]), backward_kernel(kernels[1])
-    attention_kernel = transposed(kernels[2])
+    attention_kernel = transposed(rounded(kernels[2]))
 
     def step(carry, frame):
         taped_0, taped_1, (alignment, d_attention, d_context, d_alignment) = frame[:6], frame[6:12], frame[12:]

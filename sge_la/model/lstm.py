@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sge_la.backends import activated, frames_as_rows, fused, ops, rows_as_frames, spread, with_gradient
-from sge_la.model.products import matmul
+from sge_la.model.products import matmul, rounded
 
 FORGET_BIAS = 1.0
 # Loops up to this many frames are unrolled: that runs fastest, but compile time grows with every frame.
@@ -83,9 +83,14 @@ def project(frames, kernel):
     return rows_as_frames(matmul(frames_as_rows(frames), kernel), frames.shape[1])
 
 
+def forward_kernel(kernel):
+    """A kernel `[A, K, M]` as inputs are multiplied with it: `[A, K, ≥ M]`, see `spread` and `rounded`."""
+    return spread(rounded(kernel))
+
+
 def backward_kernel(kernel):
-    """A kernel `[A, K, M]` as gradients are multiplied with it: `[A, M, ≥ K]`, see `spread`."""
-    return spread(transposed(kernel))
+    """A kernel `[A, K, M]` as gradients are multiplied with it: `[A, M, ≥ K]`."""
+    return spread(transposed(rounded(kernel)))
 
 
 def kernel_gradient(kernel, dz, *operands):
@@ -173,7 +178,7 @@ def lstm_layer(frames, kernel, bias, start: tuple = ()):
 def _layer(frames, kernel, bias, *start):
     """(states, last c, last h), and what the gradient needs."""
     width, by_unit = frames.shape[-1], bias[:, None]
-    inputs, state_kernel = project(frames, spread(kernel[:, :width])), spread(kernel[:, width:])
+    inputs, state_kernel = project(frames, forward_kernel(kernel[:, :width])), forward_kernel(kernel[:, width:])
     zero = ops.tile(ops.zeros_like(frames[:, 0, :, :1]), (1, 1, bias.shape[-1] // 4))
 
     def step(carry, frame):

@@ -53,3 +53,8 @@ def matmul(left, right):
     for what is rounded besides.
     """
     return ops.matmul(left, right) if _PRECISION.get() == FLOAT32 else bfloat16_product(left, right)
+
+
+def rounded(kernel):
+    """A kernel as products take it, so that it is rounded once for many of them and moved about in half the bytes."""
+    return kernel if _PRECISION.get() == FLOAT32 else ops.cast(kernel, BFLOAT16)

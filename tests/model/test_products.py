@@ -17,7 +17,7 @@ from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import Recipe
 from sge_la.model.gait_encoder import contrast_head, encode, losses_and_gradients
 from sge_la.model.joint import cost_and_gradients
-from sge_la.model.products import as_configured, matmul, precision
+from sge_la.model.products import as_configured, matmul, precision, rounded
 from sge_la.model.sequence_recognition import initial_head
 from sge_la.runs.states import fresh_state
 from sge_la.training.encoders import encoder_step
@@ -67,6 +67,17 @@ def test_float32_is_the_product_of_keras():
     assert np.array_equal(product('float32', left, right), expected)
     assert np.array_equal(ops.convert_to_numpy(matmul(left, right)), ops.convert_to_numpy(ops.matmul(left, right)))
     assert 1e-4 < far(product('bfloat16', left, right), expected) < 1e-2
+
+
+@pytest.mark.parametrize('name', ['float32', 'bfloat16'])
+def test_a_kernel_that_was_rounded_before_gives_the_same(name):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(3, 5, 70)).astype(np.float32), rng.normal(size=(3, 70, 4)).astype(np.float32)
+    with precision(name):
+        kernel = rounded(ops.convert_to_tensor(right))
+        found = ops.convert_to_numpy(matmul(left, kernel))
+        assert np.array_equal(found, ops.convert_to_numpy(matmul(left, right)))
+    assert keras.backend.standardize_dtype(kernel.dtype) == name
 
 
 def test_precision_ends_where_its_block_ends():
