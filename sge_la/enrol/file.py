@@ -26,6 +26,8 @@ from sge_la.files.npz import MAX_META_BYTES, read_npz, write_npz
 FORMAT = 'SGE-LA gallery 1'
 # Farther apart than two vectors of unit length can be.
 _FARTHEST = 2.001
+# Some 2.7 million sequences.
+_MAX_BYTES = 8 << 30
 _MAX_NAME, _MAX_FRAMES, _MAX_JOINTS = 200, 1000, 1000
 
 
@@ -47,11 +49,13 @@ def write(path: str | Path, gallery: Gallery) -> None:
     except ValueError as error:
         raise UserError(f'{path} cannot be written: {error}; choose another name') from error
     # JSON escapes a character by twelve at most.
-    if (
-        64 * len(gallery.recordings) + 12 * sum(len(one.person + one.name) for one in gallery.recordings)
-        > MAX_META_BYTES
-    ):
+    letters = sum(len(one.person + one.name) for one in gallery.recordings)
+    if 64 * len(gallery.recordings) + 12 * letters > MAX_META_BYTES:
         raise UserError(f'{path} would name more recordings than one gallery can; make several')
+    if gallery.vectors.nbytes + 2 * MAX_META_BYTES > _MAX_BYTES:
+        raise UserError(
+            f'{path} would have more than {_MAX_BYTES} bytes, which is the most for a gallery; make several'
+        )
     write_npz(path, {'vectors': gallery.vectors}, meta)
 
 
@@ -60,7 +64,7 @@ def read(path: str | Path) -> Gallery:
 
     Raises UserError: it is missing or damaged, or no gallery.
     """
-    arrays, meta = read_npz(path, lambda name: name == 'vectors')
+    arrays, meta = read_npz(path, lambda name: name == 'vectors', _MAX_BYTES)
     if meta.get('format') != FORMAT:
         found = repr(meta.get('format'))[:80]
         raise UserError(f'{path} should be a gallery ({FORMAT}), and its format is {found}; check which file it is')

@@ -56,18 +56,18 @@ def write_npz(path: Path | str, arrays: Mapping[str, np.ndarray], meta: Mapping[
 
 
 def read_npz(
-    path: Path | str, wanted: Callable[[str], bool] | None = None
+    path: Path | str, wanted: Callable[[str], bool] | None = None, limit: int = MAX_DATA_BYTES
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads what `write_npz` or `numpy.savez` wrote.
 
-    `path`: the file; `wanted`: says by its name whether an array is read; None reads all. Returns the arrays by name,
-    and meta ({} if there is none). Raises UserError: it is missing, a Git LFS pointer, damaged, compressed, or holds
-    anything but plain arrays.
+    `path`: the file; `wanted`: says by its name whether an array is read; None reads all; `limit`: the largest size in
+    bytes that is read. Returns the arrays by name, and meta ({} if there is none). Raises UserError: it is missing, a
+    Git LFS pointer, damaged, compressed, or holds anything but plain arrays.
     """
     path = Path(path)
     size = regular_size(path)
-    if size > MAX_DATA_BYTES:
-        raise UserError(f'{path} has {size} bytes, and at most {MAX_DATA_BYTES} were expected; check which file it is')
+    if size > limit:
+        raise UserError(f'{path} has {size} bytes, and at most {limit} were expected; check which file it is')
     with os_errors(path, 'read'), _Opened(path) as file:
         refuse_lfs_pointer(path, file.read(len(LFS_START)))
         try:
@@ -151,4 +151,5 @@ def _read_array(stream, member: zipfile.ZipInfo) -> np.ndarray:
     if size != room or len(shape) > MAX_RANK or max(shape, default=0) > MAX_DATA_BYTES:
         raise ValueError(f'{name!r} of shape {shape} takes {size} bytes and has {room}')
     array = np.frombuffer(content.getbuffer(), dtype, offset=content.tell())
-    return array.reshape(shape, order='F' if fortran_order else 'C').astype(dtype.newbyteorder('='), order='C')
+    array = array.reshape(shape, order='F' if fortran_order else 'C')
+    return array.astype(dtype.newbyteorder('='), order='C', copy=False)  # a gallery may fill half of the memory

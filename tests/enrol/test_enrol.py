@@ -276,6 +276,16 @@ def test_what_no_gallery_says_is_refused(tmp_path, change):
         file.read(path)
 
 
+def test_what_is_too_large_to_be_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(file, '_MAX_BYTES', 2 * file.MAX_META_BYTES + 47)  # three vectors of four values have 48
+    with pytest.raises(UserError, match='the most for a gallery'):
+        file.write(tmp_path / 'g.npz', small_gallery())
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setattr(file, '_MAX_BYTES', 2 * file.MAX_META_BYTES + 48)
+    file.write(tmp_path / 'g.npz', small_gallery())
+    assert len(file.read(tmp_path / 'g.npz').vectors) == 3
+
+
 def test_vectors_must_be_of_unit_length(tmp_path):
     path = tmp_path / 'g.npz'
     file.write(path, replace(small_gallery(), vectors=np.full((3, 4), np.nan, np.float32)))
