@@ -18,7 +18,6 @@ from sge_la.settings.papers import (
     DATASET,
     DEGREES,
     NUM_VIEWS,
-    Options,
     cases,
     conditions,
     data_name,
@@ -101,7 +100,7 @@ def _needed_tests(options) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*wanted, EVERYBODY] if options.faithful and not options.norm else wanted))
 
 
-def cases_at_hand(options: Options) -> list[Options]:
+def cases_at_hand(options) -> list:
     """The single runs that `--view all` or `--probe_type all` stands for, without those of views that are not there.
 
     Says which are left out; where none is there, the first is left to fail with its reason.

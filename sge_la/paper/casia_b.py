@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from sge_la import checkpoints
 from sge_la.backends import runtime
 from sge_la.data import Dataset
-from sge_la.data.casia_b import load_raw
+from sge_la.data.casia_b import load_for, load_raw
 from sge_la.data.normalise import normalised
 from sge_la.errors import UserError, say
 from sge_la.evaluation.matching import match
@@ -29,6 +30,8 @@ from sge_la.runs.banner import banner
 from sge_la.runs.find import folder_of, recognition_folder
 from sge_la.runs.plan import Plan, plan_at_hand, plan_of, plans_by_seed
 from sge_la.settings.papers import CME, CVE, cases, is_table
+from sge_la.sweep.carry_out import Way, carry_out, refuse_failures
+from sge_la.sweep.single import scores_of
 from sge_la.training.pipeline import run_repeats, run_training, train_encoders
 
 SELECTED = {
@@ -39,22 +42,26 @@ SELECTED = {
 ALL_SEQUENCES = 'CAGEs, the same with nothing dropped'
 
 
-def train_views(single: Sequence, raw: Dataset) -> dict:
-    """CVE: trains and scores one view after the other, and prints the table.
+def train_views(single: Sequence) -> dict:
+    """CVE: trains and scores a view, or all that are not finished, and prints the table.
 
-    `raw` is the data of the first view. Returns view → row of the table → Rank-1.
+    Returns view → row of the table → Rank-1. Raises UserError: views failed; the others are in the table.
     """
-    found = {}
-    for case in single:
-        raw = raw if raw is not None else load_raw(case)
-        dataset = normalised(raw, case)
-        if case.runs > 1:
-            run_repeats(*plans_by_seed(case, dataset), lambda seed, dataset=dataset: dataset, together=case.together)
-        else:
-            scored = run_training(plan_of(case, dataset), dataset)
-            found[case.view] = {**coordinate_scores(raw, dataset), **network_scores(scored, case)}
-        raw = None
-    return _say_table(CVE, found, single[0])
+    first, failed = single[0], {}
+    if len(single) > 1:
+        failed = carry_out(single, Way(), Path(first.models_dir))
+        scored = [(case, scores_of(recognition_folder(case))) for case in single]
+    elif first.runs > 1:
+        dataset = load_for(first)
+        run_repeats(*plans_by_seed(first, dataset), lambda seed: dataset, together=first.together)
+        return {}
+    else:
+        dataset = load_for(first)
+        scored = [(first, run_training(plan_of(first, dataset), dataset))]
+    found = {case.view: _beside_coordinates(case, network_scores(scores, case)) for case, scores in scored if scores}
+    _say_table(CVE, found, first)
+    refuse_failures(failed, len(single))
+    return found
 
 
 def evaluate_views(single: Sequence) -> dict:
@@ -62,13 +69,17 @@ def evaluate_views(single: Sequence) -> dict:
     trained = [case for case in single if checkpoints.has_checkpoint(folder_of(case))]
     found = {}
     for case in trained or single[:1]:
-        scores = network_scores(run_evaluation(*plan_at_hand(case)), case)
-        try:
-            raw = load_raw(case, warn=lambda text: None)
-            found[case.view] = {**coordinate_scores(raw, normalised(raw, case)), **scores}
-        except UserError:  # the network was scored from the features beside it, and `run_evaluation` said so
-            found[case.view] = scores
+        found[case.view] = _beside_coordinates(case, network_scores(run_evaluation(*plan_at_hand(case)), case))
     return _say_table(CVE, found, single[0])
+
+
+def _beside_coordinates(options, scores: dict[str, float]) -> dict[str, float]:
+    """A network's scores below those without learning, where the data are there."""
+    try:
+        raw = load_raw(options, warn=lambda text: None)
+        return {**coordinate_scores(raw, normalised(raw, options)), **scores}
+    except UserError:  # it was scored from the features beside it, and that was said
+        return scores
 
 
 def coordinate_scores(raw: Dataset, dataset: Dataset) -> dict[str, float]:

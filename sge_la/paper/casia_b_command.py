@@ -14,14 +14,14 @@ def train(options) -> dict:
     single = cases_at_hand(options)
     for case in single:
         check_files(case)
-    raw = load_raw(options if protocol_of(options) == CME else single[0])
+    raw = load_raw(options) if protocol_of(options) == CME else None
     from sge_la.paper import casia_b
     from sge_la.runs.states import saying_how_to_go_on
 
     with saying_how_to_go_on(options.overwrite):
         if protocol_of(options) == CME:
             return casia_b.train_conditions(options, raw)
-        return casia_b.train_views(single, raw)
+        return casia_b.train_views(single)
 
 
 def evaluate(options) -> dict:
