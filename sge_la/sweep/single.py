@@ -21,7 +21,7 @@ from sge_la.settings.options import TrainOptions
 _HOW = frozenset(
     (
         *('gpu', 'backend', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'runs', 'figures'),
-        *('tensorboard', 'verbose', 'together'),
+        *('tensorboard', 'verbose', 'together', 'devices'),
     )
 )
 # Options that the sequences of a run depend on.
