@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = next(iter(every.values()))
     if first.runs > 1:
         raise UserError('--runs repeats one training: leave it out, or use `sge-la sweep --ablation ROW ... --runs N`')
+    if first.devices is not None:
+        raise UserError('--devices shares the batches of one training: leave it out, or give it to train.py')
     failed = carry_out([*every.values()], way_of(given), Path(first.models_dir) / 'ablation')
     found = {name: scores_of(recognition_folder(options)) for name, options in every.items()}
     if any(found.values()):

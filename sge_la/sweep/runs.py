@@ -19,8 +19,9 @@ from sge_la.settings.options import TrainOptions
 from sge_la.settings.papers import CME, protocol_of
 from sge_la.settings.parser import did_you_mean, options_parser
 
-# Flags of train.py that a sweep has no use for: its file takes the place of --config, and a run always goes on.
-NOT_HERE = frozenset({'config', 'resume', 'together'})
+# Flags of train.py that a sweep has no use for: its file takes the place of --config, a run always goes on, and has a
+# device to itself.
+NOT_HERE = frozenset({'config', 'resume', 'together', 'devices'})
 # Runs in a sweep, and bytes of the file that lists them.
 MOST_RUNS, _MOST_BYTES = 10_000, 2**20
 _FLAGS = {item.name: item for item in fields(TrainOptions) if item.name not in NOT_HERE}

@@ -109,6 +109,7 @@ class TestRuns:
     [
         ({'datset': 'BIWI'}, "no flag 'datset' (did you mean dataset?)"),
         ({'config': 'x.json'}, "no flag 'config'"),
+        ({'devices': 2}, "no flag 'devices'"),
         ({'length': [6, 'six']}, 'expected a number of frames'),
         ({'length': [[6]]}, 'length: expected a value or a list of values'),
         ({'length': []}, 'length: expected a value or a list of values'),
