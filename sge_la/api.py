@@ -244,7 +244,7 @@ class Recogniser:
 
     def doubt(self, skeletons: np.ndarray) -> Doubt | None:
         """Whether a recording may show nobody of these people, from its sequences; None where that cannot be told."""
-        return self.strangers and self.strangers.doubt(self.scores(skeletons))
+        return self.strangers.doubt(self.scores(skeletons)) if self.strangers else None
 
     def answers(self, scores: np.ndarray, top: int = 5) -> list[Answer]:
         """As `identify`, from the `scores` of sequences."""

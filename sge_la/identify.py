@@ -147,7 +147,7 @@ def _named(run: Recogniser, scores: np.ndarray, level: str) -> tuple[str, str]:
     """The likeliest person or 'unknown', and what that rests on, in words; '' where strangers are not known."""
     from sge_la.evaluation.threshold import UNKNOWN
 
-    [first], doubt = run.answers(scores, top=1), run.strangers and run.strangers.doubt(scores, level)
+    [first], doubt = run.answers(scores, top=1), run.strangers.doubt(scores, level) if run.strangers else None
     if doubt is None:
         return str(first.person), ''
     sure = '' if doubt.probability is None else f'; {first.person} with probability {doubt.probability:.1%}'

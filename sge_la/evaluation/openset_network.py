@@ -158,13 +158,10 @@ class NetworkThresholds:
             found = cls(**content)
             checked_number(found.far, 0, 1)
             thresholds = {
-                level: Threshold.from_json(one, -_LARGEST, _LARGEST) for level, one in found.thresholds.items()
+                level: Threshold.from_json(one, -_LARGEST, _LARGEST) for level, one in content['thresholds'].items()
             }
-            if (
-                SEQUENCE not in thresholds
-                or not set(thresholds) <= {SEQUENCE, RECORDING}
-                or type(found.people) is not int
-            ):
+            sound = SEQUENCE in thresholds and set(thresholds) <= {SEQUENCE, RECORDING}
+            if not sound or type(found.people) is not int:
                 raise ValueError('thresholds are missing')
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(

@@ -124,8 +124,8 @@ def crossed(answers: NetworkAnswers, asked: NetworkAnswers, far: float) -> tuple
         chosen = tested.known | others
         part = OpenSet(tested.distances[chosen], tested.right[chosen], tested.known[chosen])
         results.append((threshold, *part.at(-threshold)))
-    first, second = results
-    return tuple((one + other) / 2 for one, other in zip(first, second, strict=True))
+    threshold, recognised, accepted = np.mean(results, axis=0).tolist()
+    return threshold, recognised, accepted
 
 
 def answered(probe: Side, gallery: Side, unknown: Sequence[int], far: float) -> dict[str, Found]:

@@ -8,6 +8,7 @@ faster (benchmarks/README.md).
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
@@ -27,8 +28,7 @@ class Index:
     """An index of vectors float32 [N, D], of unit length."""
 
     def __init__(self, vectors: np.ndarray) -> None:
-        import faiss
-
+        faiss = import_module('faiss')
         cells = max(1, round(len(vectors) ** 0.5))
         chosen = np.random.default_rng(0).permutation(len(vectors))[: _TRAINED_ON * cells]
         self._index = faiss.index_factory(vectors.shape[1], f'IVF{cells},SQ8')
