@@ -53,11 +53,9 @@ class TrainingState:
 
 def fresh_state(params: dict[str, np.ndarray]) -> TrainingState:
     """The state before the first step."""
-    return TrainingState(
-        dict(params),
-        {name: np.zeros_like(value) for name, value in params.items()},
-        {name: np.zeros_like(value) for name, value in params.items()},
-    )
+    # `zeros_like` would write them, and so take memory for as long as the first epoch takes.
+    first, second = ({name: np.zeros(value.shape, value.dtype) for name, value in params.items()} for _ in range(2))
+    return TrainingState(dict(params), first, second)
 
 
 class NotFinite(UserError):
