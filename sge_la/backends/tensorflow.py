@@ -27,7 +27,7 @@ def compiled(function: Callable, **settings: Any) -> Callable:
     TensorFlow's own matrix products are faster on a CPU than XLA's, and compiling a few small pieces takes a second
     or two where the whole of an unrolled step takes ten, or minutes. `settings` are further ones of `tf.function`.
     """
-    if tf.config.get_visible_devices('GPU'):
+    if _on_gpu():
         return tf.function(function, jit_compile=True, autograph=False, **settings)
 
     @functools.wraps(function)
@@ -107,17 +107,60 @@ def at_hand(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
+def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1, *, at_once: bool | None = None) -> Callable:
     """The loop over the batches of an epoch.
 
     `step`: `(state, inputs, targets) -> (state, terms)`, all arrays. `pair`: `(rows) -> (inputs, targets)` as NumPy
     arrays; `rows` is a slice or int64 `[B]`. `steps_a_dispatch`: batches that one call of the compiled function works
     through. Steps that are small enough for several are compiled whole: between their small products, starting the next
-    piece takes longest. Returns `run(state, batches [steps, B], tick) -> (state, terms [steps, ...])`; `tick(n)` is
-    called after n more steps.
+    piece takes longest. `at_once`: the data lies on the device and the whole epoch is one call, whatever
+    `steps_a_dispatch` says (usual on a GPU). Returns `run(state, batches [steps, B], tick) -> (state, terms [steps,
+    ...])`; `tick(n)` is called after n more steps.
     """
+    if _on_gpu() if at_once is None else at_once:
+        return _epochs_at_once(step, pair)
     together = epochs_runner(step, [pair], steps_a_dispatch)
     return lambda state, batches, tick: together([state], [batches], tick)[0]
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.get_visible_devices('GPU'))
+
+
+def _epochs_at_once(step: Callable, pair: Callable) -> Callable:
+    data = [tf.convert_to_tensor(array[:]) for array in pair(slice(None))]
+
+    def run(state, batches, tick):
+        state = tf.nest.map_structure(tf.convert_to_tensor, state)
+        state, terms = _epoch(step)(state, tf.convert_to_tensor(batches), *data)
+        terms = terms.numpy()
+        tick(len(batches))
+        return state, terms
+
+    return run
+
+
+@cache
+def _epoch(step: Callable) -> Callable:
+    """All batches of an epoch in one function that XLA compiles; kept, as `_several_runs` is."""
+
+    def epoch(state, batches, inputs, targets):
+        def batch(number):
+            return tf.gather(inputs, batches[number]), tf.gather(targets, batches[number])
+
+        # XLA wants to know the shape of the terms before the loop.
+        shape = tf.function(step, autograph=False).get_concrete_function(state, *batch(0)).structured_outputs[1].shape
+        steps = batches.shape[0]
+        collected = tf.TensorArray(tf.float32, steps, element_shape=shape)
+
+        def work(number, state, collected):
+            state, terms = step(state, *batch(number))
+            return number + 1, state, collected.write(number, terms)
+
+        _, state, collected = tf.while_loop(lambda number, *rest: number < steps, work, (0, state, collected))
+        return state, collected.stack()
+
+    return tf.function(epoch, jit_compile=True, autograph=False)
 
 
 def epochs_runner(
@@ -130,8 +173,7 @@ def epochs_runner(
     run alone. Returns `run(states, batches, tick) -> [(state, terms), ...]`, by run; runs may have different numbers of
     batches, and `tick` counts those of all.
     """
-    on_gpu = bool(tf.config.get_visible_devices('GPU'))
-    dispatch = _several_runs(step, steps_a_dispatch > 1, len(pairs) > 1 and (on_gpu if stacked is None else stacked))
+    dispatch = _several_runs(step, steps_a_dispatch > 1, len(pairs) > 1 and (_on_gpu() if stacked is None else stacked))
 
     def run(states, batches, tick):
         states = [tf.nest.map_structure(tf.convert_to_tensor, state) for state in states]

@@ -100,3 +100,23 @@ def test_an_axis_of_runs_changes_nothing_but_rounding(made):
     together, alone = computed(made, stacked=True)
     for one, other in zip(arrays(together, slice(1, 3)), arrays(alone, slice(1, 3)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4 * np.abs(other).max())
+
+
+@pytest.mark.parametrize('made', ALL)
+def test_an_epoch_in_one_call_is_one_step_after_the_other(made):
+    """What TensorFlow computes on a GPU, beside calls of the same compiled step; JAX has no other way."""
+    if backends.name() != 'tensorflow':
+        pytest.skip('looks at what TensorFlow does')
+    import tensorflow as tf
+
+    ticks: list[int] = []
+    step, pairs, states = made()
+    state = states[0]
+    found = backends.current().epoch_runner(step, pairs[0], at_once=True)(state, BATCHES[0], ticks.append)
+    assert ticks == [3]
+    alone, terms = tf.function(step, jit_compile=True, autograph=False), []
+    for rows in BATCHES[0]:
+        state, told = alone(state, *pairs[0](rows))
+        terms.append(told)
+    for one, other in zip(arrays([found], slice(3)), arrays([(state, np.stack(terms))], slice(3)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
