@@ -16,7 +16,8 @@ from sge_la.training import joint
 from sge_la.training.encoders import encoder_step
 from sge_la.training.recognition import recognition_step
 
-CONFIG = EncoderConfig(length=3, joints=2, units=4)
+# With fewer units vectors of the contrast head are zero, whose direction is rounding alone.
+CONFIG = EncoderConfig(length=3, joints=2, units=8)
 SEEDS, SIZE = (3, 4, 5), 4
 # The second run has a batch less than the others.
 BATCHES = [np.arange(12).reshape(3, SIZE)[:steps] for steps in (3, 2, 3)]
