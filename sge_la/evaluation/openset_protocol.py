@@ -60,6 +60,7 @@ def run_openset(
     """
     sources = started(plan, f'Open-set protocol: means of {plan.encoding}s of unit length, Euclidean distance')
     say(seen)
+    asked = keep_thresholds(plan, without_people(dataset, splits[0]), sources, far) if network else {}
     sides: dict[str, Side] = {}
     kept = {}
     for probe, gallery in pairs:
@@ -75,7 +76,6 @@ def run_openset(
             runs.append({level: _summary(one, far) for level, one in found.items()} | {'unknown': list(unknown)})
             if network:
                 people = np.setdiff1d(dataset.identities, unknown)
-                asked = keep_thresholds(plan, without_people(dataset, unknown), sources, far)
                 answers = network_answers(plan, dataset, sides[probe], sources, people)
                 runs[-1]['network'] = _of_network(answers, asked, far)
         if len(splits) > 1:
