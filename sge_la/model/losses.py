@@ -36,8 +36,7 @@ def consecutive_contrastive_loss(vectors, temperature: float):
 
     `vectors`: `[A, B, U]` in file order; `temperature`: t > 0. Returns the mean over the rows `[A]`.
     """
-    directions = _directions(whole_batch(vectors))
-    rows = ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1)
+    rows = _later_and_earlier(whole_batch(vectors))
     return _nt_xent(rows, np.roll(np.arange(rows.shape[1]), vectors.shape[1] - 1), temperature)
 
 
@@ -57,6 +56,12 @@ def _directions(vectors):
     """The vectors at unit length; TensorFlow 1's l2_normalize, which the original calls, has the same floor."""
     squares = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors / ops.sqrt(ops.maximum(squares, 1e-12))
+
+
+@fused
+def _later_and_earlier(vectors):
+    directions = _directions(vectors)
+    return ops.concatenate([directions[:, 1:], directions[:, :-1]], axis=1)
 
 
 def _nt_xent(rows, partners: np.ndarray, temperature: float):
