@@ -15,8 +15,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from sge_la.backends import parallel
 from sge_la.backends.starting import KERAS_BACKENDS, NUMPY, keras_backend, refuse_missing
@@ -98,6 +101,26 @@ def spread(matrices):
     product of 128 rows then takes up to twice as long.
     """
     return current().spread(matrices)
+
+
+def ahead(function: Callable, items: Iterable) -> Iterator[Any]:
+    """`function` of each item, in order; the next one is worked on in a thread while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for item in items:
+            following = pool.submit(contextvars.copy_context().run, function, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
+def as_slice(rows: np.ndarray) -> np.ndarray | slice:
+    """Consecutive rows as a slice, which copies nothing."""
+    if (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def frames_as_rows(frames):

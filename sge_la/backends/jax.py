@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from sge_la.backends import ahead, as_slice
 from sge_la.backends.parallel import Group, group, split
+from sge_la.backends.room import fits_device
 
 ops = keras.ops
 # Sequences that are encoded at once; and the sizes that smaller numbers of them are filled up to, since each size is
@@ -92,11 +94,30 @@ def at_hand(array: np.ndarray):
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> Callable:
     """The loop over the batches of an epoch: the data lies on the device and the whole epoch is one dispatch.
 
-    Args and result are those of `sge_la.backends.tensorflow.epoch_runner`; `steps_a_dispatch` has no say here.
+    Data that the device should not hold (`room.fits_device`) are sent to it, some batches at a time, while the batches
+    before are worked on. Args and result are those of `sge_la.backends.tensorflow.epoch_runner`; `steps_a_dispatch` has
+    no say here.
     """
     if group():
         return _shared_runner(group(), _loop(step), pair(slice(None)))
-    data, dispatch = jax.device_put(pair(slice(None))), _epoch(step)
+    chosen: list[Callable] = []
+
+    def run(state, batches, tick):
+        if not chosen:
+            fits = fits_device(_bytes_a_row(pair) * (int(batches.max()) + 1))
+            chosen.append(_held(step, pair(slice(None))) if fits else _streamed(step, pair))
+        return chosen[0](state, batches, tick)
+
+    return run
+
+
+def _bytes_a_row(pair: Callable) -> int:
+    return sum(array.nbytes for array in pair(slice(0, 1)))
+
+
+def _held(step: Callable, data: Sequence) -> Callable:
+    """`epoch_runner` on data that lie on the device."""
+    data, dispatch = jax.device_put(tuple(data)), _epoch(step)
 
     def run(state, batches, tick):
         state, terms = dispatch(jax.device_put(state), batches, *data)
@@ -105,6 +126,51 @@ def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1) -> C
         return state, terms
 
     return run
+
+
+# Bytes of batches that are sent at once.
+_SENT_AT_ONCE = 8 << 20
+
+
+def _streamed(step: Callable, pair: Callable) -> Callable:
+    """`epoch_runner` on data that are read and sent some batches at a time, those after them meanwhile."""
+    dispatch = _several(step)
+
+    def run(state, batches, tick):
+        count, size = batches.shape
+        group = min(max(1, _SENT_AT_ONCE // (size * _bytes_a_row(pair))), count)
+
+        def sent(start: int) -> tuple[int, tuple]:
+            rows = batches[start : start + group]
+            # One shape for all groups: the last one is filled up with its own first batch, which is not worked on.
+            filled = np.concatenate([rows, np.repeat(rows[:1], group - len(rows), axis=0)]).reshape(-1)
+            arrays = (np.reshape(array, (group, size, *array.shape[1:])) for array in pair(as_slice(filled)))
+            return len(rows), jax.device_put(tuple(arrays))
+
+        state, collected = jax.device_put(state), []
+        for steps, data in ahead(sent, range(0, count, group)):
+            state, terms = dispatch(state, np.int32(steps), *data)
+            collected.append(np.asarray(terms)[:steps])
+            tick(steps)
+        return state, np.concatenate(collected)
+
+    return run
+
+
+@cache
+def _several(step: Callable) -> Callable:
+    """The first so many of some batches, in one compiled function."""
+
+    def several(state, steps, inputs, targets):
+        terms = jax.eval_shape(step, state, inputs[0], targets[0])[1]
+
+        def body(number, carry):
+            state, found = step(carry[0], inputs[number], targets[number])
+            return state, carry[1].at[number].set(found)
+
+        return jax.lax.fori_loop(0, steps, body, (state, jnp.zeros((len(inputs), *terms.shape), terms.dtype)))
+
+    return jax.jit(several, donate_argnums=0, compiler_options=_options())
 
 
 def _loop(step: Callable) -> Callable:
@@ -135,7 +201,7 @@ def epochs_runner(
     """
     data = _on_device([pair(slice(None)) for pair in pairs])
     if not (device().platform != 'cpu' if stacked is None else stacked):
-        alone = [epoch_runner(step, lambda rows, own=own: own) for own in data]
+        alone = [_held(step, own) for own in data]
         return lambda states, batches, tick: [
             run(*of_run, tick) for run, *of_run in zip(alone, states, batches, strict=True)
         ]

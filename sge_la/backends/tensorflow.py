@@ -15,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from sge_la.backends import as_slice
+
 ops = keras.ops
 # Sequences that are encoded at once; and the sizes that smaller numbers of them are filled up to, since each size is
 # compiled for itself.
@@ -192,7 +194,7 @@ def epochs_runner(
 
 def _batches(pair: Callable, rows: np.ndarray) -> list[np.ndarray]:
     """Inputs and targets of some batches, each `[steps, B, ...]`; `rows`: `[steps, B]`."""
-    return [array.reshape(*rows.shape, *array.shape[1:]) for array in pair(_as_slice(rows.reshape(-1)))]
+    return [array.reshape(*rows.shape, *array.shape[1:]) for array in pair(as_slice(rows.reshape(-1)))]
 
 
 @cache
@@ -227,10 +229,3 @@ def _groups(batches: np.ndarray, size: int):
     full = len(batches) // size * size
     yield from (batches[start : start + size] for start in range(0, full, size))
     yield from (batches[start : start + 1] for start in range(full, len(batches)))
-
-
-def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
-    """Consecutive rows as a slice, which copies nothing."""
-    if (np.diff(rows) == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows

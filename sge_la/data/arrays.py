@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.backends.room import fits_memory
 from sge_la.data.dataset import Split
 from sge_la.data.ids import read_ids
 from sge_la.data.layout import AXES, SplitFiles
+from sge_la.data.mapped import MappedSkeletons
 from sge_la.errors import UserError
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 
@@ -19,7 +21,8 @@ def read_split(
 ) -> Split:
     """Reads one split and checks it.
 
-    Coordinates go straight into one array, a few megabytes at a time, so that nothing is held twice.
+    Coordinates go straight into one array, a few megabytes at a time, so that nothing is held twice; those of more than
+    half of the memory stay in their files (`MappedSkeletons`).
 
     `files`: the names of its files; `length`: T; `joints`: J where it is known; `dtype`: of the coordinates; float64
     only where they are written again. Returns the split. Sequences that no identity has are kept: pretraining in file
@@ -31,7 +34,7 @@ def read_split(
     ids = read_ids(files.ids)
     check_ids(ids, count, files.ids)
     recordings = read_recordings(files, count)
-    skeletons = read_skeletons(headers, length, dtype)
+    skeletons = read_skeletons(headers, length, dtype) if _held(headers, length, dtype) else mapped(headers, length)
     check_targets(files, skeletons)
     return Split(skeletons, ids, recordings)
 
@@ -81,6 +84,24 @@ def _check_shape(header: Header, length: int, joints: int | None) -> None:
         raise UserError(f'{path} should hold whole sequences of {length} frames, but {found}; check the length')
 
 
+def _held(headers: list[Header], length: int, dtype: type[np.floating]) -> bool:
+    """Whether the coordinates are read into memory; columns, as Fortran order has them, cannot be read by sequence."""
+    size = np.dtype(np.float32).itemsize * math.prod(sequence_shape(headers[0], length)) * len(headers)
+    columns = any(header.fortran_order for header in headers)
+    return dtype is not np.float32 or columns or fits_memory(size)
+
+
+def mapped(headers: list[Header], length: int) -> MappedSkeletons:
+    """Checks x, y and z as `read_skeletons` does, and leaves them in their files.
+
+    Raises UserError: a coordinate is NaN, infinite or too large (file and first such row are named).
+    """
+    for header in headers:
+        for index, block in read_blocks(header, length):
+            _finite(header, index, block, length, np.dtype(np.float32))
+    return MappedSkeletons(headers, length)
+
+
 def read_skeletons(headers: list[Header], length: int, dtype: type[np.floating] = np.float32) -> np.ndarray:
     """Reads x, y and z into one array `[N, T, J, 3]`.
 
@@ -92,12 +113,17 @@ def read_skeletons(headers: list[Header], length: int, dtype: type[np.floating] 
         skeletons = np.empty(shape, dtype)
     for axis, header in enumerate(headers):
         for index, block in read_blocks(header, length):
-            piece = _cast(block, skeletons.dtype)
-            finite = np.isfinite(piece)
-            if not finite.all():
-                raise _not_finite(header.path, index, finite, block, length)
-            skeletons[..., axis][index] = piece
+            skeletons[..., axis][index] = _finite(header, index, block, length, skeletons.dtype)
     return skeletons
+
+
+def _finite(header: Header, index: tuple[slice, slice, slice], block: np.ndarray, length: int, dtype: np.dtype):
+    """A block in another dtype, refused unless all of it is finite there."""
+    piece = _cast(block, dtype)
+    finite = np.isfinite(piece)
+    if not finite.all():
+        raise _not_finite(header.path, index, finite, block, length)
+    return piece
 
 
 def _cast(block: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -11,6 +11,9 @@ from sge_la.data import Dataset, Split
 from sge_la.data.holdout import hold_out
 from sge_la.errors import UserError
 
+# Sequences whose checksum is taken at once.
+_ROWS = 8192
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -47,7 +50,9 @@ def training_data(dataset: Dataset, select: str) -> TrainingData:
 
 def fingerprint(skeletons: np.ndarray, ids: dict[int, np.ndarray]) -> str:
     """Words that change with the sequences or with who is in them."""
-    checksum = zlib.crc32(np.ascontiguousarray(skeletons).data)
+    checksum = 0
+    for start in range(0, len(skeletons), _ROWS):
+        checksum = zlib.crc32(np.ascontiguousarray(skeletons[start : start + _ROWS]).data, checksum)
     for identity in sorted(ids):
         checksum = zlib.crc32(np.concatenate([[identity], ids[identity]]).tobytes(), checksum)
     return f'{len(skeletons)} sequences, {checksum:08x}'

@@ -14,6 +14,7 @@ from sge_la.backends import ops
 from sge_la.evaluation import metrics
 from sge_la.evaluation.test_sets import SEQUENCES_AT_ONCE, ProbeSet, Sources, are_alike, encode_rows
 from sge_la.features import cages
+from sge_la.files.arrays import release_pages
 from sge_la.model import labelled_lstm, products, recognition
 from sge_la.model.config import FLOAT32
 from sge_la.model.gait_encoder import axis_major
@@ -48,7 +49,7 @@ def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = No
     starts = range(0, len(features), max(block, 1))
     for start, found in zip(starts, backends.each(answers, starts), strict=True):
         out[start : start + block] = found
-        cages.release_pages(features)
+        release_pages(features)
     return out
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Mapping
 from functools import cache
 
@@ -11,6 +10,7 @@ import numpy as np
 from sge_la import backends
 from sge_la.backends import ops
 from sge_la.errors import bar
+from sge_la.files.arrays import release_pages
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, contrast_head, encode
 from sge_la.model.labelled_lstm import encoder_states
@@ -127,12 +127,3 @@ def write_features(
         out[targets] = values.reshape(len(targets), *out.shape[1:])
         if start // block % BLOCKS_IN_MEMORY == BLOCKS_IN_MEMORY - 1:
             release_pages(out)
-
-
-def release_pages(array: np.ndarray) -> None:
-    """Gives the pages of a memory map back to the system, which keeps what was written; other arrays stay."""
-    source = array if getattr(array, 'mode', None) in ('r', 'r+', 'w+') else None  # of 'c', writes would be lost
-    while isinstance(source, np.ndarray):
-        source = source.base
-    if isinstance(source, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
-        source.madvise(mmap.MADV_DONTNEED)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import mmap
 import os
 import tokenize
 import warnings
@@ -222,3 +223,12 @@ def _stream(header: Header, count: int) -> Iterator[np.ndarray]:
                 raise UserError(f'{header.path} has been cut while it was read; get or make the file again')
             left -= len(block)
             yield block.astype(block.dtype.newbyteorder('='), copy=False)
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Gives the pages of a memory map back to the system, which keeps what was written; other arrays stay."""
+    source = array if getattr(array, 'mode', None) in ('r', 'r+', 'w+') else None  # of 'c', writes would be lost
+    while isinstance(source, np.ndarray):
+        source = source.base
+    if isinstance(source, mmap.mmap) and hasattr(mmap, 'MADV_DONTNEED'):
+        source.madvise(mmap.MADV_DONTNEED)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from sge_la.backends import runtime
+import numpy as np
+
+from sge_la.backends import room, runtime
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, training_data
 from sge_la.errors import say
@@ -80,7 +82,9 @@ def train_encoders(plan: Plan, dataset: Dataset) -> tuple[dict, TrainingData]:
     Returns the environment for config.json, and the training sequences.
     """
     environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
-    say(banner(plan.heading, environment))
+    skeletons = dataset.train.skeletons
+    place = room.where(skeletons.nbytes, mapped=not isinstance(skeletons, np.ndarray))
+    say(banner({**plan.heading, **({'Data': place} if place else {})}, environment))
     say(f' ## Training Gait Encoding Model: {plan.trains_encoders}')
     say(f' ## Training Recognition Network: {plan.trains_network}\n')
     data = training_data(dataset, plan.select)

@@ -15,8 +15,8 @@ from sge_la.backends import ops
 from sge_la.evaluation import metrics
 from sge_la.evaluation.epoch_choice import EpochChoice
 from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, summary
-from sge_la.features.cages import release_pages
 from sge_la.features.files import SELECTION_STEM, TEST_STEMS, Features, read_features
+from sge_la.files.arrays import release_pages
 from sge_la.files.write_arrays import save_npy
 from sge_la.model import products, recognition
 from sge_la.model.adam import adam_step
