@@ -13,20 +13,20 @@ from sge_la.data.training_set import TrainingData, fingerprint
 from sge_la.errors import UserError, say
 from sge_la.features import cages
 from sge_la.features.sources import (
+    ROWS_AT_ONCE,
     FeatureSource,
     Folders,
     Stored,
     by_source,
     load_job,
     load_source,
-    one_hot,
     row_labels,
     write_feature_file,
+    write_one_hot,
 )
-from sge_la.files.arrays import read_npy
+from sge_la.files.arrays import read_npy, release_pages
 from sge_la.files.atomic import os_errors
 from sge_la.files.text import read_json, write_json
-from sge_la.files.write_arrays import save_npy
 from sge_la.runs import banner, records
 from sge_la.runs.plan import Plan
 
@@ -84,7 +84,7 @@ def write_features(
     write_feature_file(
         folder / 'train_X.npy', sources, skeletons, rows, manner, seed=plan.seed, test=False, order=order
     )
-    save_npy(folder / 'train_y.npy', one_hot(row_classes[order], len(dataset.identities)))
+    write_one_hot(folder / 'train_y.npy', row_classes[order], len(dataset.identities))
     if data.held:
         held = cages.all_rows(data.held)
         write_test_features(folder, SELECTION_STEM, plan, dataset, sources, data.split, held)
@@ -97,7 +97,7 @@ def write_test_features(folder, stem, plan: Plan, dataset, sources, split, rows)
     """Writes the features of test sequences, or of others that are scored, and their labels."""
     place, classes = folder / f'{stem}_X.npy', row_labels(dataset.classes(split)[rows], sources, plan.manner)
     write_feature_file(place, sources, split.skeletons, rows, plan.manner, seed=plan.seed, test=True)
-    save_npy(folder / f'{stem}_y.npy', one_hot(classes, len(dataset.identities)))
+    write_one_hot(folder / f'{stem}_y.npy', classes, len(dataset.identities))
 
 
 def feature_record(plan: Plan, data: TrainingData, sources: list[FeatureSource], dataset: Dataset) -> dict:
@@ -197,4 +197,8 @@ def checked_features(X: np.ndarray, one_hot: np.ndarray, where: Path) -> Feature
             f'{where}: expected features [rows, values] with one-hot labels [rows, classes] beside them, found shapes '
             f'{X.shape} and {one_hot.shape}; delete both files to make them again'
         )
-    return Features(X, np.asarray(one_hot).argmax(axis=1).astype(np.int64), one_hot.shape[1])
+    labels = np.empty(len(one_hot), np.int64)
+    for start in range(0, len(labels), ROWS_AT_ONCE):
+        labels[start : start + ROWS_AT_ONCE] = one_hot[start : start + ROWS_AT_ONCE].argmax(axis=1)
+        release_pages(one_hot)
+    return Features(X, labels, one_hot.shape[1])

@@ -14,12 +14,16 @@ from sge_la.data.layout import AXES
 from sge_la.errors import UserError
 from sge_la.features import cages
 from sge_la.features.inputs import Inputs, InputView
+from sge_la.files.arrays import release_pages
 from sge_la.files.write_arrays import new_npy
 from sge_la.model import labelled_lstm
 from sge_la.model.config import EncoderConfig
 from sge_la.model.pretext import Pretext, pretext
 from sge_la.runs import states
 from sge_la.runs.plan import EncoderJob
+
+# Rows of labels that are written or read at once.
+ROWS_AT_ONCE = 65536
 
 
 @dataclass(frozen=True)
@@ -124,11 +128,13 @@ def row_labels(labels: np.ndarray, sources: list[FeatureSource], manner: str) ->
     return np.repeat(labels, feature_shape(sources, manner)[0])
 
 
-def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """uint8 `[R, C]`: the original writes the same as int64, eight times the size."""
-    out = np.zeros((len(labels), classes), np.uint8)
-    out[np.arange(len(labels)), labels] = 1
-    return out
+def write_one_hot(path: Path, labels: np.ndarray, classes: int) -> None:
+    """Writes uint8 `[R, C]`: the original writes the same as int64, eight times the size."""
+    with new_npy(path, (len(labels), classes), np.uint8) as out:
+        for start in range(0, len(labels), ROWS_AT_ONCE):
+            chosen = labels[start : start + ROWS_AT_ONCE]
+            out[np.arange(start, start + len(chosen)), chosen] = 1
+            release_pages(out)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sge_la import backends
-from sge_la.features import cages
-from sge_la.features.sources import FeatureSource, feature_shape, one_hot, row_labels, write_feature_file
+from sge_la.features import cages, sources
+from sge_la.features.sources import FeatureSource, feature_shape, row_labels, write_feature_file
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, contrast_head, encode, initial_params
 from sge_la.model.pretext import pretext
@@ -149,9 +149,11 @@ def test_sorting_draws_orders_anew_for_training_and_test(params, skeletons):
     np.testing.assert_array_equal(FeatureSource(CONFIG, params).view(many, 4, test=False).inputs(slice(None)), many)
 
 
-def test_one_hot_rows():
-    found = one_hot(np.array([2, 0]), 4)
-    assert found.dtype == np.uint8 and found.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
+def test_one_hot_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, 'ROWS_AT_ONCE', 2)
+    sources.write_one_hot(tmp_path / 'y.npy', np.array([2, 0, 3]), 4)
+    found = np.load(tmp_path / 'y.npy')
+    assert found.dtype == np.uint8 and found.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
 
 
 def test_pages_of_a_map_are_given_back_without_loss(tmp_path, monkeypatch):
