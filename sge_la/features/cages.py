@@ -102,9 +102,7 @@ def write_features(
     other axes have as many elements as a row has values; `positions`: where each row of the features goes in `out`, `[M
     · rows a sequence]`; None keeps the order; `progress`: what the bar says; None shows none.
     """
-    unique, inverse = np.unique(rows, return_inverse=True)
-    entries = np.argsort(inverse, kind='stable')  # entries grouped by the sequence that they repeat
-    ends = np.cumsum(np.bincount(inverse, minlength=len(unique)))
+    unique, members_of = _grouped(rows)
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
     # One compiled shape serves every block: the last one is filled up with its own first sequence.
     block = min(backends.current().BLOCK, len(unique))
@@ -118,8 +116,8 @@ def write_features(
     shown = bar(starts, desc=progress, unit='block', shown=progress is not None)
     for start, found in zip(shown, backends.each(encoded, starts), strict=True):
         stop = min(start + block, len(unique))
-        members = entries[ends[start - 1] if start else 0 : ends[stop - 1]]
-        values = found[inverse[members] - start]  # [entries, rows a sequence, values]
+        members, places = members_of(start, stop)
+        values = found[places]  # [entries, rows a sequence, values]
         each = values.shape[1]
         targets = (members[:, None] * each + np.arange(each)).reshape(-1)
         if positions is not None:
@@ -127,3 +125,18 @@ def write_features(
         out[targets] = values.reshape(len(targets), *out.shape[1:])
         if start // block % BLOCKS_IN_MEMORY == BLOCKS_IN_MEMORY - 1:
             release_pages(out)
+
+
+def _grouped(rows: np.ndarray) -> tuple[np.ndarray, Callable[[int, int], tuple[np.ndarray, np.ndarray]]]:
+    """Each sequence once, rising, and `(start, stop) -> ` the entries that are some of these, and which of them."""
+    if len(rows) and all((np.diff(rows[start : start + 65537]) > 0).all() for start in range(0, len(rows), 65536)):
+        return rows, lambda start, stop: (np.arange(start, stop), np.arange(stop - start))
+    unique, inverse = np.unique(rows, return_inverse=True)
+    entries = np.argsort(inverse, kind='stable')  # entries grouped by the sequence that they repeat
+    ends = np.cumsum(np.bincount(inverse, minlength=len(unique)))
+
+    def members_of(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        members = entries[ends[start - 1] if start else 0 : ends[stop - 1]]
+        return members, inverse[members] - start
+
+    return unique, members_of
