@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--joints', type=int, default=20, help='joints of a skeleton (default 20)')
     parser.add_argument('--batch_size', type=int, default=128, help='sequences in a batch (default 128)')
     parser.add_argument('--steps', type=common.positive, default=4, help='steps a turn (default %(default)s)')
+    parser.set_defaults(gpu='-1')
     options = parser.parse_args(argv)
+    if options.gpu != '-1':
+        raise UserError(f'--gpu {options.gpu} was asked for, and peers are measured on the CPU alone: leave it out')
     common.check_json_path(options.json)
     names = [OURS, KERAS, TORCH] if find_spec(TORCH) else [OURS, KERAS]
     if TORCH not in names:
