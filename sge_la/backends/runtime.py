@@ -11,23 +11,25 @@ from pathlib import Path
 
 from sge_la import backends
 from sge_la.backends import parallel
-from sge_la.backends.starting import JAX, NUMPY, TENSORFLOW, quietly, wish
+from sge_la.backends.starting import JAX, NUMPY, quietly, wish
 from sge_la.errors import UserError
 
 
 def start(gpu: str, seed: int) -> str:
-    """Chooses the device and seeds Keras' backend, where that is in use; to be called before anything is computed.
+    """Chooses the device, and seeds TensorFlow where that is in use; to be called before anything is computed.
 
-    `gpu`: number of the GPU, '-1' for the CPU. A machine without a GPU computes on the CPU. `seed`: of Keras' own
-    generators; everything random in this package has its own generator besides. Returns the device in words, such as
-    'CPU (no GPU found)'. Raises UserError: GPUs are there, but not this one.
+    `gpu`: number of the GPU, '-1' for the CPU. A machine without a GPU computes on the CPU. `seed`: of Keras' and
+    TensorFlow's own generators; everything random in this package has its own generator besides. Returns the device in
+    words, such as 'CPU (no GPU found)'. Raises UserError: GPUs are there, but not this one.
     """
     backend = backends.name()
     if backend == NUMPY:
         return 'CPU' if gpu_seems_there() else _choice(int(gpu), 0)
+    if backend == JAX:  # nothing draws from Keras' generators, and seeding them would load TensorFlow as well
+        return _jax_device(int(gpu))
     import keras
 
-    device = _tensorflow_device(int(gpu)) if backend == TENSORFLOW else _jax_device(int(gpu))
+    device = _tensorflow_device(int(gpu))
     keras.utils.set_random_seed(seed)
     return device
 

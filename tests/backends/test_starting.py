@@ -23,7 +23,10 @@ print(sorted(early), keras.wrappers.SKLearnClassifier.__name__, 'sklearn' in sys
 COMPUTED = """
 from sge_la.backends.starting import keras_backend
 keras_backend()
+import sys
 import jax
+from sge_la.backends.runtime import start
+assert start('-1', 0) == 'CPU' and 'tensorflow' not in sys.modules
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
 print(float(jax.jit(lambda x: x * 3 + 1)(2.0)))
 """
