@@ -104,9 +104,9 @@ def _compiled_piece(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True, autograph=False)
 
 
-def at_hand(array: np.ndarray) -> np.ndarray:
-    """See `sge_la.backends.at_hand`; TensorFlow reads batches from memory, or from the file."""
-    return array
+def at_hand(array: np.ndarray):
+    """See `sge_la.backends.at_hand`; on a CPU batches are read from memory, or from the file."""
+    return tf.convert_to_tensor(array[:]) if _on_gpu() else array
 
 
 def epoch_runner(step: Callable, pair: Callable, steps_a_dispatch: int = 1, *, at_once: bool | None = None) -> Callable:

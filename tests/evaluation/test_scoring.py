@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sge_la.backends import ops
 from sge_la.data import load
-from sge_la.evaluation.scores import compiled_recogniser, score, score_everything
+from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, score, score_everything
 from sge_la.evaluation.test_sets import ProbeSet, are_alike
 from sge_la.features import cages
 from sge_la.features.files import Features, feature_sources
@@ -304,3 +305,11 @@ def test_nothing_is_written_beside_a_published_network(commands):
     before = {path: path.stat().st_mtime_ns for path in commands.models_dir.rglob('*')}
     commands.evaluate('')
     assert {path: path.stat().st_mtime_ns for path in commands.models_dir.rglob('*')} == before
+
+
+def test_answers_of_rows_that_lie_on_the_device():
+    """A GPU keeps a test set there and answers it in one call; a CPU answers in blocks, the last of them filled up."""
+    params = recognition.initial_params(18, 3, seed=0, hidden=5)
+    rows = np.random.default_rng(0).normal(size=(LOGIT_ROWS + 3, 18)).astype(np.float32)
+    found = logits(params, ops.convert_to_tensor(rows))
+    np.testing.assert_allclose(found, logits(params, rows), rtol=1e-5, atol=1e-5)
