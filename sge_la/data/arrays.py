@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,9 @@ def read_split(
     ids = read_ids(files.ids)
     check_ids(ids, count, files.ids)
     recordings = read_recordings(files, count)
-    skeletons = read_skeletons(headers, length, dtype) if _held(headers, length, dtype) else mapped(headers, length)
+    held = _held(headers, length, dtype)
+    # What stays in its files is indexed as an array is.
+    skeletons: Any = read_skeletons(headers, length, dtype) if held else mapped(headers, length)
     check_targets(files, skeletons)
     return Split(skeletons, ids, recordings)
 

@@ -21,9 +21,9 @@ class Split:
     """The sequences of the training set or of one test set.
 
     `skeletons`: float32 `[N, T, J, 3]`, metres, in file order, neither centred nor scaled (of a large set
-    `data.mapped.MappedSkeletons`); `ids`: label → int64 indices
-    of its sequences in the file's order; labels in rising order; `recordings`: int64 `[N]`, the recording that each
-    sequence is from, or None where it is not known; `left_out`: as `ids`, of people whom a run is trained without.
+    `data.mapped.MappedSkeletons`); `ids`: label → int64 indices of its sequences in the file's order; labels in rising
+    order; `recordings`: int64 `[N]`, the recording that each sequence is from, or None where it is not known;
+    `left_out`: as `ids`, of people whom a run is trained without.
     """
 
     skeletons: np.ndarray
