@@ -49,6 +49,7 @@ SHOWN = {
     'Models/': 'a tree of files; tests/checkpoints/test_checkpoints.py has the names',
     'lab/': 'a tree of files; the commands below it are executed on such a folder',
     'file,person,recording,split': 'a table; the commands below it are executed on such a one',
+    'export JAX_COORDINATOR_ADDRESS': 'two machines; tests/backends/test_devices.py starts such processes on one',
     '{"joints"': 'a skeleton; the commands below it are executed on this one',
     '[\n  {"dataset"': 'the runs of a sweep; tests/sweep/test_sweep.py reads them',
     'frame,Hip_x': 'a recording; the commands below it are executed on such files',

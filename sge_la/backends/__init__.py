@@ -17,13 +17,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from sge_la.backends import parallel
 from sge_la.backends.starting import KERAS_BACKENDS, NUMPY, keras_backend, refuse_missing
 from sge_la.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np  # which --help should not wait for
 
 _CHOSEN: contextvars.ContextVar[str | None] = contextvars.ContextVar('backend', default=None)
 
@@ -118,7 +119,7 @@ def ahead(function: Callable, items: Iterable) -> Iterator[Any]:
 
 def as_slice(rows: np.ndarray) -> np.ndarray | slice:
     """Consecutive rows as a slice, which copies nothing."""
-    if (np.diff(rows) == 1).all():
+    if (rows[1:] == rows[:-1] + 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
 

@@ -15,8 +15,6 @@ import sys
 import threading
 import time
 
-import numpy as np
-
 from sge_la.backends import parallel
 from sge_la.errors import UserError
 
@@ -101,6 +99,7 @@ def watch(client, done: threading.Event) -> None:
 def _serve(client, mesh) -> str:
     """Carries orders out; returns '' when process 0 has come to its end, else why it has not."""
     import jax.export
+    import numpy as np
 
     arrays: dict[int, object] = {}
     programs: dict[int, object] = {}

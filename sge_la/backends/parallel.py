@@ -12,11 +12,12 @@ import contextvars
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from sge_la.errors import UserError, counted
+
+if TYPE_CHECKING:
+    import numpy as np  # which --help should not wait for
 
 _COMPILING_MS = 24 * 3600 * 1000
 GO_ON = 'start all of them again, and the run goes on after its last finished epoch'
@@ -72,7 +73,7 @@ class Group:
 
     def share(self, arrays: Sequence[Any]) -> list[Slot]:
         """Puts arrays on every device."""
-        arrays = [_narrow(np.asarray(array)) for array in arrays]
+        arrays = [_narrow(_as_array(array)) for array in arrays]
         slots = [Slot(self._slots + number, None) for number in range(len(arrays))]
         self._slots += len(arrays)
         with self.reached():
@@ -137,7 +138,7 @@ class Group:
     def fetch(self, array) -> np.ndarray:
         """An array in memory; when it is here, everybody has done what was ordered before."""
         with self.reached():
-            found = np.asarray(array.addressable_data(0))
+            found = _as_array(array.addressable_data(0))
             if self.orders:
                 self.orders.done()
         return found
@@ -229,9 +230,15 @@ def _shardings(mesh) -> tuple:
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec('batch'))
 
 
+def _as_array(values: Any) -> np.ndarray:
+    import numpy as np
+
+    return np.asarray(values)
+
+
 def _narrow(array: np.ndarray) -> np.ndarray:
     """JAX has numbers of 32 bits."""
-    return array.astype(np.dtype(array.dtype.str[:2] + '4')) if array.dtype.itemsize == 8 else array
+    return array.astype(array.dtype.str[:2] + '4') if array.dtype.itemsize == 8 else array
 
 
 def broadcast(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -269,6 +276,7 @@ def order_key(number: int) -> str:
 
 def mesh_of(devices: Sequence[Any]):
     """Devices side by side, along the axis 'batch'."""
+    import numpy as np
     from jax.sharding import Mesh
 
     return Mesh(np.array(devices), ('batch',))

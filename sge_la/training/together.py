@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -83,6 +84,16 @@ class Meeting:
         finally:
             _RUN.set(None)
 
+    def stop(self) -> None:
+        """Wakes all runs, which then end, after whatever ended the main thread's part."""
+        with self.turn:
+            self.stopped = True
+            self.turn.notify_all()
+        # Ctrl-C between taking the turn and what gives it back would leave it taken.
+        with contextlib.suppress(RuntimeError):
+            while True:
+                self.turn.release()
+
     def compute(self) -> None:
         """Computes epochs until all runs have ended; those that are a stage behind come first."""
         with self.turn:
@@ -140,16 +151,14 @@ def train_together(trainings: Mapping[str, Callable[[], Any]]) -> dict[str, Any]
     meeting = Meeting()
     meeting.runs = [_Run(meeting) for _ in trainings]
     with ThreadPoolExecutor(len(trainings), 'run') as pool:
-        work = [
-            pool.submit(copy_context().run, meeting.carry_out, run, name, train)
-            for run, (name, train) in zip(meeting.runs, trainings.items(), strict=True)
-        ]
         try:
+            work = [
+                pool.submit(copy_context().run, meeting.carry_out, run, name, train)
+                for run, (name, train) in zip(meeting.runs, trainings.items(), strict=True)
+            ]
             meeting.compute()
         except BaseException:
-            with meeting.turn:
-                meeting.stopped = True
-                meeting.turn.notify_all()
+            meeting.stop()
             raise
     errors = [error for future in work if (error := future.exception())]
     for error in sorted(errors, key=lambda error: isinstance(error, KeyboardInterrupt)):
