@@ -59,7 +59,7 @@ def _devices(options) -> contextlib.AbstractContextManager[bool]:
 
 
 def _carry_out(options) -> None:
-    say(f'Reading {options.dataset} ...', error=True)  # the first sign of life, before anything that takes long
+    say(f'Reading {options.dataset} ...')  # the first sign of life, before anything that takes long
 
     from sge_la.data.casia_b import load_for
     from sge_la.paper import casia_b_command

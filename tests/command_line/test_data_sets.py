@@ -33,7 +33,8 @@ def test_biwi_in_three_layouts(commands, tmp_path, layout):
 def test_banner_and_lines_of_the_original(commands):
     commands.train('--dataset KGBD')
     assert commands.out.startswith(
-        ' ## Dataset: KGBD\n ## Attention: LA\n ## Re-ID Manner: ap\n ## Sequence Length: 6\n ## Temperature: 0.5\n'
+        'Reading KGBD ...\n ## Dataset: KGBD\n ## Attention: LA\n'
+        ' ## Re-ID Manner: ap\n ## Sequence Length: 6\n ## Temperature: 0.5\n'
         ' ## Pretext Task: rev_rec\n ## GPU: -1\n'
     )
     for line in (' ## Training Gait Encoding Model: True', ' ## Training Recognition Network: True', 'Generate CAGEs'):
