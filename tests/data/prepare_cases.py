@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,10 @@ def stored(files: SplitFiles, length: int) -> np.ndarray:
     return np.stack([axis.reshape(-1, length, axis.shape[1]) for axis in axes], axis=-1)
 
 
-def command(*arguments: object, **options) -> subprocess.Popen:
+def command(*arguments: object, python: Sequence[str] = ('-m', 'sge_la.data.prepare'), **options) -> subprocess.Popen:
+    """The command in a process of its own; `python`: how it is called there."""
     return subprocess.Popen(
-        [sys.executable, '-m', 'sge_la.data.prepare', *map(str, arguments)],
+        [sys.executable, *python, *map(str, arguments)],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -135,12 +135,12 @@ def test_unreadable_raw_data_are_told(small_kgbd, tmp_path):
 @pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no such limit')
 def test_no_room_leaves_nothing(tmp_path):
     """Files may have 50 kB here, and the arrays need more: as on a full disk, writing fails half way."""
-    import resource
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-
-    process = command('DEMO', '--people', 4, '--data_dir', tmp_path / 'Datasets', preexec_fn=limit)
+    # Set by the process itself: JAX, which other tests load, warns of forks of this one.
+    code = (
+        'import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); '
+        "import runpy; runpy.run_module('sge_la.data.prepare', run_name='__main__')"
+    )
+    process = command('DEMO', '--people', 4, '--data_dir', tmp_path / 'Datasets', python=('-c', code))
     _, errors = process.communicate()
     assert process.returncode == 2 and 'cannot write' in errors and errors.count('\n') == 1
     assert [path for path in (tmp_path / 'Datasets').rglob('*') if path.is_file()] == []
