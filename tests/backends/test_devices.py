@@ -52,9 +52,10 @@ def start_two(flags: list[str], *more: str) -> list[subprocess.Popen]:
 
 
 def errors(process: subprocess.Popen) -> list[str]:
-    """What a process said on stderr besides TensorFlow's chatter as Keras starts."""
+    """What we said on stderr, and tracebacks: XLA and the coordination service chatter there on a busy machine."""
     said = process.communicate(timeout=SECONDS)[1].splitlines()
-    return [line for line in said if not line.startswith(('I0000', 'WARNING: All log', 'warning: BIWI has'))]
+    ours = [line for line in said if line.startswith(('error: ', 'warning: ', 'Traceback'))]
+    return [line for line in ours if not line.startswith('warning: BIWI has')]
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_four_devices_of_two_processes_give_what_one_gives(flags, tmp_path):
     epochs = ['--epochs', '20', '--rn_epochs', '2']
     first, second = start_two(flags('four'), *epochs)
     assert (errors(first), first.returncode) == ([], 0)
-    assert second.communicate(timeout=60) == ('', '') and second.returncode == 0
+    assert (errors(second), second.returncode) == ([], 0)
     one = start(flags('one'), *epochs)
     assert (errors(one), one.returncode) == ([], 0)
     written = [{path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob('*')} for name in ('one', 'four')]
@@ -115,7 +116,7 @@ def test_a_dead_process_ends_the_other_in_one_sentence(flags, victim):
             while not (said := first.stdout.readline()).startswith('Epoch   1/'):
                 assert time.monotonic() < end and said
             both[victim].send_signal(signal.SIGKILL)
-            both[1 - victim].wait(60)
+            both[1 - victim].wait(SECONDS)
             (told,) = errors(both[1 - victim])
         finally:
             for process in both:
