@@ -61,6 +61,8 @@ NOT_EXECUTED = {
     'python train.py --dataset CASIA_B': 'a table of runs; tests/paper/test_casia_b.py executes them',
     'python evaluate.py --dataset CASIA_B': 'scores a table of runs; tests/paper/test_casia_b.py executes them',
     'python -m sge_la.data.prepare CASIA_B': 'simulates for a minute; tests/data/test_simulate.py executes it',
+    'python -m sge_la.data.prepare KGBD --raw FOLDER --split': 'needs all of KGBD; see test_splits.py',
+    'python train.py --dataset KS20 --backend jax': 'TensorFlow is loaded; tests/backends/test_devices.py starts such',
     'sge-la sweep': 'trains many runs; tests/sweep/test_sweep.py executes such commands',
     'python -m benchmarks.': 'tests/test_benchmarks.py executes them',
 }
@@ -68,7 +70,7 @@ NOT_EXECUTED = {
 SMALL = {
     'train': '--epochs 1 --rn_epochs 1 --batch_size 12 --rn_batch_size 128 --gpu -1',
     'evaluate': '--gpu -1',
-    'compare': '--runs 1 --lstm_epochs 1 --gpu -1',
+    'compare': '--runs 1 --lstm_epochs 1 --yardstick_epochs 1 --gpu -1',
     'identify': '--gpu -1',
 }
 # Words of the documents that stand for something.
