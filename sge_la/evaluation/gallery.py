@@ -92,7 +92,7 @@ def sequence_features(
     """One vector for each sequence of `rows`, in bounded memory: float32 [len(rows), D].
 
     D is 3U times the number of encoders: the mean of the T frames' CAGEs ('ap'), or T·3U of them, joined ('sc'). With
-    the parameters of a recognition network they are its answers, D = C: see `answers_of`.
+    the parameters of a recognition network they are its mean logits of the frames ('ap'), or its one answer's, D = C.
     """
     each, width = feature_shape(sources, manner)
     out = np.empty((len(rows), width if network is None else len(network['Variable'])), np.float32)
@@ -103,8 +103,7 @@ def sequence_features(
         chosen = rows[start : start + size]
         fill_features(block, sources, skeletons, chosen, manner, seed=seed, test=True)
         found = block if network is None else logits(network, block, compiled_recogniser(sources[0].config.precision))
-        found = found.reshape(size, each, -1).mean(axis=1)
-        out[start : start + size] = found if network is None else answers_of(found)
+        out[start : start + size] = found.reshape(size, each, -1).mean(axis=1)
     return out
 
 
@@ -126,7 +125,7 @@ def make_side(
 ) -> Side:
     """Encodes all sequences of a set that belong to an identity; `level` 'recording' takes means of each recording.
 
-    `network`: as in `sequence_features`.
+    `network`: its answers (`answers_of`) stand in the place of encodings.
 
     Raises UserError: 'recording', but the recordings are not known.
     """
@@ -137,6 +136,7 @@ def make_side(
             'released arrays lack it): prepare the data set from its raw recordings, or use --level sequence'
         )
     features = sequence_features(sources, split.skeletons, rows, manner, seed=seed, network=network)
+    features = features if network is None else answers_of(features)
     labels, recordings = split.labels[rows], None if split.recordings is None else split.recordings[rows]
     if level == 'recording':
         return Side(name, *pool_recordings(features, labels, recordings), None)
@@ -236,11 +236,11 @@ def run_gallery(
     sides: dict[tuple, Side] = {}
     found = {}
     for pair in pairs:
-        where = _network_for(plan, pair[0]) if answers else None
+        where = network_for(plan, pair[0]) if answers else None
+        network = load_network(where, sources, plan.manner) if where else None
         for name in pair:
             if (name, where) not in sides:
                 split = dataset.train if name == TRAIN else dataset.tests[name]
-                network = load_network(where, sources, plan.manner) if where else None
                 sides[name, where] = make_side(
                     name, split, sources, plan.manner, level=level, seed=plan.seed, network=network
                 )
@@ -252,8 +252,8 @@ def run_gallery(
     return found
 
 
-def _network_for(plan: Plan, name: str) -> tuple[Path, str]:
-    """Folder and stem of the recognition network that answers for a set; IAS may have one for each."""
+def network_for(plan: Plan, name: str = '') -> tuple[Path, str]:
+    """Folder and stem of the recognition network that answers for a set, IAS may have one for each; '': for all."""
     folder = plan.networks.get(name, plan.network)
     return folder, checkpoint_stem(folder, name)
 

@@ -18,19 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from sge_la import checkpoints
-from sge_la.data import Dataset, Split
+from sge_la.data import Dataset
 from sge_la.data.training_set import training_data
 from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE
-from sge_la.evaluation.gallery import SEQUENCES_AT_ONCE, TRAIN, Side
+from sge_la.evaluation.gallery import TRAIN, Side, load_network, network_for, sequence_features
 from sge_la.evaluation.matching import pool_recordings
 from sge_la.evaluation.openset import OpenSet
-from sge_la.evaluation.score_run import checkpoint_stem
-from sge_la.evaluation.scores import compiled_recogniser, logits
-from sge_la.evaluation.test_sets import encode_rows
 from sge_la.evaluation.threshold import Threshold, checked_number
-from sge_la.features.sources import FeatureSource, feature_shape
+from sge_la.features.sources import FeatureSource
 from sge_la.files.text import read_json, write_json
 from sge_la.runs.plan import Plan
 
@@ -59,30 +55,25 @@ def network_answers(
 
     `probe`: the set's sequences; `people`: labels of the network's classes; everybody else is a stranger.
     """
-    folder = plan.networks.get(probe.name, plan.network)
-    params = _params(folder, plan, sources, checkpoint_stem(folder, probe.name))
+    network = load_network(network_for(plan, probe.name), sources, plan.manner)
     split = dataset.train if probe.name == TRAIN else dataset.tests[probe.name]
-    found = sequence_logits(plan, split, probe.numbers, sources, params)
+    found = sequence_features(sources, split.skeletons, probe.numbers, plan.manner, seed=plan.seed, network=network)
     return _by_level(found, probe.labels, probe.recordings, people)
 
 
-def strangers_in_training(plan: Plan, known: Dataset, sources: list[FeatureSource]) -> Mapping[str, NetworkAnswers]:
+def strangers_in_training(
+    plan: Plan, known: Dataset, sources: list[FeatureSource], network: Mapping[str, np.ndarray]
+) -> Mapping[str, NetworkAnswers]:
     """How the run's network answers what it was not trained on in the training set, by 'sequence' and 'recording'.
 
     That is all of the people who were left out and, of a run with `--select val`, what was held out of the others.
-    `known`: the data set as `without_people` gives it.
+    `known`: the data set as `without_people` gives it; `network`: the run's.
     """
     split, shown = known.train, {**training_data(known, plan.select).held, **known.train.left_out}
     rows, labels = np.concatenate([*shown.values()]), np.repeat([*shown], [len(own) for own in shown.values()])
-    params = _params(plan.network, plan, sources, checkpoint_stem(plan.network, ''))
-    found = sequence_logits(plan, split, rows, sources, params)
+    found = sequence_features(sources, split.skeletons, rows, plan.manner, seed=plan.seed, network=network)
     recordings = None if split.recordings is None else split.recordings[rows]
     return _by_level(found, labels, recordings, np.array(known.identities))
-
-
-def _params(folder: Path, plan: Plan, sources: list[FeatureSource], stem: str) -> Mapping[str, np.ndarray]:
-    width = feature_shape(sources, plan.manner)[1]
-    return checkpoints.load_recognition(folder, width, slots=False, stem=stem).params
 
 
 def _by_level(
@@ -181,11 +172,12 @@ def keep_thresholds(
 ) -> Mapping[str, NetworkAnswers]:
     """Finds where strangers begin for a run that was trained without some people, and writes it into its folder.
 
-    Arguments as of `strangers_in_training`, and what that gives. Raises UserError: it cannot be written.
+    `plan`, `known`, `sources`: as of `strangers_in_training`; returns what that gives. Raises UserError: it cannot be
+    written.
     """
-    found = strangers_in_training(plan, known, sources)
-    params = _params(plan.network, plan, sources, checkpoint_stem(plan.network, ''))
-    thresholds = NetworkThresholds.of(found, network_digest(params), far)
+    network = load_network(network_for(plan), sources, plan.manner)
+    found = strangers_in_training(plan, known, sources, network)
+    thresholds = NetworkThresholds.of(found, network_digest(network), far)
     write_json(plan.network / FILE, thresholds.to_json())
     for level, one in thresholds.thresholds.items():
         say(
@@ -210,18 +202,6 @@ def network_digest(params: Mapping[str, np.ndarray]) -> str:
     for name, values in sorted(params.items()):
         found.update(name.encode() + np.ascontiguousarray(values, '<f4').tobytes())
     return found.hexdigest()
-
-
-def sequence_logits(
-    plan: Plan, split: Split, rows: np.ndarray, sources: list[FeatureSource], params: Mapping[str, np.ndarray]
-) -> np.ndarray:
-    """The mean of each sequence's frames' logits ('ap'), or its one answer ('sc'), float32 [len(rows), C]."""
-    compiled, parts = compiled_recogniser(plan.precision), []
-    for start in range(0, len(rows), SEQUENCES_AT_ONCE):
-        chosen = rows[start : start + SEQUENCES_AT_ONCE]
-        answers = logits(params, encode_rows(plan, split.skeletons, chosen, sources), compiled)
-        parts.append(answers.reshape(len(chosen), -1, answers.shape[1]).mean(axis=1))
-    return np.concatenate(parts)
 
 
 def by_score(found: np.ndarray, own: np.ndarray) -> dict[str, OpenSet]:

@@ -14,11 +14,11 @@ from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
 from sge_la.errors import say
-from sge_la.evaluation.scores import compiled_recogniser, logits
+from sge_la.evaluation.gallery import sequence_features
 from sge_la.features import cages
 from sge_la.features.files import TEST_STEMS, write_test_features
 from sge_la.features.inputs import Inputs
-from sge_la.features.sources import ModernSource, fill_features
+from sge_la.features.sources import ModernSource
 from sge_la.model import sequence_recognition
 from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.sequence_recognition import PREFIX
@@ -27,8 +27,6 @@ from sge_la.runs.plan import EncoderJob, Plan
 from sge_la.runs.states import RunState, TrainingState, fresh_state
 from sge_la.training import joint
 from sge_la.training.stage import Stage, claimed
-
-_SEQUENCES_AT_ONCE = 2048
 
 
 @dataclass
@@ -151,17 +149,8 @@ def sequence_logits(
     `params`: of encoders and recognition network, NumPy arrays; `skeletons`: float32 `[N, T, J, 3]`; `rows`: the
     sequences.
     """
-    source = ModernSource(config, encoder_part(params), made=made)
-    each, width = cages.feature_shape(config, manner)
-    size, network, found = min(_SEQUENCES_AT_ONCE, len(rows)), sequence_recognition.head_params(params), []
-    compiled = compiled_recogniser(config.precision)
-    block = np.empty((size * each, width), np.float32)
-    for start in range(0, len(rows), size):
-        chosen = rows[start : start + size]
-        filled = np.concatenate([chosen, np.full(size - len(chosen), chosen[0])])
-        fill_features(block, [source], skeletons, filled, manner, seed=0, test=True)
-        found.append(logits(network, block, compiled).reshape(size, each, -1).mean(axis=1)[: len(chosen)])
-    return np.concatenate(found)
+    source, network = ModernSource(config, encoder_part(params), made=made), sequence_recognition.head_params(params)
+    return sequence_features([source], skeletons, rows, manner, network=network)
 
 
 def _save(job: EncoderJob, folder: Path, kept: Kept, history, config, made: Inputs) -> ModernSource:

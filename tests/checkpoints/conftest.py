@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sge_la.checkpoints import (
-    recognition_shapes,
-)
+from sge_la.checkpoints import recognition_shapes
 from tests.checkpoints.cases import draw
 
 

@@ -21,7 +21,6 @@ from sge_la.checkpoints import (
     encoder_shapes,
     load_recognition,
     read_bundle,
-    recognition_shapes,
     save_encoder,
     write_bundle,
 )
@@ -31,20 +30,9 @@ from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.checkpoints.table import FormatError, read_table, read_varint, write_table, write_varint
 from sge_la.errors import UserError, run_command
 from sge_la.files.npz import read_npz, write_npz
-from tests.checkpoints.cases import DATA, GENUINE, INDEX, assert_same, draw, genuine, random_model
+from tests.checkpoints.cases import DATA, GENUINE, INDEX, assert_same, genuine, random_model
 
 STEM = CHECKPOINT_STEM
-
-
-@pytest.fixture
-def small(rng) -> dict[str, np.ndarray]:
-    """The variables of a recognition network of 6 inputs, 4 hidden units and 3 classes."""
-    return {name: draw(rng, shape) for name, shape in recognition_shapes(6, 3, 4).items()}
-
-
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(5)
 
 
 # Checksums -----------------------------------------------------------------------------------------------------------

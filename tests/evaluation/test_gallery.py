@@ -143,7 +143,7 @@ def test_answers_are_roots_of_probabilities(sources):
     """Two frames' logits are averaged before the probabilities are formed; the twin goes one sequence at a time."""
     network = recognition.initial_params(15, 2, seed=3, hidden=7)
     data = skeletons(5)
-    found = sequence_features(sources, data, np.arange(5), 'ap', network=network)
+    found = gallery.answers_of(sequence_features(sources, data, np.arange(5), 'ap', network=network))
     for vector, row in zip(found, data, strict=True):
         contexts = np.asarray(encode(CONFIG, sources[0].params, axis_major(row[None])).contexts)[:, :, 0]  # [A, T, U]
         hidden = np.maximum(contexts.transpose(1, 0, 2).reshape(4, 15) @ network['W1'] + network['b1'], 0)
