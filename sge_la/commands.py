@@ -182,16 +182,14 @@ def _scored(options) -> dict:
 def match(options) -> dict:
     """`python evaluate.py --protocol gallery ...`"""
     from sge_la.data.casia_b import known_to
-    from sge_la.evaluation.gallery import run_gallery
+    from sge_la.evaluation.gallery import How, run_gallery
     from sge_la.runs.plan import plan_of
 
     dataset, pairs = _sets_to_match(options)
     dataset = known_to(options, dataset)
     plan = plan_of(replace(options, probe=None), dataset)
     _warn_of_other_data(plan, dataset)
-    return run_gallery(
-        plan, dataset, pairs, metric=options.metric, level=options.level, answers=options.match == 'answers'
-    )
+    return run_gallery(plan, dataset, pairs, How(options.metric, options.level, options.match, options.rerank))
 
 
 def meet_strangers(options) -> dict:

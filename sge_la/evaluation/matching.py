@@ -6,7 +6,7 @@ neither the P·G distances nor a float64 copy of the gallery is held at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def match(
     num_ranks: int = 50,
     block_bytes: int = BLOCK_BYTES,
     show_progress: bool = False,
+    blocks: Callable[..., Iterator[tuple[int, np.ndarray]]] | None = None,
 ) -> MatchResult:
     """Ranks the gallery for every probe and scores the ranking.
 
@@ -61,7 +62,8 @@ def match(
     order nor on luck, and features that are all equal score lowest.
 
     `probe` is float [P, D], `gallery` float [G, D]; `metric` 'euclidean' or 'cosine' (1 − cosine; a vector of zeros is
-    at distance 1 from all); `block_bytes` bounds the memory for distances, about.
+    at distance 1 from all); `block_bytes` bounds the memory for distances, about; `blocks` gives distances in the place
+    of `distance_blocks`.
 
     Raises UserError: nothing to match, no probe has a right gallery entry, or a feature is not finite.
     """
@@ -72,9 +74,8 @@ def match(
     ]
     entries_of = _rows_by_value(gallery_labels)
     probes, scores = [], []
-    for start, distances in distance_blocks(
-        probe, gallery, metric=metric, block_bytes=block_bytes, show_progress=show_progress
-    ):
+    settings = {'metric': metric, 'block_bytes': block_bytes, 'show_progress': show_progress}
+    for start, distances in (blocks or distance_blocks)(probe, gallery, **settings):
         for row, nearness in enumerate(distances, start):
             same_identity = entries_of.get(probe_labels[row])
             if same_identity is None:

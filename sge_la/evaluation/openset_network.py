@@ -22,9 +22,10 @@ from sge_la.data import Dataset
 from sge_la.data.training_set import training_data
 from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE
-from sge_la.evaluation.gallery import TRAIN, Side, load_network, network_for, sequence_features
+from sge_la.evaluation.gallery import TRAIN
 from sge_la.evaluation.matching import pool_recordings
 from sge_la.evaluation.openset import OpenSet
+from sge_la.evaluation.sides import Side, load_network, network_for, sequence_features
 from sge_la.evaluation.threshold import Threshold, checked_number
 from sge_la.features.sources import FeatureSource
 from sge_la.files.text import read_json, write_json

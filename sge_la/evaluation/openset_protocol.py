@@ -17,10 +17,11 @@ from sge_la.data.quality.lost import some
 from sge_la.data.unknown import without_people
 from sge_la.errors import UserError, counted, say
 from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
-from sge_la.evaluation.gallery import TRAIN, Side, keep, make_side, started
+from sge_la.evaluation.gallery import TRAIN, keep, started
 from sge_la.evaluation.intervals import Interval, summarise_runs
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
 from sge_la.evaluation.openset_network import SCORES, NetworkAnswers, keep_thresholds, network_answers
+from sge_la.evaluation.sides import Side, make_side
 from sge_la.runs.plan import Plan
 
 _TITLES = {**{f'dir_at_{far:g}': f'DIR at FAR {100 * far:g} %' for far in FARS}, 'eer': 'EER', 'auroc': 'AUROC'}

@@ -16,8 +16,9 @@ import numpy as np
 
 from sge_la.data import Dataset, Split
 from sge_la.errors import say
-from sge_la.evaluation.gallery import Matched, Side, lines, make_side, match_sides, summary
+from sge_la.evaluation.gallery import Matched, lines, match_sides, summary
 from sge_la.evaluation.matching import METRICS, nearest
+from sge_la.evaluation.sides import Side, make_side
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource
 from sge_la.settings.papers import conditions

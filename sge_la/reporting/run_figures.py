@@ -13,11 +13,11 @@ from sge_la.api import GaitEncoder, holds_features, save_features
 from sge_la.data import Dataset, Split
 from sge_la.data.layout import AXES
 from sge_la.errors import UserError, say
-from sge_la.evaluation.gallery import sequence_features
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, score_everything
+from sge_la.evaluation.sides import sequence_features
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_trained, probe_features
 from sge_la.features import cages
 from sge_la.features.files import feature_sources

@@ -272,8 +272,14 @@ class EvaluateOptions(CommonOptions):
     match: str = flag(
         'encodings',
         "what --protocol gallery compares: encodings, or the recognition network's answers, for people whom it was "
-        'trained on',
-        choices=('encodings', 'answers'),
+        'trained on, or both',
+        choices=('encodings', 'answers', 'both'),
+    )
+    rerank: int | None = flag(
+        None,
+        '--protocol gallery: rank the gallery by so many k-reciprocal neighbours (20 in the paper of Zhong et al.), '
+        'which are looked for among probes and gallery together',
+        type=_COUNT,
     )
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)

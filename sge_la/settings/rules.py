@@ -146,8 +146,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
         (
-            protocol == 'openset' and {'metric', 'level', 'match'} & typed,
-            '--protocol openset has its own distance and scores: leave out --metric, --level and --match',
+            protocol == 'openset' and {'metric', 'level', 'match', 'rerank'} & typed,
+            '--protocol openset has its own distance and scores: leave out --metric, --level, --match and --rerank',
         ),
         (
             protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits', 'newcomers'} & typed,
@@ -158,8 +158,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             f'--unknown is not for {DATASET}, whose CME is trained without the tested people as it is: leave it out',
         ),
         (
-            not matches and hasattr(options, 'metric') and {'metric', 'level', 'match'} & typed,
-            '--metric, --level and --match are for matching: add --protocol gallery or leave them out',
+            not matches and hasattr(options, 'metric') and {'metric', 'level', 'match', 'rerank'} & typed,
+            '--metric, --level, --match and --rerank are for matching: add --protocol gallery or leave them out',
         ),
         (
             options.dataset == DATASET and shows,

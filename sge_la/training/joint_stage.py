@@ -14,7 +14,7 @@ from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
 from sge_la.errors import say
-from sge_la.evaluation.gallery import sequence_features
+from sge_la.evaluation.sides import sequence_features
 from sge_la.features import cages
 from sge_la.features.files import TEST_STEMS, write_test_features
 from sge_la.features.inputs import Inputs

@@ -10,8 +10,9 @@ import pytest
 import evaluate
 from sge_la.data import Split
 from sge_la.errors import UserError
-from sge_la.evaluation import gallery
-from sge_la.evaluation.gallery import Side, make_side, match_sides, sequence_features, set_pairs, summary
+from sge_la.evaluation import sides
+from sge_la.evaluation.gallery import match_sides, set_pairs, summary
+from sge_la.evaluation.sides import Side, make_side, sequence_features
 from sge_la.features.sources import FeatureSource
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
@@ -64,7 +65,7 @@ def test_set_pairs_names_the_sets_that_are_there():
 @pytest.mark.parametrize('manner', ['ap', 'sc'])
 def test_sequence_features_are_mean_or_all_context_vectors(sources, manner, monkeypatch):
     """Seven sequences in blocks of three: the last block overlaps the one before it. Twin: one sequence at a time."""
-    monkeypatch.setattr(gallery, 'SEQUENCES_AT_ONCE', 3)
+    monkeypatch.setattr(sides, 'SEQUENCES_AT_ONCE', 3)
     data, rows = skeletons(9), np.array([8, 1, 0, 5, 7, 2, 3])
     found = sequence_features(sources, data, rows, manner)
     for vector, row in zip(found, rows, strict=True):
@@ -143,7 +144,7 @@ def test_answers_are_roots_of_probabilities(sources):
     """Two frames' logits are averaged before the probabilities are formed; the twin goes one sequence at a time."""
     network = recognition.initial_params(15, 2, seed=3, hidden=7)
     data = skeletons(5)
-    found = gallery.answers_of(sequence_features(sources, data, np.arange(5), 'ap', network=network))
+    found = sides.answers_of(sequence_features(sources, data, np.arange(5), 'ap', network=network))
     for vector, row in zip(found, data, strict=True):
         contexts = np.asarray(encode(CONFIG, sources[0].params, axis_major(row[None])).contexts)[:, :, 0]  # [A, T, U]
         hidden = np.maximum(contexts.transpose(1, 0, 2).reshape(4, 15) @ network['W1'] + network['b1'], 0)
@@ -166,8 +167,32 @@ def test_command_matches_answers(small_run, capsys):
     assert found['mAP'] == pytest.approx(cosine['mAP'], abs=1e-4)
 
 
+def test_encodings_beside_answers(sources):
+    """Answers of length 1 come first, then encodings of length √0.3."""
+    network = recognition.initial_params(15, 2, seed=3, hidden=7)
+    split = Split(skeletons(6), {0: np.arange(3), 1: np.arange(3, 6)})
+    plain, answers, both = (
+        make_side('t', split, sources, 'ap', network=one, beside=beside).features
+        for one, beside in ((None, False), (network, False), (network, True))
+    )
+    np.testing.assert_allclose(both[:, :2], answers, rtol=1e-6)
+    lengths = np.linalg.norm(plain, axis=1, keepdims=True)
+    np.testing.assert_allclose(both[:, 2:], np.sqrt(0.3) * plain / lengths, rtol=1e-5)
+
+
+def test_command_matches_both_and_ranks_anew(small_run, capsys):
+    flags = [*small_flags(small_run), '--protocol', 'gallery', '--match', 'both', '--rerank', '3']
+    evaluate.main([*flags, '--probe', 'Still'])
+    printed = capsys.readouterr().out
+    assert 'answers matched (roots of its probabilities), and CAGEs beside them, euclidean distance, ranked' in printed
+    kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
+    assert set(kept['gallery']['euclidean, sequence, both, reranked by 3']) == {'Still → Walking'}
+    with pytest.raises(UserError, match='--rerank needs two different sets'):
+        evaluate.main([*flags, '--probe', 'Still', '--gallery', 'Still'])
+
+
 def test_matching_flags_need_the_protocol():
-    for flags in (['--gallery', 'train'], ['--level', 'recording'], ['--match', 'answers']):
+    for flags in (['--gallery', 'train'], ['--level', 'recording'], ['--match', 'answers'], ['--rerank', '20']):
         with pytest.raises(UserError, match='--protocol gallery'):
             parse_evaluate(flags)
     assert parse_evaluate(['--dataset', 'IAS', '--protocol', 'gallery', '--probe', 'A']).probe == 'A'

@@ -12,9 +12,9 @@ from sge_la.data import load
 from sge_la.data.unknown import unknown_people
 from sge_la.data.write import write_dataset
 from sge_la.errors import UserError
-from sge_la.evaluation.gallery import Side
 from sge_la.evaluation.openset_network import by_score
 from sge_la.evaluation.openset_protocol import _lines, answered
+from sge_la.evaluation.sides import Side
 from sge_la.settings.command_line import parse_evaluate
 from tests.command_line_cases import Commands, refused, uncompiled
 from tests.conftest import tiny_split
@@ -180,7 +180,7 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
-        ('--protocol openset --level recording', 'leave out --metric, --level and --match'),
+        ('--protocol openset --level recording', 'leave out --metric, --level, --match and --rerank'),
         ('--splits 2', 'add --protocol openset'),
         ('--far 0.1', 'add --protocol openset'),
         ('--newcomers', 'add --protocol openset'),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from sge_la.data import Dataset, Split
-from sge_la.evaluation import gallery
-from sge_la.evaluation.gallery import Side, match_sides
+from sge_la.evaluation import sides
+from sge_la.evaluation.gallery import match_sides
+from sge_la.evaluation.sides import Side
 from sge_la.features.sources import FeatureSource
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, encode, initial_params
@@ -150,7 +151,7 @@ def test_conditions_are_encoded_once_and_whole(monkeypatch):
     """Each sequence of each person becomes x, y and z of all frames joined: `[T·U | T·U | T·U]`. Twin: one by one."""
     data, sources = dataset(), [FeatureSource(CONFIG, initial_params(CONFIG, seed=1))]
     calls = []
-    monkeypatch.setattr(gallery, 'sequence_features', _counting(gallery.sequence_features, calls))
+    monkeypatch.setattr(sides, 'sequence_features', _counting(sides.sequence_features, calls))
     encoded = Encoded(data, sources)
     found = encoded.side('nm')
     assert encoded.side('nm') is found and len(calls) == 1
