@@ -18,14 +18,15 @@ COLLAPSE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class SequenceScores:
-    """One row of scores for each test sequence, and what was left out on the way.
+class Windows:
+    """The windows of rows that are scored, and what was left out on the way.
 
-    `windows` says which window, in file order, each row is: `recordings[windows]` and the like. The original divides
-    its Rank-n hits by `original_rank_divisor`: S, but the batch size for `sc` with fewer rows than a batch.
+    `rows` int64 [S, T] are the rows of each, `labels` int64 [S] its label; `windows` says which window, in file order,
+    each is: `recordings[windows]` and the like. The original divides its Rank-n hits by `original_rank_divisor`: S, but
+    the batch size for `sc` with fewer rows than a batch.
     """
 
-    scores: np.ndarray
+    rows: np.ndarray
     labels: np.ndarray
     windows: np.ndarray
     num_rows: int
@@ -33,6 +34,13 @@ class SequenceScores:
     num_incomplete_rows: int
     num_mixed: int
     original_rank_divisor: int
+
+
+@dataclass(frozen=True)
+class SequenceScores(Windows):
+    """One row of scores [S, C] for each of the windows."""
+
+    scores: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,7 @@ class Evaluation:
     is_collapsed: bool
 
 
-def sequence_scores(
-    logits: np.ndarray,
+def counted_windows(
     labels: np.ndarray,
     length: int,
     *,
@@ -63,30 +70,28 @@ def sequence_scores(
     batch_size: int = 128,
     drop_incomplete: bool = True,
     fill_batch: bool = False,
-) -> SequenceScores:
-    """Gathers the logits of rows (frames, or joined vectors) into one score vector for each sequence.
+) -> Windows:
+    """The windows of rows that the original scores.
 
-    The original scores rows in batches and forgets those beyond the last whole batch, unless there are fewer rows than
-    one batch. What is left is cut into windows of T rows; an incomplete last window is dropped and a window of mixed
-    labels skipped. A window's score is the mean of its raw logits in their own precision (float32), which reproduces
-    the original's numbers.
+    It scores rows in batches and forgets those beyond the last whole batch, unless there are fewer rows than one batch.
+    What is left is cut into windows of T rows; an incomplete last window is dropped and a window of mixed labels
+    skipped.
 
-    `logits`, `labels`: float [R, C], and integers [R] from 0 to C − 1; `length`: T, rows in a sequence; with `sc` each
-    row is a sequence; `manner`: 'ap' (a row is a frame) or 'sc'; `batch_size`: rows in a scoring batch, 128 in the
-    original (1280 in its CASIA-B script); `drop_incomplete`: False keeps the rows beyond the last whole batch;
-    `fill_batch`: copies of row 0 fill up fewer rows than a batch, and are scored (the original's CASIA-B script).
-    Raises UserError: no whole sequence, or no sequence with a single label, is left.
+    `labels`: integers [R]; `length`: T, rows in a sequence; with `sc` each row is a sequence; `manner`: 'ap' (a row is
+    a frame) or 'sc'; `batch_size`: rows in a scoring batch, 128 in the original (1280 in its CASIA-B script);
+    `drop_incomplete`: False keeps the rows beyond the last whole batch; `fill_batch`: copies of row 0 fill up fewer
+    rows than a batch, and are scored (the original's CASIA-B script). Raises UserError: no whole sequence, or no
+    sequence with a single label, is left.
     """
-    logits, labels = _checked(logits, labels)
     if manner not in ('ap', 'sc'):
         raise ValueError(f"manner must be 'ap' or 'sc', received {manner!r}")
     length = 1 if manner == 'sc' else length
-    if fill_batch and 0 < len(labels) < batch_size:
-        rows = np.concatenate([np.arange(len(labels)), np.zeros(batch_size - len(labels), np.int64)])
-        logits, labels = logits[rows], labels[rows]
     if length < 1 or batch_size < 1:
         raise ValueError(f'length and batch_size must be at least 1, received {length} and {batch_size}')
-    num_rows, num_classes = logits.shape
+    rows = np.arange(len(labels))
+    if fill_batch and 0 < len(labels) < batch_size:
+        rows = np.concatenate([rows, np.zeros(batch_size - len(labels), np.int64)])
+    num_rows = len(rows)
     is_batched = drop_incomplete and num_rows >= batch_size
     num_used = num_rows - num_rows % batch_size if is_batched else num_rows
     num_windows, num_incomplete = divmod(num_used, length)
@@ -95,18 +100,16 @@ def sequence_scores(
             f'scoring needs at least one whole sequence of {length} rows, but only {num_used} rows are there: '
             'check --length against the test set'
         )
-    window_rows = logits[: num_windows * length].reshape(num_windows, length, num_classes)
-    window_labels = labels[: num_windows * length].reshape(num_windows, length)
+    window_rows = rows[: num_windows * length].reshape(num_windows, length)
+    window_labels = labels[window_rows]
     windows = np.flatnonzero((window_labels == window_labels[:, :1]).all(axis=1))
     if len(windows) == 0:
         raise UserError(
             f'scoring needs windows of {length} rows with a single identity, but each of the {num_windows} windows '
             'mixes identities: check --length against the test set'
         )
-    if len(windows) < num_windows:  # indexing copies, and the logits may be large
-        window_rows = window_rows[windows]
-    return SequenceScores(
-        scores=window_rows.mean(axis=1),
+    return Windows(
+        rows=window_rows[windows],
         labels=window_labels[windows, 0],
         windows=windows,
         num_rows=num_rows,
@@ -115,6 +118,21 @@ def sequence_scores(
         num_mixed=num_windows - len(windows),
         original_rank_divisor=batch_size if manner == 'sc' and num_rows < batch_size else len(windows),
     )
+
+
+def sequence_scores(logits: np.ndarray, labels: np.ndarray, length: int, **rules) -> SequenceScores:
+    """Gathers the logits of rows (frames, or joined vectors) into one score vector for each window that counts.
+
+    A window's score is the mean of its raw logits in their own precision (float32), which reproduces the original's
+    numbers. `logits`, `labels`: float [R, C], and integers [R] from 0 to C − 1; `length`, `rules`, errors: as of
+    `counted_windows`.
+    """
+    logits, labels = _checked(logits, labels)
+    found = counted_windows(labels, length, **rules)
+    rows = found.rows.reshape(-1)
+    # Indexing copies, and the logits may be large.
+    chosen = logits[: len(rows)] if np.array_equal(rows, np.arange(len(rows))) else logits[rows]
+    return SequenceScores(**vars(found), scores=chosen.reshape(*found.rows.shape, -1).mean(axis=1))
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -29,15 +29,13 @@ LOGIT_ROWS = 4096
 
 
 def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
-    """The recognition network's answers: of arrays in blocks of bounded memory, of what lies on a device at once.
+    """The recognition network's answers, in blocks of bounded memory.
 
-    `features`: `[R, D]`, any float dtype, may be a memory map; or what `backends.at_hand` made of it; `compiled`: from
-    `compiled_recogniser`; None computes in float32. Returns float32 `[R, C]`.
+    `features`: `[R, D]`, any float dtype, may be a memory map; `compiled`: from `compiled_recogniser`; None computes in
+    float32. Returns float32 `[R, C]`.
     """
     compiled = compiled or compiled_recogniser()
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
-    if ops.is_tensor(features):
-        return ops.convert_to_numpy(compiled(params, ops.cast(features, 'float32')))
     block = min(LOGIT_ROWS, len(features))
 
     def answers(start: int) -> np.ndarray:

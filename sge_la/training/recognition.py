@@ -14,8 +14,8 @@ from sge_la import backends, checkpoints
 from sge_la.backends import ops
 from sge_la.evaluation import metrics
 from sge_la.evaluation.epoch_choice import EpochChoice
-from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, summary
-from sge_la.features.files import SELECTION_STEM, TEST_STEMS, Features, read_features
+from sge_la.evaluation.scores import summary
+from sge_la.features.files import SELECTION_STEM, TEST_STEMS, read_features
 from sge_la.files.arrays import release_pages
 from sge_la.files.write_arrays import save_npy
 from sge_la.model import products, recognition
@@ -25,6 +25,7 @@ from sge_la.runs import records
 from sge_la.runs.plan import Plan
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
 from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
+from sge_la.training.scoring import EpochScore, scorer
 from sge_la.training.stage import Stage
 from sge_la.training.together import epoch_runner
 
@@ -104,17 +105,6 @@ def fit_recognition(
     )
 
 
-def _sequences(answers: np.ndarray, features: Features, plan: Plan) -> metrics.SequenceScores:
-    """Scores of the test sequences under the original's rules on incomplete batches."""
-    settings = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
-    return metrics.sequence_scores(answers, features.labels, plan.length, manner=plan.manner, **settings)
-
-
-def sequence_accuracy(found: metrics.SequenceScores) -> float:
-    """Rank-1 over sequences."""
-    return float(np.mean(found.scores.argmax(axis=1) == found.labels))
-
-
 def train_recognition(
     plan: Plan, stage: Stage, names: list[str], classes: int, *, num_held: int, task: str = ''
 ) -> tuple[TrainingState, EpochChoice]:
@@ -126,22 +116,26 @@ def train_recognition(
     """
     columns = plan.columns_of(task)
     train = read_features(plan.network, 'train', columns)
-    tests = {name: _at_hand(plan, stem, columns) for name, stem in zip(names, TEST_STEMS, strict=False)}
-    held = _at_hand(plan, SELECTION_STEM, columns) if num_held else None
+    batches = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
+    tests = {name: _scorer(plan, stem, columns, **batches) for name, stem in zip(names, TEST_STEMS, strict=False)}
+    held = _scorer(plan, SELECTION_STEM, columns, drop_incomplete=False) if num_held else None
     choice = EpochChoice(plan.select, names)
     fresh = fresh_state(recognition.initial_params(train.X.shape[1], classes, plan.seed))
     state = stage.start(fresh, choice.restore)
-    compiled, steps = compiled_recogniser(plan.precision), len(train.X) // plan.rn_batch_size
+    steps = len(train.X) // plan.rn_batch_size
     settings = {'epochs': plan.rn_epochs, 'batch_size': plan.rn_batch_size, 'rate': plan.rn_rate}
     settings |= {'precision': plan.precision, 'progress': 'recognition'}
 
     def look(state: TrainingState) -> tuple[str, tuple]:
         line = state.history[-1]
-        answers = {name: logits(state.params, features.X, compiled) for name, features in tests.items()}
-        line |= _scores_of(state, tests, answers, plan)
+        scores = {name: score(state.params) for name, score in tests.items()}
+        for name, found in scores.items():
+            line |= {f'accuracy_{name}': found.accuracy, f'loss_{name}': found.loss}
+            if not np.isfinite(found.loss):
+                raise NotFinite(state.epoch, state.step // state.epoch, '', f'cross-entropy loss on {name}')
         if held is not None:
-            line['selection_accuracy'] = _held_accuracy(logits(state.params, held.X, compiled), held, plan)
-        _offer(choice, line, state, {name: (answers[name], tests[name]) for name in names}, plan)
+            line['selection_accuracy'] = held(state.params).accuracy
+        _offer(choice, line, state, scores)
         return _epoch_line(line, plan.rn_epochs, steps, names, state.history), choice.kept()
 
     state = stage.follow(plan, state, fit_recognition(train.X, train.labels, state, **settings), look)
@@ -149,51 +143,24 @@ def train_recognition(
     return state, choice
 
 
-def _at_hand(plan: Plan, stem: str, columns: tuple[int, int] | None) -> Features:
+def _scorer(plan: Plan, stem: str, columns: tuple[int, int] | None, **rules) -> Callable[[dict], EpochScore]:
+    """What scores a feature file of the run folder after each epoch, under the original's rules."""
     features = read_features(plan.network, stem, columns)
-    return replace(features, X=backends.at_hand(features.X))
+    features = replace(features, X=backends.at_hand(features.X))
+    return scorer(features, plan.length, plan.precision, manner=plan.manner, **rules)
 
 
-def _scores_of(
-    state: TrainingState, tests: dict[str, Features], answers: dict[str, np.ndarray], plan: Plan
-) -> dict[str, float]:
-    line = {}
-    for name, features in tests.items():
-        found = _sequences(answers[name], features, plan)
-        line[f'accuracy_{name}'] = sequence_accuracy(found)
-        line[f'loss_{name}'] = loss = _cross_entropy(answers[name], features.labels)
-        if not np.isfinite(loss):
-            raise NotFinite(state.epoch, state.step // state.epoch, '', f'cross-entropy loss on {name}')
-    return line
-
-
-def _held_accuracy(answers: np.ndarray, held: Features, plan: Plan) -> float:
-    settings = {'manner': plan.manner, 'drop_incomplete': False}
-    return sequence_accuracy(metrics.sequence_scores(answers, held.labels, plan.length, **settings))
-
-
-def _offer(choice: EpochChoice, line: dict, state: TrainingState, tests: dict[str, tuple], plan: Plan) -> None:
+def _offer(choice: EpochChoice, line: dict, state: TrainingState, scores: dict[str, EpochScore]) -> None:
     """Lets an epoch be chosen, and keeps its scores where either rule would choose it."""
     held = line.get('selection_accuracy')
-    choice.offer({name: line[f'accuracy_{name}'] for name in tests}, held, state)
-    for name, (answers, features) in tests.items():
+    choice.offer({name: found.accuracy for name, found in scores.items()}, held, state)
+    for name, found in scores.items():
 
-        def scores(answers=answers, features=features) -> dict:
-            found = _sequences(answers, features, plan)
-            return summary(metrics.evaluate_scores(found.scores, found.labels))
+        def summed(found=found) -> dict:
+            sequences = found.sequences()
+            return summary(metrics.evaluate_scores(sequences.scores, sequences.labels))
 
-        choice.scores.offer(name, state.epoch, line[f'accuracy_{name}'], held, scores)
-
-
-def _cross_entropy(answers: np.ndarray, labels: np.ndarray) -> float:
-    losses = np.empty(len(labels), np.float32)
-    for start in range(0, len(labels), LOGIT_ROWS):  # what lies between stays in the caches
-        block = slice(start, start + LOGIT_ROWS)
-        rows, right = answers[block], labels[block]
-        highest = rows.max(axis=1)
-        total = np.log(np.exp(rows - highest[:, None]).sum(axis=1)) + highest
-        losses[block] = total - rows[np.arange(len(right)), right]
-    return float(np.mean(losses))
+        choice.scores.offer(name, state.epoch, found.accuracy, held, summed)
 
 
 def _epoch_line(line: dict, epochs: int, steps: int, names: list[str], history: list[dict]) -> str:

@@ -11,20 +11,16 @@ from keras import ops
 from sge_la import backends
 from sge_la.errors import UserError
 from sge_la.evaluation.epoch_choice import EpochChoice
-from sge_la.evaluation.metrics import sequence_scores
 from sge_la.evaluation.scores import LOGIT_ROWS, logits
-from sge_la.features.files import Features
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, initial_params, losses, losses_and_gradients
 from sge_la.model.pretext import pretext
-from sge_la.runs.plan import plan_of
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
-from sge_la.settings.command_line import parse_train
 from sge_la.training.encoders import fit_encoder
 from sge_la.training.epochs import whole_batches
 from sge_la.training.labelled import fit_labelled
-from sge_la.training.recognition import _cross_entropy, _held_accuracy, fit_recognition, sequence_accuracy
+from sge_la.training.recognition import fit_recognition
 from tests.command_line_cases import uncompiled
 
 CONFIG = EncoderConfig(length=3, joints=2, units=4)
@@ -201,14 +197,6 @@ def test_logits_of_features_on_the_device_are_those_of_blocks():
     np.testing.assert_allclose(found, logits(params, features), rtol=1e-6, atol=1e-6)
 
 
-def test_cross_entropy_over_several_blocks():
-    rng, rows = np.random.default_rng(0), 2 * LOGIT_ROWS + 3
-    answers, labels = rng.normal(0, 50, (rows, 4)).astype(np.float32), rng.integers(0, 4, rows)
-    exact = answers.astype(np.float64)
-    losses = np.log(np.exp(exact - exact.max(1, keepdims=True)).sum(1)) + exact.max(1) - exact[np.arange(rows), labels]
-    assert _cross_entropy(answers, labels) == pytest.approx(losses.mean(), rel=1e-5)
-
-
 @pytest.mark.parametrize('rows', [1, 7, 4096, 4097])
 def test_logits_in_blocks(rows):
     params = recognition.initial_params(3, 2, seed=0, hidden=4)
@@ -249,21 +237,6 @@ def test_last_and_held_out_choices_ask_no_test_set():
     assert offered('last', ['Walking'], epochs) == {'': 3}
     assert offered('val', ['Walking'], epochs, [0.4, 0.7, 0.5]) == {'': 2}
     assert offered('val', ['A', 'B'], [(0.9, 0.9), (0.1, 0.1)], [0.4, 0.7]) == {'A_': 2, 'B_': 2, '': 2}
-
-
-def test_sequence_accuracy_counts_whole_windows():
-    """7 rows in windows of 2 with batches of 4: rows 0 to 3 are scored, two windows, one of them right."""
-    scores = np.array([[1, 0], [1, 0], [0, 1], [0, 3], [9, 0], [9, 0], [9, 0]], np.float32)
-    found = sequence_scores(scores, np.zeros(7, int), 2, manner='ap', batch_size=4)
-    assert sequence_accuracy(found) == 0.5
-
-
-def test_no_held_out_sequence_is_dropped():
-    """129 rows are one more than a batch, and only the last is right."""
-    answers = np.tile(np.array([[0, 1]], np.float32), (129, 1))
-    answers[128] = [1, 0]
-    held = Features(np.zeros((129, 4), np.float32), np.zeros(129, int), 2)
-    assert _held_accuracy(answers, held, plan_of(parse_train(['--manner', 'sc']))) == pytest.approx(1 / 129)
 
 
 # ---- the ablation's encoder that is trained with labels --------------------------------------------------------------
