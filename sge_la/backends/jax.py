@@ -23,6 +23,9 @@ BLOCK, COMPILED_SIZES = 512, (64, 512)
 
 # A step is a long chain of small kernels: those that do not wait for each other run side by side.
 _GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}
+# Strict float32 leaves products to cuBLAS: Triton's many variants of them had not been compiled after 100 s.
+_STRICT_OPTIONS = {'xla_gpu_enable_triton_gemm': False}
+_STRICT = ('highest', 'float32')
 _FIRST_WITH_OPTIONS = (0, 10)
 
 
@@ -32,10 +35,11 @@ def device() -> jax.Device:
     return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
 
 
-def _options() -> dict[str, str] | None:
+def _options() -> dict[str, str | bool] | None:
     """How steps are compiled, besides what XLA does by itself."""
-    knows = jax.__version_info__ >= _FIRST_WITH_OPTIONS
-    return _GPU_OPTIONS if knows and device().platform == 'gpu' else None
+    if jax.__version_info__ < _FIRST_WITH_OPTIONS or device().platform != 'gpu':
+        return None
+    return _GPU_OPTIONS | (_STRICT_OPTIONS if jax.config.jax_default_matmul_precision in _STRICT else {})
 
 
 def compiled(function: Callable) -> Callable:

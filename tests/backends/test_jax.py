@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,3 +41,18 @@ def test_both_commands_run_without_tensorflow(write_tiny, tmp_path):
     folders = {axis: next(models.glob(f'Gait_Encoding_models/BIWI_LA_{axis}_*')) for axis in 'xyz'}
     params = checkpoints.load_encoder(folders, 20, 6).params
     assert all(np.isfinite(value).all() for value in params.values())
+
+
+@pytest.mark.parametrize(('precision', 'triton'), [(None, None), ('tensorfloat32', None), ('highest', False)])
+def test_strict_products_on_a_gpu_are_left_to_cublas(precision, triton, monkeypatch):
+    """XLA refuses names that it does not know, on a CPU too."""
+    jax = pytest.importorskip('jax')
+    from sge_la.backends import jax as on_jax
+
+    monkeypatch.setattr(on_jax, 'device', lambda: SimpleNamespace(platform='gpu'))
+    with jax.default_matmul_precision(precision):
+        options = on_jax._options()
+    assert options.get('xla_gpu_enable_triton_gemm') is triton
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+    monkeypatch.setattr(on_jax, 'device', lambda: SimpleNamespace(platform='cpu'))
+    assert on_jax._options() is None
