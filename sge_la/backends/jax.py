@@ -23,7 +23,8 @@ BLOCK, COMPILED_SIZES = 512, (64, 512)
 
 # A step is a long chain of small kernels: those that do not wait for each other run side by side.
 _GPU_OPTIONS = {'xla_gpu_command_buffer_scheduling_mode': 'CONCURRENT'}
-# Strict float32 leaves products to cuBLAS: Triton's many variants of them had not been compiled after 100 s.
+# With Triton's variants of the products to choose from, a strict step had not been compiled after 100 s on an H200;
+# whether cuBLAS alone mends that has not been measured.
 _STRICT_OPTIONS = {'xla_gpu_enable_triton_gemm': False}
 _STRICT = ('highest', 'float32')
 _FIRST_WITH_OPTIONS = (0, 10)

@@ -57,6 +57,13 @@ def test_what_nothing_uses_is_loaded_when_it_is_first_used():
 
 
 @jax_only
+def test_tensorflow_starts_without_jax_which_can_be_imported_later():
+    start = 'import sys; from sge_la.backends.starting import keras_backend; keras_backend()'
+    code = f"{start}; early = 'jax' in sys.modules; import jax; print(early, jax.__name__)"
+    assert last_line(code, KERAS_BACKEND='tensorflow') == 'False jax'
+
+
+@jax_only
 def test_programs_lie_in_the_cache_of_the_user_and_are_used_again(tmp_path):
     on_jax(XDG_CACHE_HOME=str(tmp_path))
     first = written(tmp_path)

@@ -12,7 +12,7 @@ from sge_la.model import recognition
 from sge_la.training.scoring import cross_entropy, scorer, sequence_accuracy
 
 
-def testcross_entropy_over_several_blocks():
+def test_cross_entropy_over_several_blocks():
     rng, rows = np.random.default_rng(0), 2 * LOGIT_ROWS + 3
     answers, labels = rng.normal(0, 50, (rows, 4)).astype(np.float32), rng.integers(0, 4, rows)
     exact = answers.astype(np.float64)

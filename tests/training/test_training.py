@@ -11,7 +11,7 @@ from keras import ops
 from sge_la import backends
 from sge_la.errors import UserError
 from sge_la.evaluation.epoch_choice import EpochChoice
-from sge_la.evaluation.scores import LOGIT_ROWS, logits
+from sge_la.evaluation.scores import logits
 from sge_la.model import labelled_lstm, recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, initial_params, losses, losses_and_gradients
@@ -187,14 +187,6 @@ def test_recognition_stops_at_infinite_features():
                 X, np.zeros(16, int), fresh_state(recognition.initial_params(4, 3, 0)), epochs=1, batch_size=8
             )
         )
-
-
-def test_logits_of_features_on_the_device_are_those_of_blocks():
-    rng, params = np.random.default_rng(0), recognition.initial_params(6, 3, 0)
-    features = rng.standard_normal((LOGIT_ROWS + 5, 6), np.float32)
-    found = logits(params, ops.convert_to_tensor(features))
-    assert isinstance(found, np.ndarray) and found.dtype == np.float32
-    np.testing.assert_allclose(found, logits(params, features), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('rows', [1, 7, 4096, 4097])
