@@ -18,6 +18,8 @@ from sge_la.evaluation.matching import BLOCK_BYTES, distance_blocks
 OWN_SHARE, AVERAGED = 0.3, 0.3
 # An entry's neighbours join a set if so much of them is in it.
 _OVERLAP = 2 / 3
+# Rows whose overlaps are counted at once: there are more of these than neighbours.
+_ROWS = 4096
 
 
 def reranked_blocks(
@@ -74,16 +76,22 @@ def _weighted_sets(nearest: np.ndarray, distances: np.ndarray) -> sparse.csr_mat
     count = nearest.shape[1] - 1
     reciprocal = _reciprocal(nearest)
     closer = _reciprocal(nearest[:, : round(count / 2) + 1])
-    overlap = (reciprocal @ closer.T).multiply(reciprocal).tocoo()
-    joins = overlap.data > _OVERLAP * closer.getnnz(axis=1)[overlap.col]
-    joining = sparse.csr_matrix((overlap.data[joins], (overlap.row[joins], overlap.col[joins])), reciprocal.shape)
-    members = ((reciprocal + joining @ closer) > 0).astype(np.float64)
+    blocks = range(0, len(nearest), _ROWS)
+    joined = sparse.vstack([_joining(reciprocal[start : start + _ROWS], closer) @ closer for start in blocks])
+    members = ((reciprocal + joined) > 0).astype(np.float64)
     weights = _rows_of(nearest, np.exp(-distances) - np.exp(-distances[:, -1:]))
     far = sparse.diags(np.exp(-distances[:, -1]))
     sets = far @ members + members.multiply(weights)
     sets = sparse.diags(1 / sets.sum(axis=1).A1) @ sets
     averaged = nearest[:, : max(1, round(AVERAGED * count))]
     return (_rows_of(averaged, np.full(averaged.shape, 1 / averaged.shape[1])) @ sets).tocsr()
+
+
+def _joining(reciprocal: sparse.csr_matrix, closer: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Which of the reciprocal neighbours of some rows have their own closer ones join the rows' sets."""
+    overlap = (reciprocal @ closer.T).multiply(reciprocal).tocoo()
+    joins = overlap.data > _OVERLAP * closer.getnnz(axis=1)[overlap.col]
+    return sparse.csr_matrix((overlap.data[joins], (overlap.row[joins], overlap.col[joins])), reciprocal.shape)
 
 
 def _reciprocal(nearest: np.ndarray) -> sparse.csr_matrix:
