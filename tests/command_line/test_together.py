@@ -12,7 +12,7 @@ from tests.disturbance import outcome, stopping
 @pytest.mark.parametrize(
     'flags',
     [
-        '--select val',
+        pytest.param('--select val', marks=pytest.mark.slow),
         '--recipe modern --batch_size 8',
         pytest.param('--model rev_rec_plus', marks=pytest.mark.slow),
         pytest.param('--ablation GE', marks=pytest.mark.slow),
