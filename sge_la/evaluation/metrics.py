@@ -128,11 +128,15 @@ def sequence_scores(logits: np.ndarray, labels: np.ndarray, length: int, **rules
     `counted_windows`.
     """
     logits, labels = _checked(logits, labels)
-    found = counted_windows(labels, length, **rules)
-    rows = found.rows.reshape(-1)
+    return window_scores(logits, counted_windows(labels, length, **rules))
+
+
+def window_scores(logits: np.ndarray, windows: Windows) -> SequenceScores:
+    """As `sequence_scores`, of windows that are known already; `logits`: float [R, C] of the rows that they name."""
+    rows = windows.rows.reshape(-1)
     # Indexing copies, and the logits may be large.
     chosen = logits[: len(rows)] if np.array_equal(rows, np.arange(len(rows))) else logits[rows]
-    return SequenceScores(**vars(found), scores=chosen.reshape(*found.rows.shape, -1).mean(axis=1))
+    return SequenceScores(**vars(windows), scores=chosen.reshape(*windows.rows.shape, -1).mean(axis=1))
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -37,14 +37,14 @@ def scorer(features: Features, length: int, precision: str, **rules: Any) -> Cal
 
     def score(params: dict) -> EpochScore:
         answers = logits(params, features.X, compiled)
-        found = metrics.sequence_scores(answers, features.labels, length, **rules)
+        found = metrics.window_scores(answers, windows)
         return EpochScore(sequence_accuracy(found), cross_entropy(answers, features.labels), lambda: found)
 
     return score
 
 
 def _on_device(features: Features, windows: metrics.Windows, precision: str) -> Callable[[dict], EpochScore]:
-    """`scorer` of features on a device: three numbers come back, and the logits if somebody wants them."""
+    """`scorer` of features on a device: two numbers come back, and the scores if somebody wants them."""
     compiled = _compiled_scores(precision)
     constants = [ops.convert_to_tensor(array.astype(np.int32)) for array in (features.labels, windows.rows)]
     constants.append(ops.convert_to_tensor(windows.labels.astype(np.int32)))
