@@ -51,7 +51,7 @@ SHOWN = {
     'file,person,recording,split': 'a table; the commands below it are executed on such a one',
     'export JAX_COORDINATOR_ADDRESS': 'two machines; tests/backends/test_devices.py starts such processes on one',
     '{"joints"': 'a skeleton; the commands below it are executed on this one',
-    '[\n  {"dataset"': 'the runs of a sweep; tests/sweep/test_sweep.py reads them',
+    '[\n  {"dataset"': 'the runs of a sweep; tests/sweep/test_runs.py reads them',
     'frame,Hip_x': 'a recording; the commands below it are executed on such files',
 }
 # Commands that are parsed and not executed, by how they begin.

@@ -264,7 +264,7 @@ class EvaluateOptions(CommonOptions):
     ablation: str | None = flag(None, "a row of the IJCAI paper's ablation")
     protocol: str = flag(
         'classifier',
-        'classifier: the recognition network tells who it is (default); gallery: the nearest encodings do; '
+        'classifier: the recognition network names the person (default); gallery: the nearest encodings do; '
         'openset: the nearest do, or nobody where all are too far; CASIA_B: CVE (default) or CME, as in train.py',
         choices=('classifier', 'gallery', 'openset', CVE, CME),
     )

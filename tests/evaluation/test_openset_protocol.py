@@ -10,26 +10,15 @@ import pytest
 from sge_la import api, checkpoints
 from sge_la.data import load
 from sge_la.data.unknown import unknown_people
-from sge_la.data.write import write_dataset
 from sge_la.errors import UserError
 from sge_la.evaluation.openset_network import by_score
 from sge_la.evaluation.openset_protocol import _lines, answered
 from sge_la.evaluation.sides import Side
 from sge_la.settings.command_line import parse_evaluate
 from tests.command_line_cases import Commands, refused, uncompiled
-from tests.conftest import tiny_split
+from tests.evaluation.conftest import SEVEN
 
 RUN = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_unknown-0.6'
-PEOPLE = range(0, 21, 3)
-
-
-@pytest.fixture(scope='module')
-def places(tmp_path_factory):
-    """A KGBD of seven people, each with two recordings of six sequences to train on, and two of four to test."""
-    folder = tmp_path_factory.mktemp('openset')
-    train, probe = (tiny_split(list(np.repeat(PEOPLE, each)), 6, 20, each, True) for each in (12, 8))
-    write_dataset(folder / 'Datasets', 'KGBD', train, {'probe': probe}, layout=2)
-    return folder
 
 
 @pytest.fixture
@@ -104,9 +93,9 @@ def kept(commands: Commands, key: str) -> dict:
 
 def test_a_run_without_people_meets_them_as_strangers(trained):
     assert checkpoints.load_recognition(trained.network(RUN), slots=False).params['Variable'].shape == (3,)
-    strangers = unknown_people(PEOPLE, 0.6, 3)
+    strangers = unknown_people(SEVEN, 0.6, 3)
     run = api.Recogniser.load(RUN, models_dir=trained.models_dir, data_dir=trained.data_dir)
-    assert sorted([*run.people, *strangers]) == list(PEOPLE)
+    assert sorted([*run.people, *strangers]) == list(SEVEN)
     for named in (f'--RN_dir {RUN}', '--dataset KGBD --unknown 0.6'):
         trained.evaluate(f'--protocol openset {named}')
         assert 'Unknown: trained without 60 % of the people' in trained.out
@@ -124,7 +113,7 @@ def test_a_run_without_people_meets_them_as_strangers(trained):
 def test_newcomers_are_enrolled_among_those_left_out(trained):
     trained.evaluate(f'--RN_dir {RUN} --protocol openset --newcomers')
     assert 'trained on none of the people here' in trained.out and 'Recognition network' not in trained.out
-    strangers = unknown_people(PEOPLE, 0.6, 3)
+    strangers = unknown_people(SEVEN, 0.6, 3)
     found = unknown_people(strangers, 0.5, 3)
     assert f'People: 2 enrolled, 2 unknown ({", ".join(map(str, found))})\n' in trained.out
     assert kept(trained, '2 unknown')['unknown'] == list(found) and set(found) < set(strangers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from sge_la import api
 from sge_la.data import load
 from sge_la.data.unknown import unknown_people
-from sge_la.data.write import write_dataset
 from sge_la.errors import UserError, run_command
 from sge_la.evaluation.openset import OpenSet
 from sge_la.evaluation.openset_network import NetworkAnswers, NetworkThresholds, network_digest
@@ -20,20 +18,10 @@ from sge_la.evaluation.threshold import Threshold
 from sge_la.export import export
 from sge_la.identify import main as identify
 from tests.command_line_cases import Commands, uncompiled
-from tests.conftest import tiny_split
+from tests.evaluation.conftest import SEVEN
 
 RUN = 'KGBD_LA_RN_ap_6_0.5_0pre_rev_rec_select-val_unknown-0.6'
-PEOPLE = range(0, 21, 3)
-STRANGERS = unknown_people(PEOPLE, 0.6, 3)
-
-
-@pytest.fixture(scope='module')
-def places(tmp_path_factory) -> Path:
-    """A KGBD of seven people, each with two recordings to train on; a run without four of them."""
-    folder = tmp_path_factory.mktemp('strangers')
-    train, probe = (tiny_split(list(np.repeat(PEOPLE, each)), 6, 20, each, True) for each in (12, 8))
-    write_dataset(folder / 'Datasets', 'KGBD', train, {'probe': probe}, layout=2)
-    return folder
+STRANGERS = unknown_people(SEVEN, 0.6, 3)
 
 
 @pytest.fixture
