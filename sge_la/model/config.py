@@ -84,6 +84,8 @@ class Recipe:
         smoothing: share of each label that is spread over all people.
         dropout: share of values that are set to 0.
         pretext: weight of the pretext task's losses beside the cross-entropy.
+        supervised: weight of the contrast between people.
+        temperature: of the contrast between people.
     """
 
     without: frozenset[str] = frozenset()
@@ -94,6 +96,8 @@ class Recipe:
     smoothing: float = 0.1
     dropout: float = 0.3
     pretext: float = 0.03
+    supervised: float = 0.5
+    temperature: float = 0.1
 
     @classmethod
     def of(cls, without: str | None) -> Recipe:

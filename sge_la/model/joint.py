@@ -7,18 +7,25 @@ from sge_la.model import sequence_recognition
 from sge_la.model.attention import locality_mask
 from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.gait_encoder import contrast_head, decode_frames, encode
-from sge_la.model.losses import cross_entropy, locality_loss, paired_contrastive_loss, reconstruction_loss
+from sge_la.model.losses import (
+    cross_entropy,
+    locality_loss,
+    paired_contrastive_loss,
+    reconstruction_loss,
+    supervised_contrastive_loss,
+)
 from sge_la.model.products import as_configured
 
-TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive')
+TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive', 'supervised')
 
 
 @as_configured
 def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, params: dict, inputs, labels, step):
     """The terms of the cost on one batch, and the gradient of their weighted sum.
 
-    The cost is the cross-entropy plus `recipe.pretext` times the pretext task's losses, summed over the axes; those of
-    reconstruction and locality are means over sequences. The terms are means over the axes.
+    The cost is the cross-entropy, plus `recipe.pretext` times the pretext task's losses, summed over the axes (those of
+    reconstruction and locality are means over sequences), plus `recipe.supervised` times the contrast between people.
+    The terms are means over the axes.
 
     Args:
         config: the encoders'.
@@ -30,7 +37,7 @@ def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, param
         step: number of the update, for the dropout masks.
 
     Returns:
-        (`TERMS` `[5]`, gradients by name).
+        (`TERMS` `[6]`, gradients by name).
     """
 
     def cost(params):
@@ -38,12 +45,15 @@ def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, param
         network = sequence_recognition.head_params(params)
         contexts = encoded.contexts if recipe.has('tuned') else ops.stop_gradient(encoded.contexts)
         rows = sequence_recognition.rows_of(contexts, manner)
-        logits = sequence_recognition.sequence_logits(network, rows, _masks(recipe, rows, network, step))
+        logits, hidden = sequence_recognition.sequence_logits(network, rows, _masks(recipe, rows, network, step))
         entropy = cross_entropy(logits, labels, recipe.smoothing if recipe.has('smoothed') else 0.0)
         correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
         pretext = _pretext(config, recipe, params, inputs, encoded)
-        terms = [entropy, correct, *map(ops.mean, pretext)]
-        return entropy + recipe.pretext * ops.sum(sum(pretext)), ops.stack(terms)
+        supervised = ops.zeros((), entropy.dtype)
+        if recipe.has('supervised'):
+            supervised = supervised_contrastive_loss(hidden, labels, recipe.temperature)
+        terms = [entropy, correct, *map(ops.mean, pretext), supervised]
+        return entropy + recipe.pretext * ops.sum(sum(pretext)) + recipe.supervised * supervised, ops.stack(terms)
 
     grads, terms = gradients(cost, params)
     return terms, grads

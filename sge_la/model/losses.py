@@ -51,6 +51,28 @@ def paired_contrastive_loss(vectors, temperature: float):
     return _nt_xent(_directions(whole_batch(vectors)), np.arange(vectors.shape[1]) ^ 1, temperature)
 
 
+def supervised_contrastive_loss(vectors, labels, temperature: float):
+    """Draws sequences of one person together, away from those of others (Khosla et al., 2020, L_out).
+
+    A row's loss is the mean, over the other rows of its person, of `log Σ exp(similarity to all others) - similarity`.
+
+    `vectors`: `[B, U]`; `labels`: class indices `[B]`; `temperature`: t > 0. Returns the mean over the rows whose
+    person has others; 0 where nobody has.
+    """
+    rows = _directions(whole_batch(vectors))
+    return _entropy_of_people(ops.matmul(rows, ops.transpose(rows)), whole_batch(labels), temperature)
+
+
+@fused
+def _entropy_of_people(products, labels, temperature: float):
+    similarity, itself = products / temperature, ops.eye(products.shape[-1], dtype=products.dtype)
+    partners = ops.cast(ops.equal(labels[:, None], labels[None]), products.dtype) - itself
+    counts = ops.sum(partners, axis=-1)
+    own = ops.sum(similarity * partners, axis=-1) / ops.maximum(counts, 1)
+    losses = ops.where(counts > 0, ops.logsumexp(similarity - 1e9 * itself, axis=-1) - own, 0.0)
+    return ops.sum(losses) / ops.maximum(ops.sum(ops.cast(counts > 0, products.dtype)), 1)
+
+
 @fused
 def _directions(vectors):
     """The vectors at unit length; TensorFlow 1's l2_normalize, which the original calls, has the same floor."""

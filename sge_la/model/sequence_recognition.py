@@ -61,8 +61,8 @@ def _word(value: int):
     return ops.convert_to_tensor(np.uint32(value))
 
 
-def sequence_logits(params: dict, rows, masks=None):
-    """Logits of sequences `[B, C]`: the mean of their rows' logits.
+def sequence_logits(params: dict, rows, masks=None) -> tuple:
+    """Logits of sequences `[B, C]`, the mean of their rows' logits, and the mean of the hidden layer `[B, H]`.
 
     `params`: of `head_params`; `rows`: `[B, R, D]`; `masks`: dropout masks of rows and hidden layer, or None.
     """
@@ -75,4 +75,5 @@ def sequence_logits(params: dict, rows, masks=None):
     if masks is not None:
         hidden = hidden * masks[1]
     # The last layer is linear, so the mean over rows may be taken before it.
-    return matmul(ops.mean(hidden, axis=1), params['W']) + params['Variable']
+    mean = ops.mean(hidden, axis=1)
+    return matmul(mean, params['W']) + params['Variable'], mean

@@ -16,6 +16,8 @@ PIECES = {
     'tuned': 'the encoders learn from the recognition network too',
     'pretext': 'reverse reconstruction, locality and contrast go on being learned beside the names',
     'pairs': 'the contrast ties neighbours of one recording, drawn at random; without it there is no contrast',
+    'supervised': 'sequences of one person are drawn together in the hidden layer of the recognition network, those '
+    'of others apart; a batch has several of each person, of two recordings',
     'schedule': 'the learning rate warms up and falls as a cosine; without it it stays',
     'decay': 'decoupled weight decay (AdamW)',
     'smoothed': 'label smoothing',

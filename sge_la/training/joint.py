@@ -41,12 +41,19 @@ def initial_params(config: EncoderConfig, manner: str, classes: int, seed: int, 
     return params | initial_head(width, classes, seed)
 
 
-def paired_batches(rows: np.ndarray, recordings: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+def paired_batches(
+    rows: np.ndarray,
+    recordings: np.ndarray,
+    batch_size: int,
+    rng: np.random.Generator,
+    people: np.ndarray | None = None,
+) -> np.ndarray:
     """The batches of an epoch: pairs of neighbours in one recording, in random order; each sequence at most once.
 
     `rows`: sequences to train on, in file order; `recordings`: the recording (or person, where recordings are unknown)
-    of each sequence of the file; `batch_size`: B, even; `rng`: draws which neighbours pair, and the order. Returns
-    int64 `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there is not one batch.
+    of each sequence of the file; `batch_size`: B, even; `rng`: draws which neighbours pair, and the order; `people`: if
+    given, the person of each sequence: two pairs of a person then follow each other, see `_coupled`. Returns int64
+    `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there is not one batch.
     """
     order = rows[np.argsort(recordings[rows], kind='stable')]
     firsts = []
@@ -61,7 +68,26 @@ def paired_batches(rows: np.ndarray, recordings: np.ndarray, batch_size: int, rn
             f'use --batch_size {max(2, 2 * len(pairs))} or less'
         )
     pairs = pairs[rng.permutation(len(pairs))]
+    if people is not None:
+        pairs = _coupled(pairs, recordings, people, rng)
     return pairs.reshape(-1)[: steps * batch_size].reshape(steps, batch_size)
+
+
+def _coupled(pairs: np.ndarray, recordings: np.ndarray, people: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pairs in random order, but two of a person together: of two recordings, unless one has more than half of them.
+
+    A person's odd one stands beside somebody else's.
+    """
+    couples, left = [], []
+    order = np.lexsort((recordings[pairs[:, 0]], people[pairs[:, 0]]))
+    for own in np.split(pairs[order], np.flatnonzero(np.diff(people[pairs[order, 0]])) + 1):
+        half = len(own) // 2
+        couples.append(np.stack([own[:half], own[half : 2 * half]], axis=1))
+        left.append(own[2 * half :])
+    odd = rng.permutation(np.concatenate(left))
+    even = len(odd) // 2 * 2
+    every = np.concatenate([*couples, odd[:even].reshape(-1, 2, 2)])
+    return np.concatenate([every[rng.permutation(len(every))].reshape(-1, 2), odd[even:]])
 
 
 @cache
@@ -126,7 +152,11 @@ def fit(
     decayed = frozenset(name for name, value in state.params.items() if name.endswith(('kernel', 'W1', 'W')))
     step = modern_step(config, recipe, manner, decayed)
     run = epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
-    batches = [paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, k])) for k in range(epochs)]
+    people = labels if recipe.has('supervised') else None
+    batches = [
+        paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, epoch]), people)
+        for epoch in range(epochs)
+    ]
     starts = np.cumsum([0, *map(len, batches)]).tolist()
     schedule = {'schedule': recipe.has('schedule')}
     rates = [

@@ -18,7 +18,7 @@ from sge_la.model import recognition, sequence_recognition
 from sge_la.model.adam import adamw_step, clipped, learning_rate
 from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.joint import TERMS, cost_and_gradients
-from sge_la.model.losses import cross_entropy, paired_contrastive_loss
+from sge_la.model.losses import cross_entropy, paired_contrastive_loss, supervised_contrastive_loss
 from sge_la.model.sequence_recognition import PREFIX
 from sge_la.runs.states import fresh_state
 from sge_la.settings.recipe import PIECES
@@ -110,6 +110,44 @@ def test_a_lone_pair_has_no_contrast():
     assert np.allclose(loss, 0, atol=1e-6) and np.allclose(grads, 0, atol=1e-6)
 
 
+def test_people_apart_by_hand():
+    """t = 1: rows at 0 and 180 degrees are of one person, 90 of another, who has none beside.
+
+    Each of the two sees its partner (-1) and the other one (0): log(e^-1 + 1) + 1.
+    """
+    vectors, labels = [[2, 0], [-3, 0], [0, 1]], np.array([7, 7, 4])
+    loss, _ = slope(lambda vectors: supervised_contrastive_loss(vectors, labels, 1.0), vectors)
+    assert float(loss) == pytest.approx(math.log(math.exp(-1) + 1) + 1)
+
+
+def loop_of_people(vectors: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    """Twin: row by row."""
+    rows = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    losses = []
+    for i, row in enumerate(rows):
+        others = [k for k in range(len(rows)) if k != i]
+        total = math.log(sum(math.exp(row @ rows[k] / temperature) for k in others))
+        if own := [total - row @ rows[k] / temperature for k in others if labels[k] == labels[i]]:
+            losses.append(np.mean(own))
+    return float(np.mean(losses))
+
+
+def test_contrast_between_people_equals_a_loop_and_its_gradient_finite_differences():
+    vectors, labels = np.random.default_rng(0).normal(size=(7, 5)), np.array([2, 0, 2, 2, 0, 1, 3])
+    loss, grads = slope(lambda vectors: supervised_contrastive_loss(vectors, labels, 0.3), vectors)
+    assert float(loss) == pytest.approx(loop_of_people(vectors, labels, 0.3), rel=1e-5)
+    for place in [(0, 0), (4, 2), (5, 4)]:
+        change = np.zeros_like(vectors)
+        change[place] = 1e-5
+        ahead, back = (loop_of_people(vectors + sign * change, labels, 0.3) for sign in (1, -1))
+        assert float(ops.convert_to_numpy(grads)[place]) == pytest.approx((ahead - back) / 2e-5, abs=1e-5)
+
+
+def test_where_nobody_stands_twice_there_is_nothing_to_draw_together():
+    loss, grads = slope(lambda vectors: supervised_contrastive_loss(vectors, np.arange(3), 0.1), np.eye(3))
+    assert float(loss) == 0 and np.allclose(grads, 0)
+
+
 @pytest.mark.parametrize('manner, each', [('ap', 4), ('sc', 1)])
 def test_rows_of_context_vectors(manner, each):
     """A row a frame: x, y and z side by side; a row a sequence: all frames of x, then of y, then of z."""
@@ -127,7 +165,10 @@ def test_the_head_answers_as_the_scored_network_does():
     params = sequence_recognition.head_params(sequence_recognition.initial_head(8, 3, 0))
     rows = np.random.default_rng(0).normal(size=(5, 4, 8)).astype(np.float32)
     logits = ops.convert_to_numpy(recognition.recognise(params, rows.reshape(20, 8))).reshape(5, 4, 3).mean(axis=1)
-    assert np.allclose(sequence_recognition.sequence_logits(params, ops.convert_to_tensor(rows)), logits, atol=1e-5)
+    found, hidden = sequence_recognition.sequence_logits(params, ops.convert_to_tensor(rows))
+    assert np.allclose(found, logits, atol=1e-5)
+    mean = np.maximum(rows @ params['W1'] + params['b1'], 0).mean(axis=1)
+    assert np.allclose(hidden, mean, atol=1e-5)
 
 
 def test_dropout_masks():
@@ -153,7 +194,7 @@ def automatic(config, recipe, manner, params, inputs, labels):
 
     def cost(params):
         terms, _ = cost_and_gradients(config, recipe, manner, params, inputs, labels, np.float32(3))
-        return terms[0] + recipe.pretext * 3 * (terms[2] + terms[3] + terms[4])
+        return terms[0] + recipe.pretext * 3 * (terms[2] + terms[3] + terms[4]) + recipe.supervised * terms[5]
 
     if keras.backend.backend() == 'jax':
         import jax
@@ -169,7 +210,7 @@ def automatic(config, recipe, manner, params, inputs, labels):
 
 
 @pytest.mark.parametrize('manner', ['ap', 'sc'])
-@pytest.mark.parametrize('without', [None, 'pretext', 'pairs', 'dropout+smoothed'])
+@pytest.mark.parametrize('without', [None, 'pretext', 'pairs+supervised', 'dropout+smoothed'])
 @pytest.mark.parametrize('attention', ['LA', 'BA'])
 def test_gradients_are_those_of_the_reported_terms(manner, without, attention):
     config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without), pretext=0.7)
@@ -213,6 +254,21 @@ def test_batches_pair_neighbours_of_one_recording():
     assert seen == set(rows.tolist())
 
 
+def test_two_recordings_of_a_person_stand_together():
+    """Three people with two recordings of 12 sequences: of each person all pairs but the odd one have a partner."""
+    recordings, people = np.repeat(np.arange(6), 12), np.repeat([5, 1, 3], 24)
+    for epoch in range(20):
+        rng = np.random.default_rng([0, epoch])
+        pairs = joint.paired_batches(np.arange(72), recordings, 2, rng, people)
+        assert len(np.unique(pairs)) == pairs.size
+        assert (recordings[pairs[:, 0]] == recordings[pairs[:, 1]]).all()
+        couples = pairs[: len(pairs) // 2 * 2, 0].reshape(-1, 2)
+        alike = people[couples[:, 0]] == people[couples[:, 1]]
+        assert len(couples) - alike.sum() <= 1
+        assert (recordings[couples[alike, 0]] != recordings[couples[alike, 1]]).mean() > 0.7
+    assert len({people[first] for first in pairs[:8, 0]}) > 1  # not one person after the other
+
+
 def test_too_few_sequences_are_refused():
     with pytest.raises(UserError, match='--batch_size 4 or less'):
         joint.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
@@ -251,10 +307,13 @@ def test_going_on_equals_never_having_stopped():
             assert np.array_equal(done.arrays()[part][name], value), name
 
 
-def test_training_lowers_the_losses():
-    history = small_run(3, without='dropout+schedule', rate=1e-2).history
-    assert history[-1]['train_loss'] < history[0]['train_loss']
-    assert history[-1]['reconstruction'] < history[0]['reconstruction']
+@pytest.mark.parametrize(
+    ('without', 'loss'), [('dropout+schedule', 'supervised'), ('dropout+schedule+supervised', 'reconstruction')]
+)
+def test_training_lowers_the_losses(without, loss):
+    history = small_run(3, without=without, rate=1e-2).history
+    for name in ('train_loss', loss):
+        assert history[-1][name] < history[0][name], name
 
 
 @pytest.mark.slow
