@@ -85,7 +85,7 @@ class Recipe:
         dropout: share of values that are set to 0.
         pretext: weight of the pretext task's losses beside the cross-entropy.
         supervised: weight of the contrast between people.
-        temperature: of the contrast between people.
+        supervised_temperature: t of that contrast.
     """
 
     without: frozenset[str] = frozenset()
@@ -97,7 +97,7 @@ class Recipe:
     dropout: float = 0.3
     pretext: float = 0.03
     supervised: float = 0.5
-    temperature: float = 0.1
+    supervised_temperature: float = 0.1
 
     @classmethod
     def of(cls, without: str | None) -> Recipe:

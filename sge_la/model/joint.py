@@ -16,7 +16,7 @@ from sge_la.model.losses import (
 )
 from sge_la.model.products import as_configured
 
-TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive', 'supervised')
+TERMS = ('cross_entropy', 'accuracy', 'reconstruction', 'locality', 'contrastive', 'supervised_contrastive')
 
 
 @as_configured
@@ -51,7 +51,7 @@ def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, param
         pretext = _pretext(config, recipe, params, inputs, encoded)
         supervised = ops.zeros((), entropy.dtype)
         if recipe.has('supervised'):
-            supervised = supervised_contrastive_loss(hidden, labels, recipe.temperature)
+            supervised = supervised_contrastive_loss(hidden, labels, recipe.supervised_temperature)
         terms = [entropy, correct, *map(ops.mean, pretext), supervised]
         return entropy + recipe.pretext * ops.sum(sum(pretext)) + recipe.supervised * supervised, ops.stack(terms)
 

@@ -52,25 +52,26 @@ def paired_contrastive_loss(vectors, temperature: float):
 
 
 def supervised_contrastive_loss(vectors, labels, temperature: float):
-    """Draws sequences of one person together, away from those of others (Khosla et al., 2020, L_out).
+    """Pulls sequences of one person together and pushes others apart (Khosla et al., 2020, L_out).
 
-    A row's loss is the mean, over the other rows of its person, of `log Σ exp(similarity to all others) - similarity`.
+    A row's loss is the mean, over the other rows of its person, of `log Σ exp(similarity to all others) - similarity`;
+    the similarity is the cosine, divided by t.
 
     `vectors`: `[B, U]`; `labels`: class indices `[B]`; `temperature`: t > 0. Returns the mean over the rows whose
     person has others; 0 where nobody has.
     """
     rows = _directions(whole_batch(vectors))
-    return _entropy_of_people(ops.matmul(rows, ops.transpose(rows)), whole_batch(labels), temperature)
+    return _contrast_of_people(ops.matmul(rows, ops.transpose(rows)), whole_batch(labels), temperature)
 
 
 @fused
-def _entropy_of_people(products, labels, temperature: float):
-    similarity, itself = products / temperature, ops.eye(products.shape[-1], dtype=products.dtype)
-    partners = ops.cast(ops.equal(labels[:, None], labels[None]), products.dtype) - itself
-    counts = ops.sum(partners, axis=-1)
-    own = ops.sum(similarity * partners, axis=-1) / ops.maximum(counts, 1)
-    losses = ops.where(counts > 0, ops.logsumexp(similarity - 1e9 * itself, axis=-1) - own, 0.0)
-    return ops.sum(losses) / ops.maximum(ops.sum(ops.cast(counts > 0, products.dtype)), 1)
+def _contrast_of_people(products, labels, temperature: float):
+    same = ops.cast(ops.equal(labels[:, None], labels[None]), products.dtype)
+    partners = same - ops.eye(products.shape[-1], dtype=products.dtype)
+    counts = ops.sum(partners, axis=-1, keepdims=True)
+    has_partners = ops.cast(counts[:, 0] > 0, products.dtype)
+    losses = has_partners * _row_losses(products, partners / ops.maximum(counts, 1), temperature)
+    return ops.sum(losses) / ops.maximum(ops.sum(has_partners), 1)
 
 
 @fused
@@ -94,9 +95,14 @@ def _nt_xent(rows, partners: np.ndarray, temperature: float):
 
 @fused
 def _entropy_of_partners(products, partner, temperature: float):
+    return ops.mean(_row_losses(products, partner, temperature), axis=1)
+
+
+def _row_losses(products, wanted, temperature: float):
+    """`log Σ exp(similarity to all others)` less the mean similarity to those wanted, whose weights add up to 1."""
     similarity = products / temperature
     others = similarity - 1e9 * ops.eye(products.shape[-1], dtype=products.dtype)
-    return ops.mean(ops.logsumexp(others, axis=-1) - ops.sum(similarity * partner, axis=-1), axis=1)
+    return ops.logsumexp(others, axis=-1) - ops.sum(similarity * wanted, axis=-1)
 
 
 def l2_loss(params: dict, weight: float):

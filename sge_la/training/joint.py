@@ -74,16 +74,17 @@ def paired_batches(
 
 
 def _coupled(pairs: np.ndarray, recordings: np.ndarray, people: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Pairs in random order, but two of a person together: of two recordings, unless one has more than half of them.
+    """Puts two pairs of a person side by side, of different recordings where possible; all else is in random order.
 
-    A person's odd one stands beside somebody else's.
+    Which recordings meet is drawn anew each time. A pair that is left over stands beside another person's.
     """
-    couples, left = [], []
-    order = np.lexsort((recordings[pairs[:, 0]], people[pairs[:, 0]]))
-    for own in np.split(pairs[order], np.flatnonzero(np.diff(people[pairs[order, 0]])) + 1):
+    couples, left, firsts = [], [], pairs[:, 0]
+    places = np.unique(recordings[firsts], return_inverse=True)[1]
+    order = np.lexsort((rng.permutation(places.max() + 1)[places], people[firsts]))
+    for own in np.split(pairs[order], np.flatnonzero(np.diff(people[firsts[order]])) + 1):
         half = len(own) // 2
-        couples.append(np.stack([own[:half], own[half : 2 * half]], axis=1))
-        left.append(own[2 * half :])
+        couples.append(np.stack([own[:half], own[len(own) - half :]], axis=1))
+        left.append(own[half : len(own) - half])
     odd = rng.permutation(np.concatenate(left))
     even = len(odd) // 2 * 2
     every = np.concatenate([*couples, odd[:even].reshape(-1, 2, 2)])

@@ -143,6 +143,11 @@ def test_contrast_between_people_equals_a_loop_and_its_gradient_finite_differenc
         assert float(ops.convert_to_numpy(grads)[place]) == pytest.approx((ahead - back) / 2e-5, abs=1e-5)
 
 
+def test_a_hidden_layer_of_zeros_has_a_finite_contrast():
+    loss, grads = slope(lambda vectors: supervised_contrastive_loss(vectors, np.zeros(4, int), 0.1), np.zeros((4, 3)))
+    assert float(loss) == pytest.approx(math.log(3)) and np.isfinite(grads).all()
+
+
 def test_where_nobody_stands_twice_there_is_nothing_to_draw_together():
     loss, grads = slope(lambda vectors: supervised_contrastive_loss(vectors, np.arange(3), 0.1), np.eye(3))
     assert float(loss) == 0 and np.allclose(grads, 0)
@@ -254,19 +259,38 @@ def test_batches_pair_neighbours_of_one_recording():
     assert seen == set(rows.tolist())
 
 
-def test_two_recordings_of_a_person_stand_together():
-    """Three people with two recordings of 12 sequences: of each person all pairs but the odd one have a partner."""
-    recordings, people = np.repeat(np.arange(6), 12), np.repeat([5, 1, 3], 24)
-    for epoch in range(20):
-        rng = np.random.default_rng([0, epoch])
-        pairs = joint.paired_batches(np.arange(72), recordings, 2, rng, people)
-        assert len(np.unique(pairs)) == pairs.size
-        assert (recordings[pairs[:, 0]] == recordings[pairs[:, 1]]).all()
-        couples = pairs[: len(pairs) // 2 * 2, 0].reshape(-1, 2)
-        alike = people[couples[:, 0]] == people[couples[:, 1]]
-        assert len(couples) - alike.sum() <= 1
-        assert (recordings[couples[alike, 0]] != recordings[couples[alike, 1]]).mean() > 0.7
-    assert len({people[first] for first in pairs[:8, 0]}) > 1  # not one person after the other
+def test_two_recordings_of_a_person_stand_together_in_a_batch():
+    """Three people with four recordings of 12 sequences: of each person's pairs at most one stands beside another's.
+
+    Any two recordings meet; pairs of one recording do so only where they are more than half of a person's.
+    """
+    recordings, people, met = np.repeat(np.arange(12), 12), np.repeat([5, 1, 3], 48), set()
+    for epoch in range(40):
+        batches = joint.paired_batches(np.arange(144), recordings, 8, np.random.default_rng([0, epoch]), people)
+        assert len(np.unique(batches)) == batches.size
+        fours = batches.reshape(-1, 4)
+        assert (recordings[fours[:, ::2]] == recordings[fours[:, 1::2]]).all()
+        alike = people[fours[:, 0]] == people[fours[:, 2]]
+        assert (~alike).sum() <= 1
+        couples = recordings[fours[alike]][:, ::2]
+        assert (couples[:, 0] != couples[:, 1]).all()
+        met |= {tuple(sorted(couple % 4)) for couple in couples}
+        assert len(set(people[batches[0]])) > 1 or epoch  # people are mixed
+    assert met == {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+
+
+@pytest.mark.parametrize(
+    'recordings, people',
+    [
+        pytest.param([0, 0, 1, 1, 2, 2], [1] * 6, id='one person'),
+        pytest.param([0, 0], [1, 1], id='one pair'),
+        pytest.param([0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2], id='a pair of each person'),
+    ],
+)
+def test_no_pair_is_lost_where_partners_are_few(recordings, people):
+    rows = np.arange(len(people))
+    batches = joint.paired_batches(rows, np.array(recordings), 2, np.random.default_rng(0), np.array(people))
+    assert sorted(batches.reshape(-1).tolist()) == rows.tolist()
 
 
 def test_too_few_sequences_are_refused():
@@ -308,7 +332,8 @@ def test_going_on_equals_never_having_stopped():
 
 
 @pytest.mark.parametrize(
-    ('without', 'loss'), [('dropout+schedule', 'supervised'), ('dropout+schedule+supervised', 'reconstruction')]
+    ('without', 'loss'),
+    [('dropout+schedule', 'supervised_contrastive'), ('dropout+schedule+supervised', 'reconstruction')],
 )
 def test_training_lowers_the_losses(without, loss):
     history = small_run(3, without=without, rate=1e-2).history
