@@ -107,6 +107,20 @@ def _same_encoder(one: Path, four: Path) -> None:
 
 @needs_jax
 @pytest.mark.slow
+def test_the_modern_recipe_on_two_devices_is_that_on_one(flags, tmp_path):
+    """Its contrasts need the sequences, and the names, of the other device."""
+    modern = ['--recipe', 'modern', '--epochs', '5']
+    both = [start(flags('one'), *modern), start(flags('two'), *modern, '--devices', 'all', devices=2)]
+    assert [(errors(process), process.returncode) for process in both] == [([], 0)] * 2
+    one, two = (read_history(next((tmp_path / name / 'CAGEs_RN_models').iterdir())) for name in ('one', 'two'))
+    assert len(one) == len(two) == 5 and all(line['supervised_contrastive'] > 0 for line in one)
+    for ours, theirs in zip(one, two, strict=True):
+        for name in ours.keys() - {'seconds'}:
+            assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-5), name
+
+
+@needs_jax
+@pytest.mark.slow
 @pytest.mark.parametrize('victim', [0, 1])
 def test_a_dead_process_ends_the_other_in_one_sentence(flags, victim):
     first, second = both = start_two(flags('Models'), '--epochs', '100000')
