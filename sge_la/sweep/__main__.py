@@ -1,4 +1,4 @@
-"""Trains and scores many runs, and tables what they found: `python -m sge_la.sweep [FILE] [--FLAG VALUE ...]`."""
+"""Trains and scores many runs, and tabulates what they found: `python -m sge_la.sweep [FILE] [--FLAG VALUE ...]`."""
 
 from __future__ import annotations
 
