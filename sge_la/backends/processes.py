@@ -52,6 +52,10 @@ def place() -> Place | None:
                 f'{texts[0]!r} and {texts[1]!r}: set both beside {_ADDRESS}, or none of the three'
             )
         return Place(int(texts[0]), int(texts[1]), address)
+    if alone := [name for name in _PLACES[0] if name in os.environ]:
+        raise UserError(
+            f'{" and ".join(alone)} should stand beside {_ADDRESS}, which is not set: set all three, or none of them'
+        )
     return None
 
 

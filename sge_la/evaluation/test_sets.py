@@ -94,7 +94,11 @@ def probe_features(folder: Path, stem: str, name: str, plan: Plan, at_hand: AtHa
     there is none, and data set or encoders are missing too.
     """
     path, why = folder / f'{stem}_X.npy', 'is not there'
-    if path.exists():
+    kept = recorded_tests(folder)
+    named = at_hand.dataset is not None or plan.options.get('probe')  # or else the name is a guess
+    if path.exists() and kept and named and name not in kept:
+        why = f'is of test set {", ".join(kept)}, not {name}'
+    elif path.exists():
         if not _is_pointer(path) and not _is_pointer(folder / f'{stem}_y.npy'):
             return read_features(folder, stem)
         why = 'is a Git LFS pointer, not the file itself (`git lfs pull` fetches it)'

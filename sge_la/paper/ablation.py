@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sge_la.errors import UserError, say
-from sge_la.runs.find import recognition_folder
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.papers import ROWS
 from sge_la.settings.parser import Parser
@@ -30,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if first.devices is not None:
         raise UserError('--devices shares the batches of one training: leave it out, or give it to train.py')
     failed = carry_out([*every.values()], way_of(given), Path(first.models_dir) / 'ablation')
-    found = {name: scores_of(recognition_folder(options)) for name, options in every.items()}
+    found = {name: scores_of(options) for name, options in every.items()}
     if any(found.values()):
         say('\n'.join(table(first.dataset, found)))
     refuse_failures(failed, len(every))

@@ -50,7 +50,7 @@ def train_views(single: Sequence) -> dict:
     first, failed = single[0], {}
     if len(single) > 1:
         failed = carry_out(single, Way(), Path(first.models_dir))
-        scored = [(case, scores_of(recognition_folder(case))) for case in single]
+        scored = [(case, scores_of(case)) for case in single]
     elif first.runs > 1:
         dataset = load_for(first)
         run_repeats(*plans_by_seed(first, dataset), lambda seed: dataset, together=first.together)

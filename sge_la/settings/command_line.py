@@ -94,7 +94,7 @@ def _read_config(path: str, options: type) -> dict[str, Any]:
 # Options of a run that are no wish for the next one, or say where things lay for whoever made the file.
 _OF_ONE_RUN_ALONE = (
     *('config', 'overwrite', 'resume', 'RN_dir', 'runs', 'figures', 'tensorboard', 'report', 'save_features'),
-    *('data_dir', 'models_dir', 'backend', 'recheck', 'verbose', 'together'),
+    *('data_dir', 'models_dir', 'backend', 'recheck', 'verbose', 'together', 'devices'),
 )
 
 

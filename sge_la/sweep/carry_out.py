@@ -22,7 +22,7 @@ from sge_la.runs.find import recognition_folder
 from sge_la.runs.states import saying_how_to_go_on
 from sge_la.settings.options import TrainOptions, number
 from sge_la.settings.papers import protocol_of
-from sge_la.sweep.single import chains, is_finished, train_run
+from sge_la.sweep.single import chains, has_nothing_left, train_run
 
 NONE, LOCAL, SLURM, DEBUG = 'none', 'local', 'slurm', 'debug'
 # Which flags each way of carrying runs out obeys.
@@ -129,7 +129,7 @@ def carry_out(every: Sequence[TrainOptions], way: Way, home: Path) -> dict[Path,
     `every`: one for each run, in folders of their own; `way`: how; `home`: the folder of the jobs' logs. Returns why
     runs failed, by the folder of their network. Raises UserError: the data of a run are missing.
     """
-    left = [options for options in every if not is_finished(options)]
+    left = [options for options in every if not has_nothing_left(options)]
     if len(every) > 1 and len(left) < len(every):
         say(f'{len(every) - len(left)} of {len(every)} runs are finished')
     for options in left:

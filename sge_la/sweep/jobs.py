@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,10 @@ class Chain:
 
 @dataclass
 class _Jobs:
-    """The jobs of a sweep: `waiting` to be handed over, each with how often it was, and those that are `running`."""
+    """The jobs of a sweep: `waiting` to be handed over, each with how often it was, and those that are `running`.
+
+    `others`: folders by number of jobs that another sweep with this folder has submitted.
+    """
 
     way: Way
     home: Path
@@ -78,6 +81,7 @@ class _Jobs:
     waiting: list[tuple[Chain, int]]
     running: dict[Any, tuple[Chain, int]] = field(default_factory=dict)
     failed: dict[Path, str] = field(default_factory=dict)
+    others: dict[str, list[str]] = field(default_factory=dict)
 
     def room(self) -> int:
         """How many more may be handed over; Slurm counts for itself."""
@@ -90,7 +94,8 @@ class _Jobs:
             jobs = [self.executor.submit(chain) for chain, _ in chosen]
         self.running |= dict(zip(jobs, chosen, strict=True))
         if self.way.cluster == 'slurm':
-            write_json(self.home / _SUBMITTED, {job.job_id: chain.folders for job, (chain, _) in self.running.items()})
+            ours = {job.job_id: chain.folders for job, (chain, _) in self.running.items()}
+            write_json(self.home / _SUBMITTED, self.others | ours)
         for job, (chain, _) in zip(jobs, chosen, strict=True):
             say(f'Job {job.job_id}: {", ".join(Path(folder).name for folder in chain.folders)}')
 
@@ -217,11 +222,17 @@ def _find_again(jobs: _Jobs) -> None:
     if not sound or not all(isinstance(folders, list) for folders in before.values()):
         raise UserError(f'{path} should hold the numbers of the jobs of a sweep, and does not; delete it')
     for number, folders in before.items():
-        known = next((entry for entry in jobs.waiting if entry[0].folders == folders), None)
-        if known and SlurmJob.watcher.get_state(number, mode='force').split()[0].upper() in _ALIVE:
-            jobs.waiting.remove(known)
-            jobs.running[SlurmJob(jobs.home, number)] = known
-            say(f'Job {number} of an earlier command goes on: {", ".join(Path(folder).name for folder in folders)}')
+        if SlurmJob.watcher.get_state(number, mode='force').split()[0].upper() not in _ALIVE:
+            continue
+        # Of what the job does, some may be finished already.
+        known = [chain for chain, _ in jobs.waiting if set(chain.folders) <= set(folders)]
+        if not known:
+            jobs.others[number] = folders
+            continue
+        jobs.waiting = [entry for entry in jobs.waiting if entry[0] not in known]
+        rest = replace(known[0], runs=tuple(options for chain in known for options in chain.runs))
+        jobs.running[SlurmJob(jobs.home, number)] = rest, 0
+        say(f'Job {number} of an earlier command goes on: {", ".join(Path(folder).name for folder in folders)}')
 
 
 def _stop(jobs: _Jobs, stop: BaseException) -> None:

@@ -117,7 +117,8 @@ def _combinations(grid: Mapping[str, Sequence]) -> Iterator[dict[str, Any]]:
     """Every combination of a grid, with a seed for each of its `--runs`; seeds change fastest."""
     names = sorted(grid, key=lambda name: name in _SEEDS)
     for values in product(*(grid[name] for name in names)):
-        typed = {name: value for name, value in zip(names, values, strict=True) if value not in (None, False)}
+        given = zip(names, values, strict=True)
+        typed = {name: value for name, value in given if value is not None and value is not False}  # 0 is a value
         first, repeats = typed.get('seed', TrainOptions.seed), typed.pop('runs', 1)
         if repeats > MOST_RUNS:
             raise UserError(f'a sweep has at most {MOST_RUNS} runs, and --runs asks for {repeats}: give fewer')

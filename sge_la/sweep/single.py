@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -31,19 +31,18 @@ _OF_DATA = (
 )
 
 
-def scores_of(folder: Path) -> dict[str, Any]:
-    """The scores of a run by test set, {} where a set has none of all sequences, which are found last."""
-    found = (records.read_results(folder) or {}).get('test_sets', {})
-    return found if all('all_sequences' in scores for scores in found.values()) else {}
-
-
-def is_finished(options: TrainOptions) -> bool:
-    """Whether a run is trained and scored, with these options, and on the data that are there (or none are)."""
+def scores_of(options: TrainOptions) -> dict[str, Any]:
+    """The scores of a finished run by test set; {} where its folder holds none of all sequences, or another run's."""
     folder = recognition_folder(options)
+    found = (records.read_results(folder) or {}).get('test_sets', {})
     config = records.read_config(folder) or {}
+    complete = config.get('finished') and all('all_sequences' in scores for scores in found.values())
+    return found if complete and _is_of(config, options) else {}
+
+
+def _is_of(config: Mapping[str, Any], options: TrainOptions) -> bool:
+    """Whether a run's config.json has these options, and is of the data that are there (or none are)."""
     asked = {name: value for name, value in asdict(options).items() if name not in _HOW}
-    if options.overwrite or not config.get('finished') or not scores_of(folder):
-        return False
     if records.differences(config.get('options', {}), asked, asked):
         return False
     seed = options.seed if options.unknown is not None else TrainOptions.seed
@@ -52,6 +51,16 @@ def is_finished(options: TrainOptions) -> bool:
         return _fingerprints(data) == {name: config.get('record', {}).get(name) for name in ('data', 'tests')}
     except UserError:
         return True
+
+
+def is_finished(options: TrainOptions) -> bool:
+    """Whether a run is trained and scored, with these options and on these data, and is to stay."""
+    return not options.overwrite and bool(scores_of(options))
+
+
+def has_nothing_left(options: TrainOptions) -> bool:
+    """Whether a run is finished, and neither event files nor figures are wanted, which a finished run may lack."""
+    return not (options.tensorboard or options.figures) and is_finished(options)
 
 
 @cache
@@ -66,7 +75,7 @@ def train_run(options: TrainOptions) -> str:
     """Trains and scores a run, unless it is finished. Returns '', or in a sentence what was wrong."""
     from sge_la.training.pipeline import run_training
 
-    if is_finished(options):
+    if has_nothing_left(options):
         say('It is finished: nothing to do')
         return ''
     try:

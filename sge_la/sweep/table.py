@@ -52,8 +52,9 @@ def lines_of(runs: Sequence[Run]) -> list[Line]:
     found = []
     for repeats in settings.values():
         shown = {name: getattr(repeats[0].options, name) for name in names}
-        scored = [scores for scores in (scores_of(run.folder) for run in repeats) if scores]
-        found += [_line(shown, test, [scores[test] for scores in scored]) for test in (scored[0] if scored else ())]
+        scored = [scores for scores in (scores_of(run.options) for run in repeats) if scores]
+        tests = dict.fromkeys(test for scores in scored for test in scores)
+        found += [_line(shown, test, [scores[test] for scores in scored if test in scores]) for test in tests]
     return found
 
 

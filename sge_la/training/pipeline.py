@@ -159,7 +159,8 @@ def run_repeats(
     for number, (seed, plan) in enumerate(plans.items() if not together else (), 1):
         say(f'\n## Run {number} of {len(plans)}, seed {seed}')
         found[seed] = run_training(plan, dataset_of(seed))
-    summaries = {name: _summaries([run[name] for run in found.values()]) for name in next(iter(found.values()))}
+    shared = [name for name in next(iter(found.values())) if all(name in run for run in found.values())]
+    summaries = {name: _summaries([run[name] for run in found.values()]) for name in shared}
     say(f'\n### {len(plans)} runs, seeds {seeds[0]} to {seeds[-1]}: mean ± standard deviation')
     for name, variants in summaries.items():
         for variant, found_metrics in variants.items():

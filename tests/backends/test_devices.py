@@ -184,8 +184,21 @@ def test_a_process_knows_which_one_it_is(monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert processes.place() == expected
-    monkeypatch.setenv('JAX_COORDINATOR_ADDRESS', 'a:1')
-    monkeypatch.setenv('JAX_PROCESS_ID', '2')
-    monkeypatch.setenv('JAX_NUM_PROCESSES', '2')
-    with pytest.raises(UserError, match="found '2' and '2'"):
+
+
+@pytest.mark.parametrize(
+    'environment, words',
+    [
+        ({'JAX_COORDINATOR_ADDRESS': 'a:1', 'JAX_PROCESS_ID': '2', 'JAX_NUM_PROCESSES': '2'}, "found '2' and '2'"),
+        ({'JAX_PROCESS_ID': '1', 'JAX_NUM_PROCESSES': '2'}, 'beside JAX_COORDINATOR_ADDRESS, which is not set'),
+        ({'JAX_NUM_PROCESSES': '2'}, 'JAX_NUM_PROCESSES should stand beside'),
+    ],
+)
+def test_half_a_place_is_refused(monkeypatch, environment, words):
+    """Or each process would train alone."""
+    for name in (name for pair in processes._PLACES for name in (*pair, 'JAX_COORDINATOR_ADDRESS')):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=words):
         processes.place()

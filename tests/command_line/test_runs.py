@@ -10,7 +10,7 @@ import pytest
 
 from sge_la import checkpoints
 from sge_la.data.unknown import unknown_people
-from tests.command_line_cases import CAGES, ENCODERS, PEOPLE, USUAL, encoders_of, write_people
+from tests.command_line_cases import CAGES, ENCODERS, PEOPLE, USUAL, encoders_of, refused, write_people
 
 # ---- which epoch, which stage ----------------------------------------------------------------------------------------
 
@@ -59,6 +59,14 @@ def test_probe_still(commands, tmp_path):
     assert commands.folders(CAGES) == {name} and set(commands.results(name)) == {'Still'}
     commands.evaluate('--probe Still')
     assert len(commands.parsed()) == 1 and '(nothing dropped)' in commands.out
+    still = commands.results(name)['Still']
+    commands.evaluate(f'--RN_dir {name} --probe Walking')  # whose features the run does not keep
+    assert 'val_X.npy is of test set Still, not Walking: encoding the test sequences' in commands.out
+    found = commands.results(name)
+    assert found['Still'] == still and found['Walking']['all_sequences'] != still['all_sequences']
+    shutil.rmtree(commands.data_dir)
+    assert commands.try_evaluate(f'--RN_dir {name} --probe Walking') == 2
+    assert 'val_X.npy is of test set Still, not Walking, and the data set cannot serve' in refused(commands.err)
 
 
 def test_each_seed_of_several_leaves_out_its_own_people(commands):

@@ -189,7 +189,8 @@ def test_config_gives_the_same_options(tmp_path, flags):
 
 def test_typed_flags_win_over_config(tmp_path):
     path = tmp_path / 'config.json'
-    path.write_text(json.dumps({'dataset': 'KGBD', 't': 0.3, 'seed': 4, 'overwrite': True, 'unknown': 1}))
+    saved = {'dataset': 'KGBD', 't': 0.3, 'seed': 4, 'overwrite': True, 'devices': '2', 'backend': 'jax', 'unknown': 1}
+    path.write_text(json.dumps(saved))
     options = parse_train(['--config', str(path), '--seed', '9'])
     assert (options.dataset, options.t, options.seed, options.overwrite) == ('KGBD', 0.3, 9, False)
 

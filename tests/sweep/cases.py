@@ -16,3 +16,12 @@ def flags(folder: Path) -> list[str]:
 def files_of(models: Path) -> dict[str, bytes]:
     """The checkpoints below a folder."""
     return {str(path.relative_to(models)): path.read_bytes() for path in sorted(models.rglob('*.ckpt*'))}
+
+
+def asked(folder: Path) -> dict[str, list]:
+    """What `flags` type, as the grid of a sweep."""
+    words = flags(folder)
+    return {
+        flag[2:]: [int(value) if value.isdecimal() else value]
+        for flag, value in zip(words[::2], words[1::2], strict=True)
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -90,6 +91,9 @@ def test_jobs_of_an_earlier_command_are_waited_for(broken, slurm, monkeypatch, c
         assert run_command(sweep.main, [*broken, '--cluster', 'slurm']) == 130
     out, err = capsys.readouterr()
     assert '`scancel 4711_0 4711_1` ends them' in out and err.startswith('stopped by Ctrl-C')
+    submitted = next(slurm.parent.rglob('submitted.json'))
+    jobs = {number: [*folders, 'finished_since'] for number, folders in json.loads(submitted.read_text()).items()}
+    submitted.write_text(json.dumps(jobs))
     for task in (0, 1):
         environment = {'SLURM_JOB_ID': '4711', 'SLURM_ARRAY_JOB_ID': '4711', 'SLURM_ARRAY_TASK_ID': str(task)}
         command = ['bash', str(slurm / 'script')]

@@ -27,6 +27,12 @@ class TestRuns:
         runs = runs_of([{'runs': [3], 'seed': [5], 'dataset': ['IAS']}])
         assert [(run.options.seed, run.options.runs) for run in runs] == [(5, 1), (6, 1), (7, 1)]
 
+    def test_zero_is_a_value(self):
+        runs = runs_of([{'dataset': ['KS20'], 'view': [0, 1]}])
+        assert [run.options.view for run in runs] == [0, 1]
+        [run] = runs_of([{'dataset': ['CASIA_B'], 'view': [1], 'norm': [0], 'train_flag': [0]}])
+        assert (run.options.norm, run.options.train_flag) == (0, 0)
+
     def test_one_seed_keeps_the_usual_folder(self):
         [run] = runs_of([{'dataset': ['KS20'], 'seed': [0], 'attention': [None]}])
         assert run.options == parse_train(['--dataset', 'KS20', '--seed', '0'])

@@ -17,9 +17,10 @@ from sge_la.evaluation.intervals import RunSummary
 from sge_la.settings.command_line import parse_train
 from sge_la.sweep import __main__ as sweep
 from sge_la.sweep import carry_out, single, table
+from sge_la.sweep.runs import runs_of
 from tests.command_line_cases import CAGES, refused, uncompiled, write_people
 from tests.disturbance import stopping
-from tests.sweep.cases import NETWORK, files_of, flags
+from tests.sweep.cases import NETWORK, asked, files_of, flags
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,28 @@ class TestFinished:
         line = (home / 'table.md').read_text().splitlines()[2]
         assert line.startswith('| KGBD | probe | best on the test set | 2 |') and f' | {shown} | ' in line
         assert shown.replace('±', r'$\pm$') in (home / 'table.tex').read_text()
+
+    def test_a_line_has_runs_of_its_own_options_alone(self, folder):
+        runs = runs_of([{**asked(folder), 'seed': [0, 1]}])
+        assert [line.seeds for line in table.lines_of(runs)] == [2]
+        longer = runs_of([{**asked(folder), 'epochs': [2], 'seed': [0, 1]}])
+        assert table.lines_of(longer) == []
+
+    def test_a_test_set_that_one_seed_alone_has_is_a_line_of_one(self, folder, tmp_path):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        path = tmp_path / 'Models' / CAGES / NETWORK.format(1) / 'results.json'
+        found = json.loads(path.read_text())
+        found['test_sets']['Still'] = found['test_sets']['probe']
+        path.write_text(json.dumps(found))
+        lines = table.lines_of(runs_of([{**asked(tmp_path), 'seed': [0, 1]}]))
+        assert [(line.test, line.seeds) for line in lines] == [('probe', 2), ('Still', 1)]
+
+    def test_figures_and_event_files_of_finished_runs_are_made(self, folder, tmp_path, capsys):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        with uncompiled():
+            assert run_command(sweep.main, [*flags(tmp_path), '--seed', '1', '--by_seed', '--tensorboard']) == 0
+        assert 'trained already' in capsys.readouterr().out
+        assert list((tmp_path / 'Models' / CAGES / NETWORK.format(1)).rglob('events.*'))
 
     def test_one_seed_has_the_interval_of_its_test_set(self, folder, capsys):
         assert (
