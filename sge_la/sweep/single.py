@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -11,7 +12,7 @@ from typing import Any
 from sge_la import backends
 from sge_la.data.casia_b import load_for
 from sge_la.data.training_set import fingerprint, training_data
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, plain, say
 from sge_la.runs import records
 from sge_la.runs.find import recognition_folder
 from sge_la.runs.plan import plan_of
@@ -88,6 +89,9 @@ def train_run(options: TrainOptions) -> str:
                 show_run(options)
     except UserError as error:
         return str(error)
+    except Exception as error:  # such as a GPU without memory: the other runs go on
+        traceback.print_exc()
+        return f'{type(error).__name__}: {plain(error)}'
     return ''
 
 

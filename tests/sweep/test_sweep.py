@@ -159,6 +159,26 @@ def test_a_sweep_that_is_stopped_goes_on(folder, tmp_path, capsys):
     assert files_of(tmp_path / 'Models') == files_of(folder / 'Models')
 
 
+def test_a_run_that_breaks_stops_no_other(folder, tmp_path, monkeypatch, capsys):
+    """As without memory on a GPU: said whole, and the other run is scored."""
+    from sge_la.training import pipeline
+
+    shutil.copytree(folder / 'Datasets', tmp_path / 'Datasets')
+    trained = pipeline.run_training
+
+    def training(plan, dataset):
+        if plan.seed == 0:
+            raise MemoryError('no room\nfor 3 GB')
+        return trained(plan, dataset)
+
+    monkeypatch.setattr(pipeline, 'run_training', training)
+    with uncompiled():
+        assert run_command(sweep.main, [*flags(tmp_path), '--seed', '0', '1']) == 2
+    out, err = capsys.readouterr()
+    assert 'Traceback' in err and 'error: 1 of 2 runs failed' in err.splitlines()[-1]
+    assert 'because MemoryError: no room' in err.splitlines()[-1] and '| KGBD | probe |' in out
+
+
 def test_a_run_that_fails_stops_no_other(folder, tmp_path, capsys):
     shutil.copytree(folder / 'Datasets', tmp_path / 'Datasets')
     write_people(tmp_path / 'Datasets', 'broken')
