@@ -84,7 +84,7 @@ class Recipe:
         smoothing: share of each label that is spread over all people.
         dropout: share of values that are set to 0.
         pretext: weight of the pretext task's losses beside the cross-entropy.
-        supervised: weight of the contrast between people.
+        supervised: weight of the contrast between people (`--supervised`); 0: there is none.
         supervised_temperature: t of that contrast.
     """
 
@@ -96,13 +96,13 @@ class Recipe:
     smoothing: float = 0.1
     dropout: float = 0.3
     pretext: float = 0.03
-    supervised: float = 0.5
+    supervised: float = 0.0
     supervised_temperature: float = 0.1
 
     @classmethod
-    def of(cls, without: str | None) -> Recipe:
-        """The recipe without some pieces, as `--without` names them."""
-        return cls(frozenset(without.split('+')) if without else frozenset())
+    def of(cls, without: str | None, supervised: bool = False) -> Recipe:
+        """The recipe without some pieces, as `--without` names them, and with `--supervised` or not."""
+        return cls(frozenset(without.split('+')) if without else frozenset(), supervised=0.5 if supervised else 0.0)
 
     def has(self, name: str) -> bool:
         """Whether a piece is in."""

@@ -50,7 +50,7 @@ def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, param
         correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
         pretext = _pretext(config, recipe, params, inputs, encoded)
         supervised = ops.zeros((), entropy.dtype)
-        if recipe.has('supervised'):
+        if recipe.supervised:
             supervised = supervised_contrastive_loss(hidden, labels, recipe.supervised_temperature)
         terms = [entropy, correct, *map(ops.mean, pretext), supervised]
         return entropy + recipe.pretext * ops.sum(sum(pretext)) + recipe.supervised * supervised, ops.stack(terms)

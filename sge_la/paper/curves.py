@@ -17,6 +17,7 @@ from sge_la.runs.find import named_folder, options_of_folder
 # Options that tell runs apart, the most telling first.
 _TELLING = (
     *('recipe', 'encoding', 'ablation', 'model', 'attention', 'manner', 'length', 'without', 't', 'precision'),
+    'supervised',
     *('frozen', 'c_reid', 'transfer', 'view', 'faithful', 'select', 'seed', 'epochs', 'rn_epochs'),
 )
 

@@ -26,7 +26,7 @@ def heading(options) -> dict[str, object]:
     }
     if options.recipe == MODERN:
         left_out = f' without {options.without.replace("+", ", ")}' if options.without else ''
-        lines['Recipe'] = options.recipe + left_out
+        lines['Recipe'] = options.recipe + left_out + (' with --supervised' if options.supervised else '')
     if options.unknown is not None:
         lines['Unknown'] = f'trained without {100 * options.unknown:g} % of the people'
     lines |= {'GPU': options.gpu, 'Encoding': options.encoding}

@@ -22,7 +22,19 @@ from sge_la.settings.recipe import MODERN
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'backend', 'devices', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs'),
-    *('runs', 'together', 'by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'precision', 'verbose', 'unknown'),
+    *(
+        'runs',
+        'together',
+        'by_seed',
+        'figures',
+        'tensorboard',
+        'recipe',
+        'without',
+        'supervised',
+        'precision',
+        'verbose',
+    ),
+    'unknown',
 )
 _OF_FEATURES = (
     *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),
@@ -146,7 +158,7 @@ def plan_of(options, dataset: Dataset | None = None, *, joints: int | None = Non
     published_plus = options.faithful and options.model == PLUS
     flag = getattr(options, 'train_flag', 2)
     network = folder_of(options) if isinstance(options, EvaluateOptions) else recognition_folder(options)
-    recipe = Recipe.of(options.without) if options.recipe == MODERN else None
+    recipe = Recipe.of(options.without, options.supervised) if options.recipe == MODERN else None
     # Fields that are called as the option that they come from.
     same = {item.name: getattr(options, item.name, None) for item in fields(Plan) if item.name != 'encoders'}
     settled = dict(
@@ -288,7 +300,11 @@ def _joint_record(options, recipe: Recipe) -> dict[str, Any]:
         'recipe': options.recipe,
         **{name: getattr(options, name) for name in _OF_JOINT},
         'all_epochs': getattr(options, 'epochs', None),  # the learning rate's course depends on it
-        'settings': {name: value for name, value in asdict(recipe).items() if name != 'without'},
+        'settings': {
+            name: value
+            for name, value in asdict(recipe).items()
+            if name != 'without' and (recipe.supervised or not name.startswith('supervised'))
+        },
         **_recorded_choices(options),
     }
 

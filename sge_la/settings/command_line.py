@@ -155,7 +155,8 @@ def flags_again(saved: Mapping[str, Any], where: str) -> list[str]:
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
 _FIXED_BY_FOLDER = (
     *('dataset', 'attention', 'manner', 'length', 't', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'select'),
-    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'precision', 'unknown'),
+    *('best_model', 'ablation', 'norm', 'double_pretext', 'probe_type', 'recipe', 'without', 'supervised', 'precision'),
+    'unknown',
 )
 # All that what a trained run answers depends on.
 OF_A_RUN = (*_FIXED_BY_FOLDER, 'protocol', 'faithful', 'seed', 'by_seed', 'batch_size')

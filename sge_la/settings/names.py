@@ -118,6 +118,7 @@ def recognition_suffix(options) -> str:
     parts = []
     if options.recipe == MODERN:
         parts += [f'recipe-{MODERN}', *([f'without-{options.without}'] if options.without else [])]
+        parts += ['supervised'] if options.supervised else []
     if options.ablation:
         parts.append(f'ablation-{options.ablation}')
     if options.transfer:
@@ -146,7 +147,8 @@ def options_of_suffix(suffix: str) -> dict[str, Any]:
     found |= {match[1]: match[2] for match in re.finditer(named, suffix)}
     if re.search(r'_c_reid(?=_|$)', suffix):
         found['c_reid'] = 1
-    found |= {name: True for name, mark in (('faithful', '_faithful'), ('by_seed', '_seed-')) if mark in suffix}
+    marks = {'faithful': '_faithful', 'by_seed': '_seed-', 'supervised': '_supervised'}
+    found |= {name: True for name, mark in marks.items() if mark in suffix}
     return found
 
 

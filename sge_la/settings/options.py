@@ -158,6 +158,12 @@ class CommonOptions:
     without: str | None = flag(
         None, "pieces of the modern recipe to leave out, joined by '+', such as sizes+decay", type=piece
     )
+    supervised: bool = flag(
+        False,
+        'modern recipe: a further contrast pulls sequences of one person together, for encodings that are matched or '
+        'for few passes (docs/modern.md)',
+        type=bool,
+    )
     faithful: bool = flag(False, 'repeat what the original really does where we differ (docs/original.md)', type=bool)
     select: str = flag(
         'test',

@@ -15,9 +15,7 @@ PIECES = {
     'standardised': 'inputs have mean 0 and standard deviation 1 over the training set',
     'tuned': 'the encoders learn from the recognition network too',
     'pretext': 'reverse reconstruction, locality and contrast go on being learned beside the names',
-    'pairs': 'the contrast of the pretext task ties neighbours of one recording; without it there is no such contrast',
-    'supervised': "a contrast in the recognition network's hidden layer pulls sequences of one person together and "
-    'pushes others apart; two pairs of neighbours of a person, of two recordings, stand together in a batch',
+    'pairs': 'the contrast ties neighbours of one recording, drawn at random; without it there is no contrast',
     'schedule': 'the learning rate warms up and falls as a cosine; without it it stays',
     'decay': 'decoupled weight decay (AdamW)',
     'smoothed': 'label smoothing',

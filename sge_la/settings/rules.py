@@ -289,6 +289,8 @@ def settle(options, typed: frozenset[str], rn_rate: float):
     if options.recipe != MODERN:
         if options.without:
             raise UserError('--without leaves pieces of the modern recipe out: add --recipe modern or leave it out')
+        if options.supervised:
+            raise UserError('--supervised belongs to the modern recipe: add --recipe modern or leave it out')
         return options
     changes = {} if 'select' in typed else {'select': 'last'}
     if hasattr(options, 'epochs'):

@@ -153,7 +153,7 @@ def fit(
     decayed = frozenset(name for name, value in state.params.items() if name.endswith(('kernel', 'W1', 'W')))
     step = modern_step(config, recipe, manner, decayed)
     run = epoch_runner(step, lambda chosen: (inputs(chosen), labels[chosen]))
-    people = labels if recipe.has('supervised') else None
+    people = labels if recipe.supervised else None
     batches = [
         paired_batches(rows, recordings, batch_size, np.random.default_rng([seed, epoch]), people)
         for epoch in range(epochs)
@@ -173,6 +173,8 @@ def fit(
 
     def line_of(epoch: int, params: dict, terms: np.ndarray) -> dict[str, float]:
         means = {name: float(value) for name, value in zip(COLUMNS, terms.mean(axis=0), strict=True)}
+        if not recipe.supervised:
+            del means[TERMS[-1]]
         return means | {'rate': float(np.float32(rates[starts[epoch] - 1]))}
 
     return run_epochs(

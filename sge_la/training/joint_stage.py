@@ -130,8 +130,9 @@ def _epoch_line(line: dict, epochs: int) -> str:
         f'Train_Acc: {line["train_accuracy"]:6.3f}',
         f'Reconstruction: {line["reconstruction"]:8.3f}',
         f'Contrastive loss: {line["contrastive"]:6.3f}',
-        f'between people: {line["supervised_contrastive"]:6.3f}',
     ]
+    if 'supervised_contrastive' in line:
+        shown.append(f'between people: {line["supervised_contrastive"]:6.3f}')
     if 'selection_accuracy' in line:
         shown.append(f'Held_Acc {line["selection_accuracy"]:6.3f}')
     return '  - '.join(shown)

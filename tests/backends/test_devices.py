@@ -109,7 +109,7 @@ def _same_encoder(one: Path, four: Path) -> None:
 @pytest.mark.slow
 def test_the_modern_recipe_on_two_devices_is_that_on_one(flags, tmp_path):
     """Its contrasts need the sequences, and the names, of the other device."""
-    modern = ['--recipe', 'modern', '--epochs', '5']
+    modern = ['--recipe', 'modern', '--supervised', '--epochs', '5']
     both = [start(flags('one'), *modern), start(flags('two'), *modern, '--devices', 'all', devices=2)]
     assert [(errors(process), process.returncode) for process in both] == [([], 0)] * 2
     one, two = (read_history(next((tmp_path / name / 'CAGEs_RN_models').iterdir())) for name in ('one', 'two'))

@@ -161,7 +161,9 @@ def test_select_val_keeps_the_best_epoch_on_held_out_recordings(commands):
     assert 'Held_Acc' in commands.out
 
 
-@pytest.mark.parametrize('flags', ['--manner sc', '--attention BA', '--length 4', '--without sizes+pretext'])
+@pytest.mark.parametrize(
+    'flags', ['--manner sc', '--attention BA', '--length 4', '--without sizes+pretext', '--supervised']
+)
 def test_variants_train_and_are_scored(commands, flags):
     commands.train(f'{FLAGS} {flags}', **sizes(1))
     [name] = commands.folders('CAGEs_RN_models')
@@ -202,6 +204,7 @@ def test_recipe_original_is_what_it_was(after, tmp_path):
     'flags, words',
     [
         ('--without sizes', '--recipe modern'),
+        ('--supervised', '--recipe modern'),
         ('--recipe modern --without size', 'expected pieces of the modern recipe'),
         ('--recipe modern --without ""', 'expected pieces of the modern recipe'),
         ('--recipe newest', "invalid choice: 'newest'"),

@@ -299,6 +299,7 @@ def test_ablation_rows_share_encoders():
     [
         '--dataset DEMO',
         '--dataset KS20 --view 2 --recipe modern --without sizes --epochs 7',
+        '--dataset KS20 --recipe modern --supervised --epochs 7',
         '--dataset IAS --seed 3 --model rev_rec_plus',
         '--dataset KGBD --ablation GE-GD-Rev-BAS',
         '--dataset BIWI --manner sc --precision bfloat16 --select val --batch_size 64 --model sorting',

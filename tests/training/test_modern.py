@@ -215,10 +215,11 @@ def automatic(config, recipe, manner, params, inputs, labels):
 
 
 @pytest.mark.parametrize('manner', ['ap', 'sc'])
-@pytest.mark.parametrize('without', [None, 'pretext', 'pairs+supervised', 'dropout+smoothed'])
+@pytest.mark.parametrize('without', [None, 'pretext', 'pairs', 'dropout+smoothed'])
 @pytest.mark.parametrize('attention', ['LA', 'BA'])
 def test_gradients_are_those_of_the_reported_terms(manner, without, attention):
-    config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without), pretext=0.7)
+    supervised = without != 'pairs'
+    config, recipe = replace(CONFIG, attention=attention), replace(Recipe.of(without, supervised), pretext=0.7)
     params = joint.initial_params(config, manner, 3, 0)
     inputs = np.random.default_rng(0).normal(size=(3, 4, 6, 3)).astype(np.float32)
     labels = np.array([0, 0, 1, 1, 2, 2])
@@ -298,14 +299,14 @@ def test_too_few_sequences_are_refused():
         joint.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
 
 
-def small_run(epochs: int, state=None, without=None, rate=1e-3):
+def small_run(epochs: int, state=None, without=None, rate=1e-3, supervised=False):
     skeletons, labels = walks(24, joints=3), np.repeat([0, 1, 2], 8)
     skeletons += labels[:, None, None, None]
     state = state or fresh_state(joint.initial_params(CONFIG, 'ap', 3, 0))
     settings = {'epochs': 3, 'batch_size': 8, 'seed': 1}
     found = joint.fit(
         CONFIG,
-        replace(Recipe.of(without), rate=rate),
+        replace(Recipe.of(without, supervised), rate=rate),
         'ap',
         lambda rows: skeletons[rows],
         labels,
@@ -331,14 +332,18 @@ def test_going_on_equals_never_having_stopped():
             assert np.array_equal(done.arrays()[part][name], value), name
 
 
-@pytest.mark.parametrize(
-    ('without', 'loss'),
-    [('dropout+schedule', 'supervised_contrastive'), ('dropout+schedule+supervised', 'reconstruction')],
-)
-def test_training_lowers_the_losses(without, loss):
-    history = small_run(3, without=without, rate=1e-2).history
+@pytest.mark.parametrize('supervised', [False, True])
+def test_training_lowers_the_losses(supervised):
+    loss = 'supervised_contrastive' if supervised else 'reconstruction'
+    history = small_run(3, without='dropout+schedule', rate=1e-2, supervised=supervised).history
+    assert ('supervised_contrastive' in history[0]) == supervised
     for name in ('train_loss', loss):
         assert history[-1][name] < history[0][name], name
+
+
+def test_supervised_trains_another_network():
+    one, other = (small_run(1, supervised=supervised).arrays()['params'] for supervised in (False, True))
+    assert any(not np.array_equal(one[key], other[key]) for key in one)
 
 
 @pytest.mark.slow
