@@ -189,7 +189,8 @@ def match(options) -> dict:
     dataset = known_to(options, dataset)
     plan = plan_of(replace(options, probe=None), dataset)
     _warn_of_other_data(plan, dataset)
-    return run_gallery(plan, dataset, pairs, How(options.metric, options.level, options.match, options.rerank))
+    how = How(options.metric, options.level, options.match, options.rerank, options.smooth)
+    return run_gallery(plan, dataset, pairs, how)
 
 
 def meet_strangers(options) -> dict:

@@ -1,7 +1,8 @@
 """Gallery and probe: who walks is told by the nearest encodings of a gallery, without a recognition network.
 
 The network's answers can be matched in their place or beside them (`--match`), where the people are those of the
-training, and the gallery be ranked by the neighbours that probe and entry share (`--rerank`).
+training, gallery entries be moved towards the mean of their recording (`--smooth`), and the gallery be ranked by the
+neighbours that probe and entry share (`--rerank`).
 
 The protocol of the later papers on the same data sets (SPC-MGR and after): mAP, Rank-1, Rank-5, Rank-10. Their pairs:
 BIWI Walking → Still and back, IAS A → B and back, KGBD and KS20 probe → gallery. Where a data set has no gallery of its
@@ -23,7 +24,7 @@ from sge_la.data import Dataset
 from sge_la.errors import UserError, say
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match
-from sge_la.evaluation.sides import Side, load_network, make_side, network_for
+from sge_la.evaluation.sides import Side, load_network, make_side, network_for, smoothed_side
 from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource
 from sge_la.runs import records
@@ -37,16 +38,18 @@ ENCODINGS, ANSWERS, BOTH = 'encodings', 'answers', 'both'
 
 @dataclass(frozen=True)
 class How:
-    """How sequences are matched: the flags `--metric`, `--level`, `--match` and `--rerank`."""
+    """How sequences are matched: the flags `--metric`, `--level`, `--match`, `--rerank` and `--smooth`."""
 
     metric: str = 'euclidean'
     level: str = 'sequence'
     match: str = ENCODINGS
     rerank: int | None = None
+    smooth: float = 0.0
 
     def __str__(self) -> str:
         match = '' if self.match == ENCODINGS else f', {self.match}'
-        return f'{self.metric}, {self.level}{match}' + (f', reranked by {self.rerank}' if self.rerank else '')
+        smooth = f', smoothed by {self.smooth:g}' if self.smooth else ''
+        return f'{self.metric}, {self.level}{match}{smooth}' + (f', reranked by {self.rerank}' if self.rerank else '')
 
 
 def set_pairs(names: Sequence[str], probe: str | None = None, gallery: str | None = None) -> list[tuple[str, str]]:
@@ -81,12 +84,16 @@ class Matched:
     excluded: str
 
 
-def match_sides(probe: Side, gallery: Side, *, metric: str = 'euclidean', rerank: int | None = None) -> Matched:
+def match_sides(
+    probe: Side, gallery: Side, *, metric: str = 'euclidean', rerank: int | None = None, smooth: float = 0.0
+) -> Matched:
     """Matches probes with a gallery, leaving out what the sensor saw in the same recording.
 
-    `rerank`: by so many k-reciprocal neighbours. Raises UserError: no probe has a right entry in the gallery.
+    `rerank`: by so many k-reciprocal neighbours; `smooth`: see `smoothed_side`. Raises UserError: no probe has a right
+    entry in the gallery, or its recordings are unknown and `smooth` needs them.
     """
     settings: dict[str, Any] = {}
+    gallery = smoothed_side(gallery, smooth)
     if rerank:
         from sge_la.evaluation.reranking import reranked_blocks  # SciPy, which nothing else here needs
 
@@ -178,7 +185,7 @@ def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], 
                 split = dataset.train if name == TRAIN else dataset.tests[name]
                 sides[name, where] = make_side(name, split, sources, plan.manner, **settings)
         probe, gallery = (sides[name, where] for name in pair)
-        matched = match_sides(probe, gallery, metric=how.metric, rerank=how.rerank)
+        matched = match_sides(probe, gallery, metric=how.metric, rerank=how.rerank, smooth=how.smooth)
         say('\n'.join(lines(probe, gallery, matched)))
         found[' → '.join(pair)] = summary(matched)
     keep(plan.network, 'gallery', str(how), found)
@@ -195,8 +202,9 @@ def _title(plan: Plan, length: int, how: How) -> str:
         ANSWERS: "the recognition network's answers matched (roots of its probabilities)",
         BOTH: f"the recognition network's answers matched (roots of its probabilities), and {what} beside them",
     }[how.match]
+    moved = f', gallery entries moved by {how.smooth:g} towards the mean of their recording' if how.smooth else ''
     anew = f', ranked anew by {how.rerank} k-reciprocal neighbours among probes and gallery' if how.rerank else ''
-    return f'{title}, {how.metric} distance{anew}'
+    return f'{title}, {how.metric} distance{moved}{anew}'
 
 
 _MANNERS = {'ap': 'mean of {} frames', 'sc': '{} frames joined'}

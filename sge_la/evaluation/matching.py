@@ -182,11 +182,30 @@ def pool_recordings(
     """
     if not len(features) == len(labels) == len(recordings):
         raise ValueError(f'lengths must agree, received {len(features)}, {len(labels)} and {len(recordings)}')
+    walks = _walks(labels, recordings)
+    means = [features[rows].mean(axis=0, dtype=np.float64) for rows in walks]
+    firsts = [rows[0] for rows in walks]
+    labels, recordings = (np.asarray(values)[firsts].astype(np.int64) for values in (labels, recordings))
+    return np.array(means).astype(features.dtype), labels, recordings
+
+
+def smoothed(features: np.ndarray, labels: np.ndarray, recordings: np.ndarray, share: float) -> np.ndarray:
+    """Features [N, D], each moved by `share` (0 to 1) towards the mean of its (recording, identity), in a new array.
+
+    Database-side augmentation (Arandjelović and Zisserman, CVPR 2012), with the recording for neighbours.
+    """
+    moved = np.empty_like(features)
+    for rows in _walks(labels, recordings):
+        own = features[rows]
+        moved[rows] = own + share * (own.mean(axis=0, dtype=np.float64) - own)
+    return moved
+
+
+def _walks(labels: np.ndarray, recordings: np.ndarray) -> list[np.ndarray]:
+    """The rows of each (recording, identity), sorted by recording, then label."""
     order = np.lexsort((labels, recordings))
-    keys = np.stack([np.asarray(recordings)[order], np.asarray(labels)[order]], axis=1).astype(np.int64)
-    starts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1) != 0, axis=1))
-    means = [features[rows].mean(axis=0, dtype=np.float64) for rows in np.split(order, starts[1:])]
-    return np.array(means).astype(features.dtype), keys[starts, 1], keys[starts, 0]
+    keys = np.stack([np.asarray(recordings)[order], np.asarray(labels)[order]])
+    return np.split(order, np.flatnonzero(np.any(np.diff(keys) != 0, axis=0)) + 1)
 
 
 def _score_ranking(nearness: np.ndarray, same_identity: np.ndarray, right: np.ndarray) -> tuple[int, float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from sge_la import checkpoints
 from sge_la.data import Split
 from sge_la.errors import UserError, counted
 from sge_la.evaluation.enrolled import unit_length
-from sge_la.evaluation.matching import pool_recordings
+from sge_la.evaluation.matching import pool_recordings, smoothed
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features import cages
@@ -22,6 +22,10 @@ from sge_la.runs.plan import Plan
 SEQUENCES_AT_ONCE = 2048
 # What encodings weigh beside answers, see docs/results.md.
 _ENCODINGS_SHARE = 0.3
+_UNKNOWN = (
+    '{flag} needs to know the recording of each sequence, and of the set {name} nobody does (the released arrays lack '
+    'it): prepare the data set from its raw recordings, or {instead}'
+)
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,7 @@ def make_side(
     """
     rows = cages.all_rows(split.ids)
     if level == 'recording' and split.recordings is None:
-        raise UserError(
-            f'--level recording needs to know the recording of each sequence, and of the set {name} nobody does (the '
-            'released arrays lack it): prepare the data set from its raw recordings, or use --level sequence'
-        )
+        raise UserError(_UNKNOWN.format(flag='--level recording', name=name, instead='use --level sequence'))
     features = sequence_features(sources, split.skeletons, rows, manner, seed=seed, network=network, beside=beside)
     if network is not None:
         features = _answers_beside(features, len(network['Variable'])) if beside else answers_of(features)
@@ -121,6 +122,18 @@ def make_side(
     if level == 'recording':
         return Side(name, *pool_recordings(features, labels, recordings), None)
     return Side(name, features, labels, recordings, rows)
+
+
+def smoothed_side(gallery: Side, share: float) -> Side:
+    """A gallery whose entries moved by `share` (0 to 1) towards the means of their recordings.
+
+    Raises UserError: the recordings are not known.
+    """
+    if not share:
+        return gallery
+    if gallery.recordings is None:
+        raise UserError(_UNKNOWN.format(flag='--smooth', name=gallery.name, instead='leave out --smooth'))
+    return replace(gallery, features=smoothed(gallery.features, gallery.labels, gallery.recordings, share))
 
 
 def network_for(plan: Plan, name: str = '') -> tuple[Path, str]:

@@ -288,6 +288,12 @@ class EvaluateOptions(CommonOptions):
         type=_COUNT,
     )
     level: str = flag('sequence', 'what --protocol gallery matches', choices=('sequence', 'recording'))
+    smooth: float = flag(
+        0.0,
+        '--protocol gallery: move each entry of the gallery by this share towards the mean of its recording, such as '
+        '0.5; probes stay as they are',
+        type=share,
+    )
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
     far: float = flag(
         0.01, 'false accept rate that --protocol openset has a gallery choose a threshold for', type=share

@@ -28,6 +28,10 @@ from sge_la.settings.papers import (
 )
 from sge_la.settings.recipe import EPOCHS, MODERN
 
+# The flags of --protocol gallery, which openset has none of.
+_MATCHING = {'metric', 'level', 'match', 'rerank', 'smooth'}
+_MATCHING_FLAGS = '--metric, --level, --match, --rerank and --smooth'
+
 
 def resolve(options, typed: frozenset[str] = frozenset()):
     """Fills in what was left alone and refuses combinations that mean nothing.
@@ -146,8 +150,8 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--gallery and --level are for matching: add --protocol gallery or leave them out',
         ),
         (
-            protocol == 'openset' and {'metric', 'level', 'match', 'rerank'} & typed,
-            '--protocol openset has its own distance and scores: leave out --metric, --level, --match and --rerank',
+            protocol == 'openset' and _MATCHING & typed,
+            f'--protocol openset has its own distance and scores: leave out {_MATCHING_FLAGS}',
         ),
         (
             protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits', 'newcomers'} & typed,
@@ -158,8 +162,13 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             f'--unknown is not for {DATASET}, whose CME is trained without the tested people as it is: leave it out',
         ),
         (
-            not matches and hasattr(options, 'metric') and {'metric', 'level', 'match', 'rerank'} & typed,
-            '--metric, --level, --match and --rerank are for matching: add --protocol gallery or leave them out',
+            not matches and hasattr(options, 'metric') and _MATCHING & typed,
+            f'{_MATCHING_FLAGS} are for matching: add --protocol gallery or leave them out',
+        ),
+        (
+            getattr(options, 'smooth', 0) and options.level == 'recording',
+            '--smooth moves sequences towards the mean of their recording, and --level recording matches these means: '
+            'leave out one of the two',
         ),
         (
             options.dataset == DATASET and shows,

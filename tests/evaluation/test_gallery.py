@@ -191,8 +191,44 @@ def test_command_matches_both_and_ranks_anew(small_run, capsys):
         evaluate.main([*flags, '--probe', 'Still', '--gallery', 'Still'])
 
 
+def test_smoothing_moves_the_gallery_alone():
+    """Gallery: person 0 at 0 and 4 in one recording, person 1 at 3; half-way to the mean of 2 they are at 1 and 3.
+
+    A probe of person 0 at 2.4 has 3 for its nearest (0.6, person 1), then 4 (1.6); smoothed, person 0's 3 is as near
+    as person 1's, which counts against it, and so it stays second; at 1.9 person 0's 1 (0.9) comes first instead of
+    person 1's 3 (1.1).
+    """
+    entries = side('g', [0, 4, 3], [0, 0, 1], [7, 7, 8])
+    assert sides.smoothed_side(entries, 0.5).features.ravel().tolist() == [1, 3, 3]
+    assert entries.features.ravel().tolist() == [0, 4, 3]
+    probe = side('p', [2.4, 1.9], [0, 0], [5, 5])
+    assert match_sides(probe, entries).result.first_rank.tolist() == [2, 2]
+    assert match_sides(probe, entries, smooth=0.5).result.first_rank.tolist() == [2, 1]
+
+
+def test_smoothing_keeps_two_people_of_a_recording_apart():
+    entries = side('g', [0, 2, 10, 20], [0, 0, 1, 1], [7, 7, 7, 7])
+    assert sides.smoothed_side(entries, 1.0).features.ravel().tolist() == [1, 1, 15, 15]
+
+
+def test_smoothing_needs_recordings():
+    with pytest.raises(UserError, match='of the set g nobody does'):
+        match_sides(side('p', [0], [0]), side('g', [0.1], [0]), smooth=0.5)
+
+
+def test_command_smooths(small_run, capsys):
+    flags = [*small_flags(small_run), '--protocol', 'gallery', '--smooth', '0.5']
+    evaluate.main([*flags, '--probe', 'Still'])
+    assert 'distance, gallery entries moved by 0.5 towards the mean of their recording' in capsys.readouterr().out
+    kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
+    assert set(kept['gallery']['euclidean, sequence, smoothed by 0.5']) == {'Still → Walking'}
+    with pytest.raises(UserError, match='leave out one of the two'):
+        evaluate.main([*flags, '--level', 'recording'])
+
+
 def test_matching_flags_need_the_protocol():
-    for flags in (['--gallery', 'train'], ['--level', 'recording'], ['--match', 'answers'], ['--rerank', '20']):
+    given = '--gallery train', '--level recording', '--match answers', '--rerank 20', '--smooth 0.5'
+    for flags in map(str.split, given):
         with pytest.raises(UserError, match='--protocol gallery'):
             parse_evaluate(flags)
     assert parse_evaluate(['--dataset', 'IAS', '--protocol', 'gallery', '--probe', 'A']).probe == 'A'
