@@ -181,6 +181,16 @@ def nauc(scores: np.ndarray, labels: np.ndarray) -> float:
     return int(doubled) / (2 * num_sequences * num_wrong)
 
 
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """The softmax of scores [S, C], in float64 whatever theirs: what the network says of each sequence by itself.
+
+    A constant added to all scores of a sequence changes nothing here, but it changes `nauc` of the scores, which the
+    training leaves free to differ between sequences.
+    """
+    likely = np.exp(np.subtract(scores, np.max(scores, axis=1, keepdims=True), dtype=np.float64))
+    return likely / likely.sum(axis=1, keepdims=True)
+
+
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How often each true class was taken for each other one: (int64 [K, K], int64 [K] classes, sorted).
 

@@ -11,6 +11,9 @@ from sge_la.evaluation import epoch_choice, metrics
 from sge_la.runs.banner import CHOSEN
 from sge_la.runs.plan import Plan
 
+# What results.json calls nAUC of the network's probabilities.
+PROBABILITIES = 'nauc_of_probabilities'
+
 
 def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str) -> Iterator[str]:
     """The results that scripts look for, and what a reader should hold beside them."""
@@ -18,7 +21,12 @@ def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
     every, chosen, last = found['all_sequences'], found['selected'], found.get('last')
     spans = every['intervals'] if every['groups'] > 1 else {}
     rank1, nauc = (_percent(every[name], spans.get(name)) for name in ('rank1', 'nauc'))
-    yield f'All {every["sequences"]} sequences ({note}): Rank-1 {rank1}, nAUC {nauc}'
+    likely = (
+        ''
+        if every['nauc'] is None
+        else f', of probabilities {_percent(every[PROBABILITIES], spans.get(PROBABILITIES))}'
+    )
+    yield f'All {every["sequences"]} sequences ({note}): Rank-1 {rank1}, nAUC {nauc}{likely}'
     unit = (
         f'95 % intervals over {every["groups"]} {every["resampled"]} in brackets' if spans else 'too few for intervals'
     )
@@ -45,11 +53,18 @@ def all_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
     yield '\n' + (_original_age(evaluation) if plan.encoding == 'AGE' else original)
     every = found['all_sequences']
     yield one_line('All sequences', every, note)
+    if every['nauc'] is not None:
+        yield f'nAUC of probabilities: {every[PROBABILITIES]:.6f}'
     unit = every['resampled'] if every['resampled'] == 'recordings' else 'people, since recordings are unknown'
     if every['groups'] < 2:
         yield f'95 % intervals: none, because there is nothing to resample among one of the {unit}'
     else:
-        titles = {'rank1': 'Rank-1 Accuracy', 'rank5': 'Rank-5 Accuracy', 'nauc': 'nAUC'}
+        titles = {
+            'rank1': 'Rank-1 Accuracy',
+            'rank5': 'Rank-5 Accuracy',
+            'nauc': 'nAUC',
+            PROBABILITIES: 'nAUC of probabilities',
+        }
         spans = (f'{titles[name]} {low:.4f} to {high:.4f}' for name, (low, high) in every['intervals'].items())
         yield f'95 % intervals: {", ".join(spans)} (resampling {every["groups"]} {unit})'
     if vote := found.get('recording_vote'):

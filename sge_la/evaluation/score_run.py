@@ -13,8 +13,8 @@ from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.errors import UserError, say
 from sge_la.evaluation import metrics
-from sge_la.evaluation.intervals import bootstrap_evaluation, recording_votes
-from sge_la.evaluation.score_lines import all_lines, few_lines, one_line
+from sge_la.evaluation.intervals import bootstrap_evaluation, bootstrap_nauc, recording_votes
+from sge_la.evaluation.score_lines import PROBABILITIES, all_lines, few_lines, one_line
 from sge_la.evaluation.scores import (
     Groups,
     Scored,
@@ -113,14 +113,18 @@ def _own_scores(folder: Path, plan: Plan, test: ProbeSet, settings: dict) -> dic
 
 
 def _how_sure(scored: Scored, groups: Groups) -> dict:
-    """Bootstrap intervals of Rank-1, Rank-5 and nAUC, as results.json has them."""
+    """nAUC of probabilities, and bootstrap intervals of it, Rank-1, Rank-5 and nAUC, as results.json has them."""
     known = groups.recordings is not None
     ranks = [n for n in (1, 5) if n <= scored.evaluation.num_classes]
     units = groups.recordings if known else groups.people
-    found = bootstrap_evaluation(scored.sequences.scores, scored.sequences.labels, units, ranks=ranks)
+    scores, labels = scored.sequences.scores, scored.sequences.labels
+    found = bootstrap_evaluation(scores, labels, units, ranks=ranks)
+    found[PROBABILITIES] = bootstrap_nauc(metrics.probabilities(scores), labels, units)
+    value = found[PROBABILITIES].value
     intervals = {name: [interval.low, interval.high] for name, interval in found.items()}
     unit = 'recordings' if known else 'people'
-    return {'intervals': intervals, 'resampled': unit, 'groups': found['rank1'].num_groups}
+    sure = {'intervals': intervals, 'resampled': unit, 'groups': found['rank1'].num_groups}
+    return {PROBABILITIES: value if np.isfinite(value) else None, **sure}
 
 
 def _recording_vote(scored: Scored, recordings: np.ndarray) -> dict:

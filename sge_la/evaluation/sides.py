@@ -13,6 +13,7 @@ from sge_la.data import Split
 from sge_la.errors import UserError, counted
 from sge_la.evaluation.enrolled import unit_length
 from sge_la.evaluation.matching import pool_recordings, smoothed
+from sge_la.evaluation.metrics import probabilities
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
 from sge_la.features import cages
@@ -85,8 +86,7 @@ def sequence_features(
 
 def answers_of(scores: np.ndarray) -> np.ndarray:
     """Square roots of the probabilities of logits [N, C]: vectors of length 1 whose distance is that of Hellinger."""
-    likely = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.sqrt(likely / likely.sum(axis=1, keepdims=True))
+    return np.sqrt(probabilities(scores)).astype(scores.dtype)
 
 
 def _answers_beside(features: np.ndarray, classes: int) -> np.ndarray:

@@ -213,7 +213,7 @@ def _are_scores(kind: str, found: Any) -> bool:
     return (
         all(name in found for name in needed)
         and all(_is_number(found[name]) for name in _NUMBERS if name in found)
-        and _is_number_or_none(found.get('nauc'))
+        and all(_is_number_or_none(found.get(name)) for name in ('nauc', 'nauc_of_probabilities'))
         and found.get('select', 'test') in ('test', 'last', 'val')
         and isinstance(found.get('resampled', ''), str)
         and isinstance(ranks, list)

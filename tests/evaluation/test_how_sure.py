@@ -59,7 +59,7 @@ def test_a_vote_is_no_majority():
 def test_intervals_hold_the_value(evaluated):
     found = evaluated['all_sequences']
     assert found['resampled'] == 'recordings'
-    assert set(found['intervals']) == {'rank1', 'nauc'}  # four people have no Rank-5
+    assert set(found['intervals']) == {'rank1', 'nauc', 'nauc_of_probabilities'}  # four people have no Rank-5
     for name, (low, high) in found['intervals'].items():
         assert low <= found[name] <= high
 
@@ -68,9 +68,10 @@ def test_evaluate_prints_intervals_and_vote(small_run, capsys):
     evaluate.main(['--verbose', *small_flags(small_run)])
     lines = capsys.readouterr().out.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith('All sequences: '))
-    assert lines[place + 1].startswith('95 % intervals: Rank-1 Accuracy ')
-    assert lines[place + 1].endswith('(resampling 8 recordings)')
-    assert lines[place + 2].startswith('Recording vote: Rank-1 Accuracy: ')
+    assert lines[place + 1].startswith('nAUC of probabilities: ')
+    assert lines[place + 2].startswith('95 % intervals: Rank-1 Accuracy ')
+    assert lines[place + 2].endswith('(resampling 8 recordings)')
+    assert lines[place + 3].startswith('Recording vote: Rank-1 Accuracy: ')
 
 
 def test_people_are_resampled_where_recordings_are_unknown(small_run, tmp_path, capsys):

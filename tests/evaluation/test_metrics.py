@@ -17,6 +17,7 @@ from sge_la.evaluation.metrics import (
     label_ranks,
     nauc,
     original_lines,
+    probabilities,
     rank_n,
     sequence_scores,
 )
@@ -299,6 +300,18 @@ class TestNauc:
         scores, labels = random.normal(size=(50, 7)), random.integers(0, 7, 50)
         assert nauc(scores, labels) == nauc(np.exp(scores), labels)
         assert nauc(-scores, labels) == pytest.approx(1 - nauc(scores, labels), abs=1e-15)
+
+
+class TestProbabilities:
+    def test_by_hand(self):
+        """e and 1 are 0.731 and 0.269; nAUC of the scores has 10 wrong above 1 right, that of probabilities has not."""
+        scores, labels = np.array([[1, 0], [10, 11]], np.float32), np.array([0, 1])
+        share = np.e / (1 + np.e)
+        np.testing.assert_allclose(probabilities(scores), [[share, 1 - share], [1 - share, share]], rtol=1e-12)
+        assert (nauc(scores, labels), nauc(probabilities(scores), labels)) == (3 / 4, 1)
+
+    def test_large_scores_do_not_overflow(self):
+        assert probabilities(np.array([[1e4, -1e4]], np.float32)).tolist() == [[1, 0]]
 
 
 class TestConfusionMatrix:
