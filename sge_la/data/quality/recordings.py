@@ -38,17 +38,17 @@ def check_plausible(report: Report, parts: Mapping[str, Part], record: Path, con
             frames = frames.reshape(-1, *frames.shape[2:])
             # What follows a sequence is no frame later.
             numbers = (np.arange(count)[:, None] * (length + 1) + np.arange(length)).reshape(-1)
-            recordings[name], files[name] = (frames, numbers), part.files.source('x')
+            recordings[name], files[Path(name)] = (frames, numbers), part.files.source('x')
             lost = lost_finding(name, frames, lost_joints(frames, origin), skeleton, numbers, _place(length))
             if lost is not None:
                 found[name] = lost
     for name, text in before_prepare(content).items():
-        files.setdefault(name, record)
+        files.setdefault(Path(name), record)
         found.setdefault(name, Finding(Path(name), f'{name} as prepare met it: {text}', 'lost'))
     told = [*found.values(), *look_through(recordings, skeleton, _place(report.length))]
     for one in few_of_each(told):
         if one.kind not in _TOLD:
-            (report.found_bad if one.grave else report.found_odd)(files[str(one.path)], one.text)
+            (report.found_bad if one.grave else report.found_odd)(files[one.path], one.text)
 
 
 def _place(length: int) -> Callable[[int], str]:

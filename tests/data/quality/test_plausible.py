@@ -266,3 +266,17 @@ def test_nothing_left_without_lost_frames_is_told(walks, tmp_path, capsys):
     assert '60 frames of 4 recordings have lost joints' in said.out
     assert run_command(prepare, [*flags, '--lost', 'interpolate']) == 0
     assert run_command(prepare, [*flags, '--max_gap', '3']) == 2
+
+
+def test_files_that_the_table_names_in_a_roundabout_way(walks, tmp_path, capsys):
+    """`./a.npy` is found again by that name, with what prepare and check say of it."""
+    frames = {
+        file: walks[f'walker{file[2]}{file[3]}/{file[4]}'].copy() for file in ('./001', './002', './011', './012')
+    }
+    frames['./001'][5, 3] = 0
+    rows = [(f'{file}.npy', file[2:4], file[4], '', array) for file, array in frames.items()]
+    raw = write_own(tmp_path / 'raw', SKELETON, rows)
+    prepare(['X', '--raw', str(raw), '--data_dir', str(tmp_path)])
+    capsys.readouterr()
+    assert check(['X', '--data_dir', str(tmp_path)]) == 0
+    assert './001.npy as prepare met it: of 60 frames, 1 have lost joints' in capsys.readouterr().out
