@@ -94,6 +94,19 @@ def test_byte_order_mark_crlf_quotes_and_empty_lines_are_read(tmp_path):
     np.testing.assert_array_equal(recording.read(recording.recordings[0]).frames, frames['Bo_9.csv'])
 
 
+def test_a_quote_that_nothing_closes_takes_no_other_line_with_it(tmp_path):
+    people(tmp_path)
+    edit(tmp_path / 'recordings.csv', 'Bo_10.csv,Bo,', 'Bo_10.csv,"Bo",')
+    edit(tmp_path / 'recordings.csv', 'Åsa_b.csv,Åsa,b,', 'Åsa_b.csv,Åsa,b,"')
+    found = own.find(tmp_path).recordings
+    assert [(raw.name, raw.person) for raw in found] == [
+        (f'{person}_{name}.csv', person) for person, name in (('Bo', '9'), ('Bo', '10'), ('Åsa', 'a'), ('Åsa', 'b'))
+    ]
+    edit(tmp_path / 'recordings.csv', 'Bo_9.csv', '"Bo_9.csv')
+    with pytest.raises(UserError, match=r'line 4: 4 fields .* were expected, found 1'):
+        own.find(tmp_path)
+
+
 def test_frame_numbers_of_an_array(tmp_path):
     people(tmp_path, num_frames=4, extension='npy')
     np.save(tmp_path / 'Bo_9_frames.npy', np.array([3, 4, 9, 10], np.uint8))

@@ -141,12 +141,16 @@ def _skeleton(folder: Path) -> Skeleton:
 def _read_table(path: Path) -> list[tuple[int, dict[str, str]]]:
     """The line of each row, and what stands in its columns; '' for a column that is missing."""
     text = read_text(path)
-    header = text.lstrip().split('\n', 1)[0]
-    reader = csv.reader(text.split('\n'), delimiter=max(',;\t', key=header.count))
-    try:
-        lines = [(reader.line_num, [field.strip() for field in row]) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise UserError(f'{path}, line {reader.line_num}: {error}; correct the file') from error
+    separator = max(',;\t', key=text.lstrip().split('\n', 1)[0].count)
+    lines = []
+    for number, line in enumerate(text.split('\n'), 1):
+        try:
+            # Line by line: a quote that nothing closes would take the lines behind it into its field.
+            fields = [field.strip() for field in next(csv.reader([line], delimiter=separator))]
+        except csv.Error as error:
+            raise UserError(f'{path}, line {number}: {error}; correct the file') from error
+        if any(fields):
+            lines.append((number, fields))
     expected = ','.join(_COLUMNS[:4])
     if not lines:
         raise UserError(f'{path} is empty; it should have the header {expected} and a line for each recording')
