@@ -3,10 +3,13 @@
 import os
 
 import numpy as np
+import pytest
 
 from sge_la.data import load
+from sge_la.data.check import main as check
 from sge_la.data.layout import dataset_files
 from sge_la.data.raw import casia_b, ks20
+from sge_la.errors import UserError
 from tests.data.generators import body, casia_b_text, write_ks20_frame, write_skel_folder
 from tests.data.prepare_cases import prepare, prepared, stored
 
@@ -129,6 +132,25 @@ def test_simulated_views_go_the_same_way(tmp_path):
     prepare('CASIA_B', '--simulate', '--people', 2, '--data_dir', tmp_path, '--length', 70, '--protocol', 'CME')
     files = dataset_files(tmp_path, 'CASIA_B_match', 70, 2)
     assert stored(files.tests['bg'], 70).shape == (22, 70, 14, 3)
+
+
+def test_either_split_of_casia_b_is_had_again_from_its_file(tmp_path, capsys):
+    """Each file brings back the data set that it is of, and the command that is named finds what was written."""
+    names = [f'{who}-{walk}-01-{view:03d}' for who in ('004', '007') for walk in casia_b.CONDITIONS for view in (0, 72)]
+    (tmp_path / 'raw').mkdir()
+    for seed, name in enumerate(names):
+        (tmp_path / 'raw' / f'{name}.txt').write_text(casia_b_text(body(5, 14, seed)))
+    arguments = ('CASIA_B', '--raw', tmp_path / 'raw', '--length', 5)
+    prepare(*arguments, '--view', 4, '--data_dir', tmp_path / 'a')
+    assert check(capsys.readouterr().out.splitlines()[-1].split()[4:]) == 0
+    for folder in ('CASIA_B', 'CASIA_B_match'):
+        (split,) = (tmp_path / 'a' / folder).rglob('split.json')
+        prepare(*arguments, '--data_dir', tmp_path / 'b', '--split', split)
+        assert check(capsys.readouterr().out.splitlines()[-1].split()[4:]) == 0
+    with pytest.raises(UserError, match='is a split of CME: leave out --protocol'):
+        prepare(*arguments, '--data_dir', tmp_path / 'b', '--split', split, '--protocol', 'CVE')
+    paths = {path.relative_to(tmp_path / 'a') for path in (tmp_path / 'a').rglob('*') if path.is_file()}
+    assert all((tmp_path / 'a' / path).read_bytes() == (tmp_path / 'b' / path).read_bytes() for path in paths)
 
 
 def test_demo_is_the_same_every_time(tmp_path):

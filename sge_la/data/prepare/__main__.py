@@ -20,6 +20,7 @@ from sge_la.settings.parser import Parser
 
 if TYPE_CHECKING:
     from sge_la.data.prepare.settings import Settings
+    from sge_la.data.prepare.split_file import SplitFile
 
 # Data sets in which something is random without --holdout random: simulated walks, KS20's split.
 _RANDOM = ('DEMO', 'KS20', 'CASIA_B')
@@ -216,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = _settings(options)
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite, kept=split):
         say(line)
-    say(f'Next: {_next(options)}')
+    say(f'Next: {_next(options, split)}')
     return 0
 
 
@@ -251,14 +252,17 @@ def _settings(options: argparse.Namespace, holdout: str | tuple[str, ...] | None
     )
 
 
-def _next(options: argparse.Namespace) -> str:
-    """The command that checks what was prepared."""
-    protocol = (options.protocol or CVE) if options.name == DATASET else None
+def _next(options: argparse.Namespace, split: SplitFile | None) -> str:
+    """The command that checks what was prepared, or the first of it."""
+    kind = CME if split is not None and split.open_set else CVE
+    protocol = (options.protocol or kind) if options.name == DATASET else None
+    view = split.view if split is not None else (options.view or [0])[0]
     lengths = options.length or [LENGTHS.get(protocol, 6)]
     return typed(
         'check',
         CONDITION_MATCHING if protocol == CME else options.name,
         length=None if 6 in lengths else lengths[0],
+        view=view if protocol == CVE else None,
         data_dir=None if options.data_dir == Path('Datasets') else options.data_dir,
     )
 

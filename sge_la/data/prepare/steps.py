@@ -27,6 +27,7 @@ from sge_la.data.write import NewSplit, write_dataset
 from sge_la.errors import UserError
 from sge_la.files.atomic import os_errors
 from sge_la.files.text import read_json
+from sge_la.settings.papers import CME, CVE
 
 # What `prepare.json` says of its form; a reader can refuse a newer one.
 FORMAT = 1
@@ -54,6 +55,7 @@ def prepare(
     """
     check_dataset_name(settings.name)
     recipe, settings = recipe_for(settings)
+    targets = _targets(recipe, settings, kept)
     since = time.perf_counter()
     with os_errors(settings.raw or settings.name, 'read'):
         raw = recipe.find(settings)
@@ -83,12 +85,22 @@ def prepare(
         yield from _shortened('note: ', stay)
         notes += stay
     yield from _left_out(recordings, copies)
-    for target in recipe.targets:
-        if settings.protocols is not None and target.protocol not in settings.protocols:
-            continue
+    for target in targets:
         for length in dict.fromkeys(lengths or target.lengths):
             work = _Work(settings, recipe, target, raw, recordings, copies, found, (*notes, *found.notes), length, kept)
             yield from work.write(Path(data_dir), overwrite)
+
+
+def _targets(recipe: Recipe, settings: Settings, kept: SplitFile | None) -> list[Target]:
+    """What is written: of CASIA-B's two data sets that of `--protocol`, and that which an earlier split is of."""
+    wanted = [one for one in recipe.targets if settings.protocols is None or one.protocol in settings.protocols]
+    if kept is None:
+        return wanted
+    protocol = CME if kept.open_set else CVE
+    found = [one for one in wanted if one.protocol in (None, protocol)]
+    if not found:
+        raise UserError(f'{kept.path} is a split of {protocol}: leave out --protocol, or give another --split')
+    return found
 
 
 def _how_many(recordings: list[Recording], settings: Settings, seconds: float) -> str:
