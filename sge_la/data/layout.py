@@ -9,6 +9,8 @@ from sge_la.errors import UserError
 from sge_la.settings.papers import CONDITION_MATCHING, is_dataset_name
 
 AXES = ('x', 'y', 'z')
+# Frames in a sequence, at most: more are a slip of the finger.
+LONGEST = 1000
 
 
 @dataclass(frozen=True)

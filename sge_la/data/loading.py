@@ -10,7 +10,7 @@ import numpy as np
 
 from sge_la.data.arrays import read_split
 from sge_la.data.dataset import LEAKS, Dataset, shared_recordings
-from sge_la.data.layout import AXES, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
+from sge_la.data.layout import AXES, LONGEST, DatasetFiles, SplitFiles, check_dataset_name, dataset_files
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
 from sge_la.data.way import Way
@@ -21,7 +21,7 @@ from sge_la.settings.parser import did_you_mean
 
 # Tried in this order: what this project writes, what later repositories share, the oldest.
 LAYOUT_ORDER = (2, 3, 1)
-_LENGTHS = range(1, 1001)
+_LENGTHS = range(1, LONGEST + 1)
 
 
 def print_warning(text: str) -> None:

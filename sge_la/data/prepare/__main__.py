@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sge_la.data.layout import LONGEST
 from sge_la.errors import UserError, run_command, say, typed
 from sge_la.settings.papers import CME, CONDITION_MATCHING, CVE, DATASET, LENGTHS
 from sge_la.settings.parser import Parser
@@ -91,7 +92,7 @@ def _add_cutting(result: Parser) -> None:
     cutting = result.add_argument_group('cutting')
     cutting.add_argument(
         '--length',
-        type=_whole(2),
+        type=_whole(2, LONGEST),
         nargs='+',
         metavar='T',
         help='frames in a sequence, one or several (default: 6; CASIA_B 20 and 50)',

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from sge_la.data.layout import LONGEST
 from sge_la.data.prepare.splits import Tree
 from sge_la.data.raw.recording import RawRecording
 from sge_la.errors import UserError
 from sge_la.files.text import read_json
 
 _FORMAT = 1
-# Frames in a sequence, as `loading` reads them.
-_LONGEST = 1000
 # Settings that are flags with one value, with several, and with none.
 _ONE = ('layout', 'seed', 'step', 'center', 'people', 'recordings', 'skeleton', 'units', 'up', 'lost', 'max_gap')
 _MANY = {'offsets': 'offsets', 'clip': 'clip', 'leave_out': 'leave_out', 'views': 'view', 'protocols': 'protocol'}
@@ -153,7 +152,7 @@ def read_split(path: Path, name: str) -> SplitFile:
         and isinstance(content.get('settings', {}), dict)
         and isinstance(content.get('splits', {}), dict)
         and type(content.get('length')) is int
-        and 2 <= content['length'] <= _LONGEST
+        and 2 <= content['length'] <= LONGEST
         and (content.get('view') is None or (type(content['view']) is int and 0 <= content['view'] <= 10))
     )
     if not sound:
