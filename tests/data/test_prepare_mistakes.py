@@ -38,6 +38,7 @@ from tests.data.prepare_cases import REPOSITORY, command, prepare, prepared
         (['DEMO', '--length', '6', '-1'], 'error|expected'),
         (['DEMO', '--length', '9' * 5000], 'a whole number from 2 to 1000'),
         (['DEMO', '--length', '500'], 'no recording of DEMO has 500 frames in a row'),
+        (['DEMO', '--layout', '1', '--length', '6', '8'], 'layout 1 has room for one length'),
         (['DEMO', '--step', '0'], 'a whole number from 1 on'),
         (['DEMO', '--offsets', 'all', '1'], "'all' alone"),
         (['DEMO', '--center', 'Nose'], "no joint 'Nose'"),

@@ -54,6 +54,8 @@ def prepare(
     done. Raises UserError: the raw data are bad, no sequence comes out, or something cannot be written.
     """
     check_dataset_name(settings.name)
+    if settings.layout == 1 and len(set(lengths or ())) > 1:
+        raise UserError('layout 1 has room for one length, and each would replace the one before; use --layout 2')
     recipe, settings = recipe_for(settings)
     targets = _targets(recipe, settings, kept)
     since = time.perf_counter()
