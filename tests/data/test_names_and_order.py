@@ -84,6 +84,8 @@ def test_one_walk_under_two_names_is_refused_unless_confirmed(tmp_path, capsys):
     assert not (tmp_path / 'D').exists()
     assert run_command(prepare, [*flags, '--accept']) == 0
     assert 'left out: 1_1.csv repeats 0_1.csv' in capsys.readouterr().out
+    assert run_command(prepare, [*flags, '--accept', '--keep_copies']) == 0  # keeps those of one person
+    assert 'left out: 1_1.csv repeats 0_1.csv' in capsys.readouterr().out
 
 
 def test_files_are_found_in_either_unicode_form(tmp_path):

@@ -82,8 +82,9 @@ def prepare(
     refuse_two_names(recordings, repeated, settings)
     copies = {index: f'repeats {recordings[first].raw.name}' for index, first in repeated.items()}
     if settings.keep_copies:
-        stay = [f'{recordings[index].raw.name} {why} and is kept' for index, why in copies.items()]
-        copies = {}
+        # Of another person, which --accept takes, a copy is left out all the same.
+        same = [at for at, first in repeated.items() if recordings[at].raw.identity == recordings[first].raw.identity]
+        stay = [f'{recordings[index].raw.name} {copies.pop(index)} and is kept' for index in same]
         yield from _shortened('note: ', stay)
         notes += stay
     yield from _left_out(recordings, copies)
