@@ -13,10 +13,11 @@ from sge_la.data.axes import Axes
 from sge_la.data.prepare import splits
 from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
-from sge_la.data.prepare.splits import Tree
+from sge_la.data.prepare.splits import Tree, share_of
 from sge_la.data.raw.recording import RawData, RawRecording
 from sge_la.data.way import Way
 from sge_la.errors import UserError
+from sge_la.settings.papers import CME
 
 # What a person is expected to type with the data sets whose test sets are part of the raw data.
 _COMMON = frozenset({'raw'})
@@ -98,6 +99,11 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
         raise UserError('--max_gap tells how long gaps --lost interpolate fills; leave it out or add that')
     if settings.layout not in recipe.layouts:
         raise UserError(f'{settings.name} was never published in layout {settings.layout}; use --layout 2')
+    if settings.views and (settings.layout != 2 or settings.protocols == (CME,) or share_of(settings.holdout)):
+        raise UserError(
+            '--view names folders of single views, which are written in layout 2 alone, and neither for --protocol CME '
+            'nor for a --holdout of shares; leave it out'
+        )
     defaults = {
         'holdout': 'last' if 'holdout' in recipe.flags else None,
         'people': _people(settings),
