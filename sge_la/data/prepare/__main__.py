@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from sge_la.data.prepare.settings import Settings
     from sge_la.data.prepare.split_file import SplitFile
 
-# Data sets in which something is random without --holdout random: simulated walks, KS20's split.
-_RANDOM = ('DEMO', 'KS20', 'CASIA_B')
 _DESCRIPTION = """\
 Cuts raw recordings into the sequences that train.py reads, under Datasets/NAME/LENGTH/.
 
@@ -272,7 +270,7 @@ def _seed(options: argparse.Namespace) -> int:
     if options.seed is None:
         return 0
     drawn = options.holdout == 'random' or (options.holdout or '').startswith('windows:')
-    if not drawn and options.name not in _RANDOM:
+    if not drawn and options.name != 'DEMO' and not options.simulate:
         raise UserError(
             f'--seed changes nothing of {options.name} with this --holdout: leave it out, or give --holdout random'
         )
