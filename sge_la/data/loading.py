@@ -67,12 +67,13 @@ def load(
     for test, split in splits.items():
         if not is_open_set(name):
             check_test_identities(split.ids, identities, files.tests[test].ids)
-    skeleton, people = read_skeleton(files, joints), read_names(files)
+    skeleton, record = read_skeleton(files, joints), read_record(files)
+    way = Way.from_json(record.get('way'), str(record_path(files)))
     shared = any(shared_recordings(train.recordings, split.recordings).size for split in splits.values())
     # Views of one walk share its number, and cross-view tests have some of them on either side on purpose.
     leaks = LEAKS if shared and view is None else ''
     dataset = Dataset(
-        name, length, files.layout, files.root, train, splits, identities, skeleton, people, read_way(files), leaks
+        name, length, files.layout, files.root, train, splits, identities, skeleton, names_in(record), way, leaks
     )
     for text in oddities(dataset, files):
         warn(text)
@@ -147,28 +148,28 @@ def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:
     return skeleton if skeleton is not None and len(skeleton.joints) == joints else None
 
 
-def read_names(files: DatasetFiles) -> dict[int, str]:
-    """The people's names by label, as `prepare.json` beside the training arrays has them; empty where it has none."""
-    content = _record(files)
-    people = content.get('people')
+def record_path(files: DatasetFiles) -> Path:
+    """Where `prepare` says what it has done."""
+    return files.train.folder / 'prepare.json'
+
+
+def read_record(files: DatasetFiles) -> dict[str, Any]:
+    """What `prepare` says that it has done; empty where it says nothing.
+
+    Raises UserError: the file is damaged.
+    """
+    path = record_path(files)
+    content = read_json(path) if path.exists() else None
+    return content if isinstance(content, dict) else {}
+
+
+def names_in(record: dict[str, Any]) -> dict[int, str]:
+    """The people's names by label, as `read_record` has them; empty where it has none."""
+    people = record.get('people')
     names = people if isinstance(people, dict) else {}
     # Whoever made the file chose the names, and terminals obey control characters.
     printable = {label: name for label, name in names.items() if isinstance(name, str) and name.isprintable()}
     return {int(label): name for label, name in printable.items() if label.isdecimal() and len(label) < 10}
-
-
-def read_way(files: DatasetFiles) -> Way:
-    """What `prepare` did to the raw recordings, as its record says; nothing where there is none.
-
-    Raises UserError: the record says something that cannot be.
-    """
-    return Way.from_json(_record(files).get('way'), str(files.train.folder / 'prepare.json'))
-
-
-def _record(files: DatasetFiles) -> dict[str, Any]:
-    path = files.train.folder / 'prepare.json'
-    content = read_json(path) if path.exists() else None
-    return content if isinstance(content, dict) else {}
 
 
 def find(

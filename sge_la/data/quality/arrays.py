@@ -17,10 +17,12 @@ from sge_la.data.loading import (
     check_test_identities,
     find,
     is_open_set,
+    names_in,
     open_set_oddity,
     present_tests,
-    read_names,
+    read_record,
     read_skeleton,
+    record_path,
     split_files,
 )
 from sge_la.data.quality.findings import COPIES, SHARED_FRAMES, FileRow, Finding, Part, Report
@@ -31,7 +33,6 @@ from sge_la.data.quality.requirements import requirements
 from sge_la.data.raw.text import alike_people
 from sge_la.errors import UserError, bar
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
-from sge_la.files.text import read_json
 from sge_la.settings.papers import facts
 
 # A Kinect sees people at 0.5 to 8 metres.
@@ -56,17 +57,18 @@ def check(
         path = files.train.folder / 'skeleton.json'
         report.skeleton = report.attempt(path, lambda: read_skeleton(files, joints))
     parts = {'training set': train}
-    record = files.train.folder / 'prepare.json'
-    content = report.attempt(record, lambda: read_json(record)) if record.exists() else None
+    record = record_path(files)
+    content = report.attempt(record, lambda: read_record(files)) or {}
+    names = recording_names(content)
     for test in present_tests(files):
         what = f'test set {test}'
         parts[what] = _check_split(report, files.tests[test], joints, what)
-        _compare(report, train, parts[what], what, recording_names(content))
+        _compare(report, train, parts[what], what, names)
         if view is None:
-            check_recordings_apart(report, train, parts[what], what, recording_names(content))
+            check_recordings_apart(report, train, parts[what], what, names)
     _check_people(report, train, facts(name).identities)
     check_plausible(report, {what: part for what, part in parts.items() if part.skeletons is not None}, record, content)
-    for text in alike_people((report.attempt(record, lambda: read_names(files)) or {}).values()):
+    for text in alike_people(names_in(content).values()):
         report.found_odd(record, text)
     _check_strays(report, files)
     report.needs = requirements(report, train, list(parts.values())[1:], data_dir, view)

@@ -17,7 +17,7 @@ from sge_la.data.quality.plausible import few_of_each, look_through
 _TOLD = ('flat', 'origin')
 
 
-def check_plausible(report: Report, parts: Mapping[str, Part], record: Path, content: Any) -> None:
+def check_plausible(report: Report, parts: Mapping[str, Part], record: Path, content: dict[str, Any]) -> None:
     """Compares the recordings of all parts with each other.
 
     `parts`: by what they are called, those whose skeletons could be read; `record`, `content`: the `prepare.json` that
@@ -67,7 +67,7 @@ def _recordings(what: str, part: Part, names: Mapping[int, str]) -> Iterator[tup
         yield name or f'{what}, {kind} {key}', rows
 
 
-def before_prepare(content: Any) -> dict[str, str]:
+def before_prepare(content: dict[str, Any]) -> dict[str, str]:
     """Name → what `prepare` has found of lost tracking and done about it, of those recordings where it has."""
     return {
         item['name']: item['lost']
@@ -76,7 +76,7 @@ def before_prepare(content: Any) -> dict[str, str]:
     }
 
 
-def recording_names(content: Any) -> dict[int, str]:
+def recording_names(content: dict[str, Any]) -> dict[int, str]:
     """Number → name of the recordings that a `prepare.json` lists; whatever does not fit is left out."""
     found: dict[int, str] = {}
     for item in _listed(content):
@@ -86,6 +86,6 @@ def recording_names(content: Any) -> dict[int, str]:
     return found
 
 
-def _listed(content: Any) -> list[dict[str, Any]]:
-    listed = content.get('recordings') if isinstance(content, dict) else None
+def _listed(content: dict[str, Any]) -> list[dict[str, Any]]:
+    listed = content.get('recordings')
     return [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []

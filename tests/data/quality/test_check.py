@@ -273,6 +273,14 @@ def test_missing_data_set_and_wrong_arguments_have_status_2(tmp_path, capsys):
         assert captured.out == '' and captured.err.startswith('error: ') and captured.err.count('\n') == 1
 
 
+def test_a_damaged_record_is_told_once(tiny, capsys):
+    data_dir, files = tiny
+    (files.train.folder / 'prepare.json').write_text('{')
+    assert main(['X', '--data_dir', str(data_dir)]) == 1
+    said = capsys.readouterr().out
+    assert said.count('prepare.json should be JSON and is not') == 1 and '1 bad, 0 odd' in said
+
+
 def test_the_command_runs_as_a_module(tiny):
     command = [sys.executable, '-m', 'sge_la.data.check', 'X', '--data_dir', tiny[0]]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
