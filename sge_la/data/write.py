@@ -36,14 +36,12 @@ class NewSplit:
     """What is to be written for the training set or for one test set.
 
     `skeletons`: `[N, T, J, 3]`, any float type, metres; an array or a memory map; `ids`: label → indices of its
-    sequences, in the order that the original shall meet them; `frame_id`: int64 `[N]`, the label of each sequence (in
-    spite of its name), or None to take it from `ids`; `recordings`: int64 `[N]`, the recording that each sequence is
-    from, or None.
+    sequences, in the order that the original shall meet them; `recordings`: int64 `[N]`, the recording that each
+    sequence is from, or None.
     """
 
     skeletons: np.ndarray
     ids: Mapping[int, Sequence[int] | np.ndarray]
-    frame_id: np.ndarray | None = None
     recordings: np.ndarray | None = None
 
 
@@ -111,14 +109,7 @@ def write_dataset(
         parts = [(train_files, train)]
         parts += [(_moved(files.tests[test_name], files.root, stage), test) for test_name, test in tests.items()]
         for part, new in parts:
-            write_split(
-                part,
-                new.skeletons,
-                new.ids,
-                frame_id=new.frame_id,
-                recordings=new.recordings,
-                targets=layout < 3 if targets is None else targets,
-            )
+            write_split(part, new, targets=layout < 3 if targets is None else targets)
         texts = {'skeleton': None if skeleton is None else to_json(skeleton), 'prepare': prepared, 'split': split}
         for name_of_text, content in texts.items():
             if content is not None:
@@ -127,34 +118,23 @@ def write_dataset(
     return files
 
 
-def write_split(
-    files: SplitFiles,
-    skeletons: np.ndarray,
-    ids: Mapping[int, Sequence[int] | np.ndarray],
-    *,
-    frame_id: np.ndarray | None = None,
-    recordings: np.ndarray | None = None,
-    targets: bool = True,
-) -> None:
-    """Writes the arrays of one split, each whole or not at all.
+def write_split(files: SplitFiles, split: NewSplit, *, targets: bool = True) -> None:
+    """Writes the arrays of one split, each whole or not at all; a memory map is read in blocks.
 
-    `files`: their names; the folder is made; `skeletons`: `[N, T, J, 3]`, any float type, metres; an array or a memory
-    map, read in blocks; `ids`: label → indices of its sequences; `frame_id`: int64 `[N]`, the label of each sequence,
-    or None to take it from `ids` (−1: nobody's); `recordings`: int64 `[N]`, the recording that each sequence is from,
-    or None for no such file; `targets`: whether the target files (sequences reversed in time) are written too. Raises
-    UserError: something cannot be written. Raises ValueError: the arrays or ids do not fit together.
+    `files`: their names; the folder is made; `targets`: whether the target files (sequences reversed in time) are
+    written too. `frame_id` holds, in spite of its name, the label of each sequence, −1 for nobody's. Raises UserError:
+    something cannot be written. Raises ValueError: the arrays or ids do not fit together.
     """
-    split = NewSplit(skeletons, ids, frame_id, recordings)
     labels = _labels(split)
     make_folder(files.folder)
     for axis, letter in enumerate(AXES):
-        _write_axis(files.source(letter), skeletons, axis, reverse=False)
+        _write_axis(files.source(letter), split.skeletons, axis, reverse=False)
         if targets:
-            _write_axis(files.target(letter), skeletons, axis, reverse=True)
-    write_ids(files.ids, ids)
-    save_npy(files.frame_id, labels if frame_id is None else np.asarray(frame_id, np.int64))
-    if recordings is not None:
-        save_npy(files.recording, np.asarray(recordings, np.int64))
+            _write_axis(files.target(letter), split.skeletons, axis, reverse=True)
+    write_ids(files.ids, split.ids)
+    save_npy(files.frame_id, labels)
+    if split.recordings is not None:
+        save_npy(files.recording, np.asarray(split.recordings, np.int64))
 
 
 def write_ids(path: Path | str, ids: Mapping[int, Sequence[int] | np.ndarray]) -> None:
@@ -195,10 +175,8 @@ def _labels(split: NewSplit) -> np.ndarray:
         if len(np.unique(indices)) < len(indices) or (labels[indices] >= 0).any():
             raise ValueError(f'identity {label} has a sequence twice, or one that belongs to another identity')
         labels[indices] = label
-    for name in ('frame_id', 'recordings'):
-        array = getattr(split, name)
-        if array is not None and np.shape(array) != (count,):
-            raise ValueError(f'{name} should have the shape {(count,)}, found {np.shape(array)}')
+    if split.recordings is not None and np.shape(split.recordings) != (count,):
+        raise ValueError(f'recordings should have the shape {(count,)}, found {np.shape(split.recordings)}')
     return labels
 
 

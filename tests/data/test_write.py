@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def split(count: int = 4, length: int = 6, joints: int = 5, seed: int = 0) -> Ne
 def test_arrays_are_what_the_original_reads(tmp_path):
     new = split()
     files = SplitFiles(tmp_path / 'folder', 't_', 'X_6')
-    write_split(files, new.skeletons, new.ids, recordings=np.array([4, 4, 5, 5]))
+    write_split(files, replace(new, recordings=np.array([4, 4, 5, 5])))
     for axis, letter in enumerate('xyz'):
         source = np.load(tmp_path / 'folder' / f't_source_{letter}_X_6.npy')
         target = np.load(tmp_path / 'folder' / f't_target_{letter}_X_6.npy')
@@ -46,7 +47,7 @@ def test_arrays_are_what_the_original_reads(tmp_path):
 
 def test_sequences_of_nobody_have_the_frame_id_minus_one(tmp_path):
     files = SplitFiles(tmp_path, '', 'X_6')
-    write_split(files, np.zeros((3, 6, 5, 3)), {2: [1]}, targets=False)
+    write_split(files, NewSplit(np.zeros((3, 6, 5, 3)), {2: [1]}), targets=False)
     assert np.load(files.frame_id).tolist() == [-1, 2, -1]
     assert not files.target('x').exists() and not files.recording.exists()
 
@@ -55,7 +56,7 @@ def test_blocks_equal_the_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(write, '_BLOCK', 3)
     new = split(count=8)
     files = SplitFiles(tmp_path, '', 'X_6')
-    write_split(files, new.skeletons, new.ids)
+    write_split(files, new)
     np.testing.assert_array_equal(np.load(files.source('y')).reshape(-1, 6, 5), new.skeletons[..., 1])
     np.testing.assert_array_equal(np.load(files.target('y')).reshape(-1, 6, 5), new.skeletons[:, ::-1, :, 1])
 
@@ -74,16 +75,16 @@ def test_ids_name_what_every_numpy_knows(tmp_path):
 @pytest.mark.parametrize('ids', [{0: [4]}, {0: [-1]}, {0: []}, {-1: [0]}, {0: [1, 1]}, {0: [0, 1], 1: [1, 2]}])
 def test_ids_that_do_not_fit_are_a_defect(tmp_path, ids):
     with pytest.raises(ValueError, match='identity'):
-        write_split(SplitFiles(tmp_path, '', 'X_6'), np.zeros((4, 6, 5, 3)), ids)
+        write_split(SplitFiles(tmp_path, '', 'X_6'), NewSplit(np.zeros((4, 6, 5, 3)), ids))
     assert everything(tmp_path) == []
 
 
 def test_arrays_that_do_not_fit_are_a_defect(tmp_path):
     files = SplitFiles(tmp_path, '', 'X_6')
     with pytest.raises(ValueError, match='skeletons'):
-        write_split(files, np.zeros((4, 6, 5)), {0: [0]})
+        write_split(files, NewSplit(np.zeros((4, 6, 5)), {0: [0]}))
     with pytest.raises(ValueError, match='recordings'):
-        write_split(files, np.zeros((4, 6, 5, 3)), {0: [0]}, recordings=np.zeros(3))
+        write_split(files, NewSplit(np.zeros((4, 6, 5, 3)), {0: [0]}, np.zeros(3)))
     with pytest.raises(ValueError, match='do not fit'):
         write_dataset(tmp_path, 'X', split(joints=5), {'test': split(joints=6)})
     assert everything(tmp_path) == []

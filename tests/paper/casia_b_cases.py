@@ -41,7 +41,7 @@ def write_simulated(
         labels = np.array([raw.identity for raw in origin])
         ids = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
         numbers = np.array([number_of[raw.walk] for raw in origin])
-        return NewSplit(sequences.skeletons, ids, labels, numbers if recordings else None)
+        return NewSplit(sequences.skeletons, ids, numbers if recordings else None)
 
     settings = Settings('CASIA_B', views=VIEWS)
     name = 'CASIA_B' if protocol == 'CVE' else 'CASIA_B_match'

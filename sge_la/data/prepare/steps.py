@@ -245,7 +245,7 @@ class _Work:
         labels = np.array([item.raw.identity for item in chosen], np.int64)[sequences.recordings]
         ids = {int(label): np.flatnonzero(labels == label) for label in np.unique(labels)}
         counts = np.bincount(sequences.recordings, minlength=len(part)).tolist()
-        return NewSplit(sequences.skeletons, ids, labels, origin), dict(zip(part, counts, strict=True))
+        return NewSplit(sequences.skeletons, ids, origin), dict(zip(part, counts, strict=True))
 
     def _numbers(self) -> list[int]:
         """The number of each recording: its place in the list, or that of the first view of the same walk."""
