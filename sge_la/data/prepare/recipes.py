@@ -14,7 +14,10 @@ from sge_la.data.prepare import splits
 from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
 from sge_la.data.prepare.splits import Tree, share_of
+from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
 from sge_la.data.raw.recording import RawData, RawRecording
+from sge_la.data.simulated import casia_b as simulated_casia_b
+from sge_la.data.simulated import kinect as simulated_kinect
 from sge_la.data.way import Way
 from sge_la.errors import UserError
 from sge_la.settings.papers import CME
@@ -134,9 +137,11 @@ def raw_folder(settings: Settings) -> Path:
     return settings.raw
 
 
-def _find_biwi(settings: Settings) -> RawData:
-    from sge_la.data.raw import kinect_v1
+def _found_by(find: Callable[[Path], RawData]) -> Callable[[Settings], RawData]:
+    return lambda settings: find(raw_folder(settings))
 
+
+def _find_biwi(settings: Settings) -> RawData:
     if settings.people not in (28, 50):
         raise UserError(
             f'--people for BIWI should be 28 (those who are tested) or 50 (everyone), found {settings.people}'
@@ -144,47 +149,21 @@ def _find_biwi(settings: Settings) -> RawData:
     return kinect_v1.find_biwi(raw_folder(settings), settings.people)
 
 
-def _find_ias(settings: Settings) -> RawData:
-    from sge_la.data.raw import kinect_v1
-
-    return kinect_v1.find_ias(raw_folder(settings))
-
-
-def _find_kgbd(settings: Settings) -> RawData:
-    from sge_la.data.raw import kgbd
-
-    return kgbd.find(raw_folder(settings))
-
-
-def _find_ks20(settings: Settings) -> RawData:
-    from sge_la.data.raw import ks20
-
-    return ks20.find(raw_folder(settings))
-
-
 def _find_casia_b(settings: Settings) -> RawData:
     if not settings.simulate:
-        from sge_la.data.raw import casia_b
-
         if settings.people is not None:
             raise UserError('--people tells how many walkers --simulate makes; leave it out or add --simulate')
         return casia_b.find(raw_folder(settings))
-    from sge_la.data.simulated import casia_b
-
     if settings.raw is not None:
         raise UserError('--simulate needs no raw recordings; leave out --raw or --simulate')
-    return casia_b.walks(settings.people, settings.seed)
+    return simulated_casia_b.walks(settings.people, settings.seed)
 
 
 def _find_demo(settings: Settings) -> RawData:
-    from sge_la.data.simulated import kinect
-
-    return kinect.walkers(settings.people, settings.recordings, settings.seed)
+    return simulated_kinect.walkers(settings.people, settings.recordings, settings.seed)
 
 
 def _find_own(settings: Settings) -> RawData:
-    from sge_la.data.raw import own
-
     folder = raw_folder(settings)
     if not (folder / own.TABLE).exists():
         raise UserError(
@@ -200,12 +179,18 @@ def _find_own(settings: Settings) -> RawData:
 
 RECIPES = {
     'BIWI': Recipe(_find_biwi, (Target(splits.biwi),), frozenset({'raw', 'people'}), clip={'': (10, 10)}, dense=True),
-    'IAS': Recipe(_find_ias, (Target(splits.ias),), clip={'': (10, 10), 'Training': (10, 0)}, dense=True),
+    'IAS': Recipe(
+        _found_by(kinect_v1.find_ias), (Target(splits.ias),), clip={'': (10, 10), 'Training': (10, 0)}, dense=True
+    ),
     # First and last frames: the walkers stand there. Nine joints are at the origin: kept, as everybody else has done.
     'KGBD': Recipe(
-        _find_kgbd, (Target(splits.one_per_person),), frozenset({'raw', 'holdout'}), clip={'': (10, 10)}, lost='keep'
+        _found_by(kgbd.find),
+        (Target(splits.one_per_person),),
+        frozenset({'raw', 'holdout'}),
+        clip={'': (10, 10)},
+        lost='keep',
     ),
-    'KS20': Recipe(_find_ks20, (Target(splits.ks20),), frozenset({'raw', 'holdout', 'view'}), dense=True),
+    'KS20': Recipe(_found_by(ks20.find), (Target(splits.ks20),), frozenset({'raw', 'holdout', 'view'}), dense=True),
     'CASIA_B': Recipe(
         _find_casia_b,
         (
