@@ -6,7 +6,7 @@ No sequence crosses from one recording into another, nor a jump in the frame num
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,21 +57,18 @@ class Sequences:
 
     def inside(self, frames: Sequence[np.ndarray]) -> Sequences:
         """Those that are tested on; `frames`: for each recording the frames of these, int64 `[n, T]`."""
-        return self._only([np.isin(own[:, 0], held[:, 0]) for own, held in self._by_recording(frames)])
+        return self._only(frames, lambda own, held: np.isin(own[:, 0], held[:, 0]))
 
     def outside(self, frames: Sequence[np.ndarray]) -> Sequences:
         """Those that share no frame with one that is tested on; `frames`: as for `inside`."""
-        return self._only([~np.isin(own, held).any(axis=1) for own, held in self._by_recording(frames)])
+        return self._only(frames, lambda own, held: ~np.isin(own, held).any(axis=1))
 
-    def _by_recording(self, frames: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        window = np.arange(self.skeletons.shape[1])
+    def _only(self, frames: Sequence[np.ndarray], keep: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Sequences:
+        """`keep`: which of the frames `[n, T]` of a recording's sequences stay, given those in `frames`: bool `[n]`."""
+        chosen, window = np.empty(len(self.starts), bool), np.arange(self.skeletons.shape[1])
         for index, held in enumerate(frames):
-            yield self.starts[self.recordings == index, None] + window, held
-
-    def _only(self, kept: Sequence[np.ndarray]) -> Sequences:
-        chosen = np.empty(len(self.starts), bool)
-        for index, own in enumerate(kept):
-            chosen[self.recordings == index] = own
+            rows = self.recordings == index
+            chosen[rows] = keep(self.starts[rows, None] + window, held)
         return Sequences(self.skeletons[chosen], self.recordings[chosen], self.starts[chosen])
 
 
