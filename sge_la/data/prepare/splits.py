@@ -52,10 +52,8 @@ def repeats(recordings: Sequence[Recording]) -> dict[int, int]:
             continue
         content = np.ascontiguousarray(recording.frames)
         key = (content.shape, hashlib.sha256(content).digest())
-        if key in first:
-            copies[index] = first[key]
-        else:
-            first[key] = index
+        if (original := first.setdefault(key, index)) != index:
+            copies[index] = original
     return copies
 
 
