@@ -31,10 +31,6 @@ class Inspected:
     counts: list[int]
     lost: list[str | None]
 
-    @property
-    def notes(self) -> list[str]:
-        return [finding.text for finding in self.findings]
-
     def summary(self) -> Iterator[str]:
         """Lines for the user, a few of each kind."""
         lost = [text for text in self.lost if text]

@@ -88,9 +88,10 @@ def prepare(
         yield from _shortened('note: ', stay)
         notes += stay
     yield from _left_out(recordings, copies)
+    notes += [finding.text for finding in found.findings]
     for target in targets:
         for length in dict.fromkeys(lengths or target.lengths):
-            work = _Work(settings, recipe, target, raw, recordings, copies, found, (*notes, *found.notes), length, kept)
+            work = _Work(settings, recipe, target, raw, recordings, copies, found, tuple(notes), length, kept)
             yield from work.write(Path(data_dir), overwrite)
 
 
@@ -286,13 +287,14 @@ class _Work:
         tree: Tree,
     ) -> dict[str, Any]:
         """What `prepare.json` holds: enough for somebody with the same raw data to get the same files."""
-        where: dict[int, str] = {}
-        for name, part in counts.items():
-            where |= {index: name if tree.windows is None else 'train and test' for index in part}
+        leaks = tree.windows is not None
+        where = {index: 'train and test' if leaks else name for name, part in counts.items() for index in part}
+        # Without a leak, parts share recordings only where one is a part of another, as CASIA-B's conditions are.
+        total = sum if leaks else max
         return {
             'format': FORMAT,
             'dataset': self.settings.name,
-            **({} if tree.windows is None else {'leaks': LEAKS}),
+            **({'leaks': LEAKS} if leaks else {}),
             'length': self.length,
             'settings': {key: value for key, value in asdict(self.settings).items() if key not in _NOT_KEPT},
             'way': way_of(self.settings, self.raw).to_json(),
@@ -316,11 +318,7 @@ class _Work:
                     'frames': len(item.frames),
                     'lost': self.found.lost[index],
                     'split': where.get(index),
-                    'sequences': sum(part.get(index, 0) for part in counts.values())
-                    if tree.windows is not None
-                    else counts[where[index]][index]
-                    if index in where
-                    else 0,
+                    'sequences': total(part.get(index, 0) for part in counts.values()),
                     'left_out': left_out.get(index),
                 }
                 for index, (item, number) in enumerate(zip(self.recordings, self._numbers(), strict=True))
