@@ -62,6 +62,11 @@ def groups(keys: np.ndarray) -> Iterator[tuple[int, slice | np.ndarray]]:
             yield int(keys[rows[0]]), together if len(rows) == rows[-1] - rows[0] + 1 else rows
 
 
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of the places 0 to `count` − 1, evenly spaced, first and last among them; int64, rising."""
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int))
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A data set of one length: skeletons, and who they are.

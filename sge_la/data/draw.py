@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sge_la.data.dataset import spread
 from sge_la.data.skeletons import Skeleton
 from sge_la.errors import UserError
 from sge_la.files.atomic import replacing
@@ -37,7 +38,7 @@ def draw_strip(sequence: np.ndarray, skeleton: Skeleton | None, title: str = '')
     new_figure = figure_class()
     if not np.isfinite(sequence).any(axis=1).all():
         raise UserError(f'{title or "the sequence"} has a frame without a finite coordinate to draw; choose another')
-    frames = np.unique(np.linspace(0, len(sequence) - 1, _MOST_FRAMES).round().astype(int))
+    frames = spread(len(sequence), _MOST_FRAMES)
     posture = centred_posture(sequence[frames], skeleton)
     half, low, high = drawing_limits(posture)
     width = _ROW_INCHES * 2 * half / (high - low)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sge_la.data.dataset import spread
 from sge_la.data.quality.lost import moving_axes
 from sge_la.data.skeletons import Skeleton
 
@@ -65,7 +66,7 @@ def measure(
         return None
     whole = frames[kept]
     numbers = np.arange(len(frames)) if numbers is None else numbers
-    chosen = whole[np.unique(np.linspace(0, len(whole) - 1, _SAMPLE).round().astype(int))].astype(np.float64)
+    chosen = whole[spread(len(whole), _SAMPLE)].astype(np.float64)
     spans = chosen.max(axis=1) - chosen.min(axis=1)
     size = float(np.median(np.linalg.norm(spans, axis=1)))
     offsets = (chosen - chosen.mean(axis=1, keepdims=True)) / max(size, 1e-12)

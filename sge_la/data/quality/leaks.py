@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sge_la.data.dataset import LEAKS, shared_recordings
+from sge_la.data.dataset import LEAKS, shared_recordings, spread
 from sge_la.data.quality.findings import BOTH_SIDES, NEAR_COPIES, Part, Report
 from sge_la.data.quality.lost import lost_joints, some
 
@@ -40,7 +40,7 @@ def check_near_copies(report: Report, train: Part, test: Part, what: str, names:
     queries = np.flatnonzero(~lost.any(axis=(1, 2)))
     if not len(usable) or not len(queries):
         return
-    typical = float(np.median(_distances(middle[_few(queries)], frames, usable)))
+    typical = float(np.median(_distances(middle[queries[spread(len(queries), _SAMPLE)]], frames, usable)))
     others = _between_recordings(train, frames, usable, report.length)
     typical = typical if others is None else max(typical, others)
     near = _NEAR * typical
@@ -76,10 +76,6 @@ def check_recordings_apart(report: Report, train: Part, test: Part, what: str, n
         )
 
 
-def _few(rows: np.ndarray) -> np.ndarray:
-    return rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).round().astype(int))]
-
-
 def _between_recordings(train: Part, frames: np.ndarray, usable: np.ndarray, length: int) -> float | None:
     """The typical distance from a training frame to the nearest one of another recording.
 
@@ -91,8 +87,8 @@ def _between_recordings(train: Part, frames: np.ndarray, usable: np.ndarray, len
     asked = usable[np.isin(train.labels, twice)[usable // length]]
     if not len(asked):
         return None
-    numbers = np.repeat(train.recordings, length)
-    return float(np.median(_distances(frames[_few(asked)], frames, usable, numbers[_few(asked)], numbers)))
+    numbers, asked = np.repeat(train.recordings, length), asked[spread(len(asked), _SAMPLE)]
+    return float(np.median(_distances(frames[asked], frames, usable, numbers[asked], numbers)))
 
 
 def _name(part: Part, row: int, what: str, names: dict[int, str]) -> str:

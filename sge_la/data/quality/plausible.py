@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sge_la.data.dataset import spread
 from sge_la.data.layout import AXES
 from sge_la.data.quality.body import Body, levels, measure, upright
 from sge_la.data.quality.findings import Finding
@@ -37,6 +38,8 @@ _ALIKE = 0.5
 _AGREEING = 0.9
 # Half the spread of 68 % of a bone's lengths, relative to its median.
 _UNSTEADY = 0.5
+# Recordings that are asked what they have in common with all others.
+_SAMPLE = 50
 # Findings of one kind that are told one by one.
 _FEW = {'lost': 12, 'units': 12, 'up': 12}
 
@@ -66,7 +69,7 @@ def typical(bodies: Sequence[Body], skeleton: Skeleton | None) -> Typical | None
     size = float(np.quantile([body.size for body in bodies], 0.5, method='lower'))
     bones = np.quantile([body.bones for body in bodies], 0.5, axis=0, method='lower')
     poses = np.stack([body.pose for body in bodies])
-    few = poses[np.unique(np.linspace(0, len(poses) - 1, 50).round().astype(int))]
+    few = poses[spread(len(poses), _SAMPLE)]
     named = levels(skeleton)
     # Without names: from head to feet a body is longest.
     profiles = [named] if named is not None else [pose[:, (pose**2).sum(axis=0).argmax()] for pose in few]
@@ -92,7 +95,7 @@ def _common_forward(bodies: Sequence[Body], axis: int) -> np.ndarray | None:
         return None
     fronts = np.stack([body.forward[axis] for body in bodies])
     fronts /= np.maximum(np.linalg.norm(fronts, axis=1, keepdims=True), 1e-12)
-    few = fronts[np.unique(np.linspace(0, len(fronts) - 1, 50).round().astype(int))]
+    few = fronts[spread(len(fronts), _SAMPLE)]
     alike = few @ fronts.T
     best = int((alike >= _ALIKE).sum(axis=1).argmax())
     return few[best] if (np.abs(alike[best]) >= _ALIKE).mean() >= _AGREEING else None
