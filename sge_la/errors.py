@@ -74,6 +74,12 @@ def counted(number: int, one: str, more: str = '') -> str:
     return f'{number} {one if number == 1 else more or one + "s"}'
 
 
+def listed(values: Iterable[object], most: int = 5) -> str:
+    """The first of some values, separated by commas; dots behind them where there are more."""
+    texts = list(map(str, values))
+    return ', '.join(texts[:most]) + (' ...' if len(texts) > most else '')
+
+
 # Takes the lines that `say` would print, where commands are called from Python.
 _listener: ContextVar[Callable[[str], None] | None] = ContextVar('listener', default=None)
 

@@ -11,7 +11,7 @@ from sge_la.data.loading import find, print_warning
 from sge_la.data.loading import load as load_dataset
 from sge_la.data.normalise import EVERYBODY, normalised
 from sge_la.data.unknown import unknown_people, without_people
-from sge_la.errors import UserError, say
+from sge_la.errors import UserError, listed, say
 from sge_la.settings.papers import (
     ALL,
     CVE,
@@ -77,8 +77,8 @@ def _check_people(dataset: Dataset, probe: str, gallery: str) -> None:
     if strangers:
         raise UserError(
             f'{dataset.root}: everybody among the probes ({probe}) should be in the gallery ({gallery}), but '
-            f'{len(strangers)} of {len(dataset.tests[probe].ids)} people are not ({", ".join(map(str, strangers[:5]))}'
-            f'{" ..." if len(strangers) > 5 else ""}): add their sequences, or take them out of the probes'
+            f'{len(strangers)} of {len(dataset.tests[probe].ids)} people are not ({listed(strangers)}): add '
+            'their sequences, or take them out of the probes'
         )
 
 

@@ -14,7 +14,7 @@ from sge_la.data.layout import AXES, LONGEST, DatasetFiles, SplitFiles, check_da
 from sge_la.data.raw.text import alike_people
 from sge_la.data.skeletons import Skeleton, for_dataset, from_json
 from sge_la.data.way import Way
-from sge_la.errors import UserError, program, say
+from sge_la.errors import UserError, listed, program, say
 from sge_la.files.text import read_json
 from sge_la.settings.papers import CONDITION_MATCHING, DATASETS, facts
 from sge_la.settings.parser import did_you_mean
@@ -92,10 +92,9 @@ def check_test_identities(ids: dict[int, np.ndarray], identities: Sequence[int],
     """
     unknown = sorted(set(ids) - set(identities))
     if unknown:
-        shown = ', '.join(map(str, unknown[:5])) + (' ...' if len(unknown) > 5 else '')
         raise UserError(
             f'{path}: every test identity should be in the training set, but {len(unknown)} of {len(ids)} are not '
-            f'({shown}); check that both are of one data set'
+            f'({listed(unknown)}); check that both are of one data set'
         )
 
 
@@ -126,8 +125,7 @@ def open_set_oddity(ids: dict[int, np.ndarray], identities: Sequence[int], path:
     known = sorted(set(ids) & set(identities))
     if not known:
         return ''
-    shown = ', '.join(map(str, known[:5])) + (' ...' if len(known) > 5 else '')
-    return f'{path}: {len(known)} of {len(ids)} people are in the training set too ({shown}), and should not be'
+    return f'{path}: {len(known)} of {len(ids)} people are in the training set too ({listed(known)}), and should not be'
 
 
 def read_skeleton(files: DatasetFiles, joints: int) -> Skeleton | None:

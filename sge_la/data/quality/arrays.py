@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +30,7 @@ from sge_la.data.quality.lost import lost_joints
 from sge_la.data.quality.recordings import check_plausible, recording_names
 from sge_la.data.quality.requirements import requirements
 from sge_la.data.raw.text import alike_people
-from sge_la.errors import UserError, bar
+from sge_la.errors import UserError, bar, listed
 from sge_la.files.arrays import Header, memory_for, read_blocks, read_header, read_npy, sequence_shape
 from sge_la.settings.papers import facts
 
@@ -192,7 +191,7 @@ def _check_strays(report: Report, files: DatasetFiles) -> None:
         strays = sorted(path for path in folder.glob('*') if path not in known and path.suffix != '.json')
         names = [path.name for path in strays if path.is_file()]
         if names and files.layout != 1:
-            report.found_odd(folder, f'{folder}: nothing reads {", ".join(names[:5])}{" ..." if names[5:] else ""}')
+            report.found_odd(folder, f'{folder}: nothing reads {listed(names)}')
     parent = files.root if files.layout == 1 else files.root.parent
     for path in sorted(parent.glob(f'.{files.train.stem}.*.partial')):
         report.found_odd(path, f'{path} was left by a run that was killed; the next prepare removes it')
@@ -228,7 +227,7 @@ def check_coordinates(report: Report, part: Part, what: str) -> None:
         if len(constant) and len(values) > 1:
             report.found_odd(
                 files.source(letter),
-                f'{files.source(letter)}: the same value in every frame at joint {_numbers(constant)}',
+                f'{files.source(letter)}: the same value in every frame at joint {listed(constant, 8)}',
             )
         with np.errstate(invalid='ignore'):
             far = np.abs(values) > _FAR
@@ -249,11 +248,6 @@ def check_coordinates(report: Report, part: Part, what: str) -> None:
                 f'{what}: {int(same.sum())} frames repeat the frame before them, {int(same.all(axis=1).sum())} '
                 f'sequences stand still, the first repeat is in sequence {int(np.argmax(same.any(axis=1)))}',
             )
-
-
-def _numbers(values: Iterable[int], most: int = 8) -> str:
-    values = list(map(int, values))
-    return ', '.join(map(str, values[:most])) + (' ...' if len(values) > most else '')
 
 
 def check_targets(report: Report, files: SplitFiles, skeletons: np.ndarray) -> None:
@@ -278,7 +272,7 @@ def check_identities(report: Report, part: Part) -> None:
         return
     unused = np.flatnonzero(part.labels < 0)
     if len(unused):
-        report.found_odd(path, f'{path}: {len(unused)} of {count} sequences belong to nobody: {_numbers(unused)}')
+        report.found_odd(path, f'{path}: {len(unused)} of {count} sequences belong to nobody: {listed(unused, 8)}')
     _, first, inverse = np.unique(_sequence_hashes(part.hashes), return_index=True, return_inverse=True)
     copies = np.flatnonzero((first[inverse] != np.arange(count)) & ~_empty(part.skeletons))
     others = copies[part.labels[copies] != part.labels[first[inverse[copies]]]]
@@ -322,7 +316,7 @@ def check_recordings(report: Report, part: Part, what: str) -> None:
             people = np.unique(part.labels[part.recordings == number])
             people = people[people >= 0]
             if len(people) > 1:
-                report.found_bad(path, f'{path}: recording {number} has sequences of identities {_numbers(people)}')
+                report.found_bad(path, f'{path}: recording {number} has sequences of identities {listed(people, 8)}')
                 return
     copies: dict[bytes, int] = {}
     for index, number in enumerate(numbers):
