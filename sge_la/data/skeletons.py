@@ -248,15 +248,10 @@ def from_json(value: Any, where: str) -> Skeleton:
 
 def _is_tree(parents: list[int]) -> bool:
     """Whether every joint leads to the one root."""
-    if parents.count(-1) != 1:
-        return False
-    for joint in range(len(parents)):
-        steps = 0
-        while joint >= 0 and steps <= len(parents):
-            joint, steps = parents[joint], steps + 1
-        if joint >= 0:
-            return False
-    return True
+    above = list(range(len(parents)))
+    for _ in parents:
+        above = [-1 if joint < 0 else parents[joint] for joint in above]
+    return parents.count(-1) == 1 and set(above) == {-1}
 
 
 def _is_pair(pair: Any, num_joints: int) -> bool:
