@@ -87,7 +87,6 @@ def print_report(report: Report) -> None:
 
 def _draw(report: Report, path: Path, sequence: int) -> None:
     from sge_la.data.draw import save_strip
-    from sge_la.errors import UserError
 
     skeletons = report.train
     if skeletons is None:
