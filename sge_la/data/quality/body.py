@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,10 +118,9 @@ def levels(skeleton: Skeleton | None) -> np.ndarray | None:
     """The order of the joints from the feet up, `[J]`, by the words in their names; None where they say too little."""
     if skeleton is None:
         return None
-    levels = np.full(len(skeleton.joints), np.nan)
-    for index, joint in enumerate(skeleton.joints):
-        found = [level for word, level in _LEVELS.items() if re.search(word, joint, re.IGNORECASE)]
-        levels[index] = found[0] if found else np.nan
+    levels = np.array(
+        [next((level for word, level in _LEVELS.items() if word in joint.lower()), np.nan) for joint in skeleton.joints]
+    )
     known = np.isfinite(levels)
     if known.sum() < 2 or np.ptp(levels[known]) < 0.2:
         return None
