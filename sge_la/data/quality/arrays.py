@@ -311,10 +311,10 @@ def check_recordings(report: Report, part: Part, what: str) -> None:
         return
     numbers, inverse = np.unique(part.recordings, return_inverse=True)
     row.sequences = len(part.recordings)
-    if part.ids is not None:
+    labels = part.labels
+    if labels is not None:
         for number in numbers:
-            people = np.unique(part.labels[part.recordings == number])
-            people = people[people >= 0]
+            people = np.unique(labels[(part.recordings == number) & (labels >= 0)])
             if len(people) > 1:
                 report.found_bad(path, f'{path}: recording {number} has sequences of identities {listed(people, 8)}')
                 return

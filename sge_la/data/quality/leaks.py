@@ -46,11 +46,12 @@ def check_near_copies(report: Report, train: Part, test: Part, what: str, names:
     near = _NEAR * typical
     distances, nearest = _nearest_within(middle[queries], frames, usable, near)
     found = np.isfinite(distances) & (distances > 0)
+    tested, trained = _names_of(test, what, names), _names_of(train, 'training set', names)
     copies = Counter(
-        (_name(test, int(row), what, names), _name(train, int(origin) // report.length, 'training set', names))
+        (tested[row], trained[origin // report.length])
         for row, origin in zip(queries[found], nearest[found], strict=True)
     )
-    totals = Counter(_name(test, row, what, names) for row in range(len(test.skeletons)))
+    totals = Counter(tested)
     told = [(pair, count) for pair, count in copies.most_common() if count >= min(2, totals[pair[0]])]
     for (name, origin), count in told[:12]:
         report.found_bad(
@@ -91,11 +92,11 @@ def _between_recordings(train: Part, frames: np.ndarray, usable: np.ndarray, len
     return float(np.median(_distances(frames[asked], frames, usable, numbers[asked], numbers)))
 
 
-def _name(part: Part, row: int, what: str, names: dict[int, str]) -> str:
-    if part.recordings is None:
-        return f'identity {part.labels[row]}' if part.labels is not None else what
-    number = int(part.recordings[row])
-    return names.get(number, f'recording {number}')
+def _names_of(part: Part, what: str, names: dict[int, str]) -> list[str]:
+    """What to call each sequence: by its recording, else its person, else `what`, the set."""
+    if part.recordings is not None:
+        return [names.get(number, f'recording {number}') for number in part.recordings.tolist()]
+    return [what] * len(part.skeletons) if part.labels is None else [f'identity {label}' for label in part.labels]
 
 
 def _blocks(frames: np.ndarray, usable: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
