@@ -112,7 +112,7 @@ def test_a_bag_stills_the_right_arm_alone(walker):
 
 def test_another_day_changes_a_person_less_than_another_person():
     people = [draw_walker(np.random.default_rng(seed)) for seed in range(30)]
-    days = [on_another_day(person, np.random.default_rng(99), 0.2, 0.015) for person in people]
+    days = [on_another_day(person, np.random.default_rng(99)) for person in people]
     between = np.std([person.segments['thigh'] / person.stature for person in people])
     within = np.std(
         [day.segments['thigh'] / person.segments['thigh'] for day, person in zip(days, people, strict=True)]

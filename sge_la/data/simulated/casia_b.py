@@ -15,15 +15,14 @@ import numpy as np
 
 from sge_la.data.raw.casia_b import CONDITIONS, SKELETON, VIEWS, parse
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.simulated.walkers import Walker, draw_walker, joints, on_another_day
+from sge_la.data.simulated.walkers import Walker, draw_walker, joints, lasting_noise, on_another_day
 from sge_la.data.skeletons import SKELETONS
 
 # CASIA-B has 6 normal walks, 2 with a bag and 2 in a coat.
 WALKS = {'nm': 6, 'bg': 2, 'cl': 2}
 _FRAME_RATE = 25
 _DISTANCE = 5.0
-_HABIT_SPREAD, _LENGTH_SPREAD = 0.2, 0.015
-_NOISE, _DEPTH_NOISE, _NOISE_MEMORY = 0.012, 0.030, 0.7
+_NOISE, _DEPTH_NOISE = 0.012, 0.030
 _COAT_NOISE = 1.5
 _BYTES_PER_WALK = 30_000
 _KINECT_NAMES = {'Neck': 'ShoulderCenter'}
@@ -68,9 +67,7 @@ def _walk(raw: RawRecording, seed: int) -> np.ndarray:
     # All cameras see the same walk, each with noise of its own.
     day = [seed, raw.identity, CONDITIONS.index(raw.part), number]
     rng = np.random.default_rng(day)
-    walker = on_another_day(
-        draw_walker(np.random.default_rng([seed, raw.identity])), rng, _HABIT_SPREAD, _LENGTH_SPREAD
-    )
+    walker = on_another_day(draw_walker(np.random.default_rng([seed, raw.identity])), rng)
     if raw.part == 'cl':
         walker = _in_coat(walker)
     num_frames = int(rng.integers(85, 101))
@@ -83,9 +80,7 @@ def _walk(raw: RawRecording, seed: int) -> np.ndarray:
     body = joints(walker, phase, np.full(num_frames, heading), position, bag=raw.part == 'bg')
     kinect = SKELETONS['kinect_v1']
     seen = body[:, [kinect.index(_KINECT_NAMES.get(name, name)) for name in SKELETON.joints]]
-    noise = np.random.default_rng([*day, raw.view]).standard_normal(seen.shape)
-    for frame in range(1, num_frames):
-        noise[frame] = _NOISE_MEMORY * noise[frame - 1] + np.sqrt(1 - _NOISE_MEMORY**2) * noise[frame]
+    noise = lasting_noise(np.random.default_rng([*day, raw.view]), seen.shape)
     deviation = np.array([_NOISE, _NOISE, _DEPTH_NOISE]) * (_COAT_NOISE if raw.part == 'cl' else 1.0)
     return seen + noise * deviation
 

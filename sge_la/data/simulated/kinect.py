@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
-from sge_la.data.simulated.walkers import SKELETON, Walker, draw_walker, joints, on_another_day
+from sge_la.data.simulated.walkers import SKELETON, Walker, draw_walker, joints, lasting_noise, on_another_day
 
 _FRAME_RATE = 30
 _CAMERA_HEIGHT = 0.9
@@ -21,13 +21,10 @@ _CAMERA_HEIGHT = 0.9
 # here; the fit adds errors of its own, which last for several frames and are larger at the ends of the limbs.
 _DEPTH_NOISE = 0.0005
 _POSE_NOISE = 0.003
-_NOISE_MEMORY = 0.7
 _NOISE_SCALE = {'Elbow': 1.2, 'Wrist': 1.6, 'Hand': 2.0, 'Knee': 1.2, 'Ankle': 1.6, 'Foot': 2.0}
 _HIDDEN_SCALE = 2.0
 # Joints get lost in bursts: how often one starts, and how likely it is to go on.
 _LOSS, _LOSS_GOES_ON = 0.004, 0.85
-# How much the same person differs from one recording to the next.
-_HABIT_SPREAD, _LENGTH_SPREAD = 0.2, 0.015
 
 
 def walkers(people: int, recordings: int, seed: int) -> RawData:
@@ -49,7 +46,7 @@ def _walk(raw: RawRecording, seed: int) -> Recording:
     number = int(raw.name.rpartition('/')[2])
     walker = draw_walker(np.random.default_rng([seed, raw.identity]))
     rng = np.random.default_rng([seed, raw.identity, number])
-    walker = on_another_day(walker, rng, _HABIT_SPREAD, _LENGTH_SPREAD)
+    walker = on_another_day(walker, rng)
     num_frames = int(rng.integers(260, 301))
     phase, heading, position = _oval(walker, rng, num_frames)
     body = joints(walker, phase, heading, position)
@@ -96,9 +93,7 @@ def observe(body: np.ndarray, heading: np.ndarray, rng: np.random.Generator) -> 
     distance = np.linalg.norm(seen, axis=-1)
     deviation = (_POSE_NOISE + _DEPTH_NOISE * distance**2) * scale
     deviation = deviation * np.where(_hidden(heading), _HIDDEN_SCALE, 1.0)
-    noise = rng.standard_normal(seen.shape)
-    for frame in range(1, len(noise)):
-        noise[frame] = _NOISE_MEMORY * noise[frame - 1] + np.sqrt(1 - _NOISE_MEMORY**2) * noise[frame]
+    noise = lasting_noise(rng, seen.shape)
     return (seen + noise * deviation[:, :, None]).astype(np.float32), ~_lost(rng, *seen.shape[:2])
 
 

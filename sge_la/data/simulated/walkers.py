@@ -119,39 +119,48 @@ _OTHERS = {
 }
 
 
-def draw_walker(rng: np.random.Generator, proportion_spread: float = 0.06) -> Walker:
-    """Draws a person.
+# Relative standard deviation of each segment's length: of people of equal stature, and of a person from one recording
+# to the next, since a sensor that fits a body model anew does not find the same lengths (clothes, distance, direction).
+_SEGMENTS_SPREAD, _SEGMENTS_CHANGE = 0.06, 0.015
+# How far a person's habits move from one recording to the next, in standard deviations between people.
+_HABITS_CHANGE = 0.2
+# How much of a frame's noise is still there in the next.
+_NOISE_MEMORY = 0.7
 
-    `rng`: the source of all choices; `proportion_spread`: relative standard deviation of each segment's length at equal
-    stature.
-    """
+
+def draw_walker(rng: np.random.Generator) -> Walker:
+    """Draws a person; `rng`: the source of all choices."""
     stature = _normal(rng, 1.70, 0.09)
-    segments = {name: fraction * stature * _normal(rng, 1.0, proportion_spread) for name, fraction in SEGMENTS.items()}
+    segments = {name: fraction * stature * _normal(rng, 1.0, _SEGMENTS_SPREAD) for name, fraction in SEGMENTS.items()}
     habits = {name: np.deg2rad(_normal(rng, *spread)) for name, spread in _ANGLES.items()}
     habits |= {name: _normal(rng, *spread) for name, spread in _OTHERS.items()}
     return Walker(stature, segments, **habits)
 
 
-def on_another_day(walker: Walker, rng: np.random.Generator, habit_spread: float, length_spread: float) -> Walker:
-    """The same person in another recording.
-
-    `walker`: the person; `rng`: the source of all choices; `habit_spread`: how far each habit moves, in standard
-    deviations between people; `length_spread`: relative standard deviation of the segments' lengths, since a sensor
-    that fits a body model anew in each recording does not find the same lengths (clothes, distance, direction).
-    """
+def on_another_day(walker: Walker, rng: np.random.Generator) -> Walker:
+    """The same person in another recording; `rng`: the source of all choices."""
     changes = {
-        name: getattr(walker, name) + np.deg2rad(_normal(rng, 0.0, spread * habit_spread))
+        name: getattr(walker, name) + np.deg2rad(_normal(rng, 0.0, spread * _HABITS_CHANGE))
         for name, (_, spread) in _ANGLES.items()
     }
     changes |= {
-        name: getattr(walker, name) + _normal(rng, 0.0, spread * habit_spread) for name, (_, spread) in _OTHERS.items()
+        name: getattr(walker, name) + _normal(rng, 0.0, spread * _HABITS_CHANGE)
+        for name, (_, spread) in _OTHERS.items()
     }
-    segments = {name: length * _normal(rng, 1.0, length_spread) for name, length in walker.segments.items()}
+    segments = {name: length * _normal(rng, 1.0, _SEGMENTS_CHANGE) for name, length in walker.segments.items()}
     return replace(walker, segments=segments, **changes)
 
 
 def _normal(rng: np.random.Generator, mean: float, deviation: float) -> float:
     return mean + deviation * float(np.clip(rng.standard_normal(), -2.5, 2.5))
+
+
+def lasting_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise of deviation 1 that goes on from a frame, the first axis, to the next: float64."""
+    noise = rng.standard_normal(shape)
+    for frame in range(1, len(noise)):
+        noise[frame] = _NOISE_MEMORY * noise[frame - 1] + np.sqrt(1 - _NOISE_MEMORY**2) * noise[frame]
+    return noise
 
 
 def joints(
