@@ -60,15 +60,9 @@ class DatasetFiles:
     tests: dict[str, SplitFiles]
 
 
-# Test sets of layout 3 (one folder each) and what the single test folder of layouts 1 and 2 holds.
-TEST_FOLDERS = {
-    'BIWI': ('Walking', 'Still'),
-    'IAS': ('A', 'B'),
-    'KGBD': ('probe', 'gallery'),
-    'KS20': ('probe', 'gallery'),
-}
-
-
+# Test sets of layout 3 (one folder each) that are no probe and gallery, and what the single test folder of layouts 1
+# and 2 holds if it is not called 'test'.
+TEST_FOLDERS = {'BIWI': ('Walking', 'Still'), 'IAS': ('A', 'B')}
 DEFAULT_TEST = {'BIWI': 'Walking', 'KGBD': 'probe', 'KS20': 'probe'}
 
 
