@@ -90,7 +90,7 @@ def parse(text: str, where: str) -> np.ndarray:
                 'correct or remove the file'
             )
         row = coordinates(fields)
-        if row is None or '_' in line:
+        if row is None:
             row = [coordinate(field, f'{where}, line {number}') for field in fields]
         rows.append(row)
     if not rows:
