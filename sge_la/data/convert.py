@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sge_la.data.joints import TABLE
 from sge_la.errors import UserError, run_command, say
 from sge_la.settings.papers import facts
 from sge_la.settings.parser import Parser
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from sge_la.data.skeletons import Skeleton
 
 
-_ORDERS = ('kinect_v1', 'kgbd', 'kinect_v2', 'casia_b', 'kinect_v1_mirrored')
+_ORDERS = (*TABLE, 'kinect_v1_mirrored')
 _DESCRIPTION = """\
 Writes a data set again, in another layout or in another order of its joints, into another folder.
 

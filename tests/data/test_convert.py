@@ -86,6 +86,13 @@ def test_ks20_becomes_a_set_of_twenty_joints_under_another_name(write_tiny, tmp_
     assert not (tmp_path / 'x').exists()
 
 
+def test_joints_of_ones_own_sensor_are_ordered(write_tiny, tmp_path):
+    """Every skeleton that prepare knows can be asked for, as the help says: here NTU's, which are a Kinect 2's."""
+    data_dir, out = write_tiny('KS20', joints=25), tmp_path / 'out'
+    assert main(['KS20', '--data_dir', str(data_dir), '--joints', 'ntu', '--name', 'own', '--out', str(out)]) == 0
+    assert load('own', 6, out, warn=quiet).skeleton.name == 'ntu'
+
+
 def test_own_joints_without_names_cannot_be_ordered(write_tiny, tmp_path):
     with pytest.raises(UserError, match=r'skeleton\.json'):
         convert('X', 6, write_tiny('X'), tmp_path / 'out', joints='kinect_v1')
