@@ -156,6 +156,14 @@ def test_unit_size_leaves_directions_alone(small_kgbd, tmp_path):
     assert all_bytes(tmp_path / 'b') == all_bytes(tmp_path / 'c')
 
 
+def test_arrays_that_another_layout_hides_are_told(small_kgbd, tmp_path, capsys):
+    raw, _ = small_kgbd
+    arguments = ('KGBD', '--raw', raw, '--length', 4, '--data_dir', tmp_path, '--layout')
+    for layout, hidden in ((1, False), (3, False), (2, False), (3, True), (1, True)):
+        prepare(*arguments, layout)
+        assert ('note: layout 2 of KGBD is in' in capsys.readouterr().out) == hidden
+
+
 def test_layout_3_has_probe_and_gallery(small_kgbd, tmp_path):
     """Person 3, with 5 recordings: 5 is the probe, 4 and 3 the gallery; person 12, with 2: 2 is the probe alone."""
     raw, _ = small_kgbd

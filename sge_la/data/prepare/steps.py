@@ -13,6 +13,7 @@ import numpy as np
 
 from sge_la.data.dataset import LEAKS
 from sge_la.data.layout import check_dataset_name, dataset_files
+from sge_la.data.loading import LAYOUT_ORDER
 from sge_la.data.prepare.inspection import Inspected, cost_of_gaps, first_frames, inspect, refuse_two_names, way_of
 from sge_la.data.prepare.recipes import Recipe, Target, recipe_for
 from sge_la.data.prepare.sequences import Cutting, cut
@@ -203,6 +204,9 @@ class _Work:
                 f'{len(parts[part])} recordings'
             )
         yield from (f'note: {text}' for text in (note, record.get('leaks')) if text)
+        for other in LAYOUT_ORDER[: LAYOUT_ORDER.index(layout)]:
+            if dataset_files(data_dir, name, self.length, other, tree.view).train.ids.exists():
+                yield f'note: layout {other} of {name} is in {data_dir} too, and read first; give another --data_dir'
         yield from _shortened('note: ', self._not_tested(tree))
         count = len(splits['train'].skeletons)
         if count < _BATCH:
