@@ -250,6 +250,8 @@ def _missing(name: str, length: int, data_dir: Path, candidates: Sequence[Datase
     places = ', '.join(dict.fromkeys(str(files.train.source('x')) for files in candidates))
     lengths = available_lengths(name, data_dir, [length])
     hint = f' (lengths that are there: {", ".join(map(str, lengths))})' if lengths else ''
+    views = [path.name[5:] for path in (data_dir / name / str(length)).glob('view_*') if path.name[5:].isdecimal()]
+    hint += f' (views that are there: {", ".join(sorted(views, key=int))}; name one by --view)' if views else ''
     there = [path.name for path in data_dir.iterdir() if path.is_dir()] if data_dir.is_dir() else []
     near = did_you_mean(name, (other for other in [*DATASETS, *there] if other != name))
     raw = '' if name == 'DEMO' else ' --raw FOLDER'

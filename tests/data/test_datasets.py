@@ -231,7 +231,11 @@ def test_a_missing_data_set_names_places_lengths_and_the_command(write_tiny):
     text = str(caught.value)
     for layout in (1, 2, 3):
         assert str(dataset_files(data_dir, 'X', 6, layout).train.source('x')) in text
-    assert 'lengths that are there: 4, 8, 10' in text
+    assert 'lengths that are there: 4, 8, 10' in text and 'views' not in text
+    for view in (10, 2):
+        write_tiny('CASIA_B', joints=14, view=view)
+    with pytest.raises(UserError, match=r'views that are there: 2, 10; name one by --view'):
+        load('CASIA_B', 6, data_dir)
     assert f'python -m sge_la.data.prepare X --raw FOLDER --length 6 --data_dir {data_dir}' in text
     assert 'Datasets/README.md' in text and '\n' not in text
 
