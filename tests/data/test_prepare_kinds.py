@@ -1,5 +1,6 @@
 """Preparing each known data set from its raw recordings."""
 
+import json
 import os
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_ias_clips_the_start_of_training_alone(tmp_path):
     prepare('IAS', '--raw', tmp_path / 'raw', '--length', 4, '--data_dir', tmp_path)
     dataset = load('IAS', 4, tmp_path, warn=lambda text: None)
     assert list(dataset.tests) == ['A', 'B'] and dataset.identities == (0, 1)
+    # Written by hand, a split names no rule of --holdout, which means nothing here.
+    roles = {'train': ['Training/p2', 'Training/p10'], 'A': ['TestingA/p2'], 'B': ['TestingB/p10']}
+    split = {
+        'format': 1,
+        'dataset': 'IAS',
+        'length': 4,
+        'recordings': roles,
+        'left_out': ['TestingA/p10', 'TestingB/p2'],
+    }
+    (tmp_path / 'split.json').write_text(json.dumps(split))
+    prepare('IAS', '--raw', tmp_path / 'raw', '--data_dir', tmp_path / 'other', '--split', tmp_path / 'split.json')
+    assert list(load('IAS', 4, tmp_path / 'other', warn=lambda text: None).tests['B'].ids) == [1]
     for name, split in dataset.tests.items():
         expected = [walks[f'Testing{name}', person][10:14] for person in ('p2', 'p10')]
         np.testing.assert_array_equal(split.skeletons, np.stack(expected))

@@ -13,6 +13,7 @@ from sge_la.data.axes import Axes
 from sge_la.data.prepare import splits
 from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
+from sge_la.data.prepare.split_file import BY_HAND
 from sge_la.data.prepare.splits import Tree, share_of
 from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
 from sge_la.data.raw.recording import RawData, RawRecording
@@ -96,7 +97,7 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
         'up': settings.up,
     }
     for flag, value in chosen.items():
-        if value is not None and flag not in recipe.flags:
+        if value not in (None, BY_HAND) and flag not in recipe.flags:
             raise UserError(f'--{flag} means nothing for {settings.name}; leave it out')
     if settings.max_gap is not None and settings.lost != 'interpolate':
         raise UserError('--max_gap tells how long gaps --lost interpolate fills; leave it out or add that')

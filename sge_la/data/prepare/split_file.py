@@ -21,7 +21,7 @@ _ONE = ('layout', 'seed', 'step', 'center', 'people', 'recordings', 'skeleton', 
 _MANY = {'offsets': 'offsets', 'clip': 'clip', 'leave_out': 'leave_out', 'views': 'view', 'protocols': 'protocol'}
 _ALONE = ('simulate', 'keep_copies', 'unit_size')
 # What `holdout` says of roles that somebody has written down by hand.
-_BY_HAND = 'by hand'
+BY_HAND = 'by hand'
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def read_split(path: Path, name: str) -> SplitFile:
             f'{path} should be a split of {name} in format {_FORMAT}, and is of '
             f'{str(content.get("dataset"))!a:.60} in format {str(content.get("format"))!a:.20}; give another --split'
         )
-    roles, windows, holdout = content.get('recordings'), content.get('windows'), content.get('holdout', _BY_HAND)
+    roles, windows, holdout = content.get('recordings'), content.get('windows'), content.get('holdout', BY_HAND)
     sound = (
         isinstance(roles, dict)
         and len(roles) > 1
