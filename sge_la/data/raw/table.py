@@ -37,17 +37,7 @@ _NUMBERED = re.compile(
     r'(?i:(?P<first>[xyz])_?(?P<number>\d{1,4})|[a-z]*[ _.-]?(?P<joint>\d{1,4})[ _.:-]?(?P<axis>[xyz]))'
 )
 _BODY_COLUMNS = {'body', 'bodyid', 'bodyindex', 'trackingid', 'trackid', 'skeletonid', 'personid', 'userid', 'playerid'}
-_FRAME_COLUMNS = {
-    'frame',
-    'frames',
-    'framenumber',
-    'frameno',
-    'framenum',
-    'framenr',
-    'frameid',
-    'frameindex',
-    'frameidx',
-}
+_FRAME_COLUMNS = {f'frame{word}' for word in ('', 's', 'number', 'no', 'num', 'nr', 'id', 'index', 'idx')}
 # What programs write where a joint was not seen.
 _LOST = {'', 'nan', '-nan', 'nan(ind)', '-nan(ind)', 'na', 'n/a', 'null', 'none'}
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
