@@ -211,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser().parse_args(argv, again)
         settings = _settings(options, split.holdout)
         split = replace(split, alike=replace(settings, raw=None, accept=False) == before)
-        options.length = options.length or list(split.lengths)
+        options.length = options.length or [split.length]
     else:
         settings = _settings(options)
     for line in prepare(settings, options.length, options.data_dir, overwrite=options.overwrite, kept=split):

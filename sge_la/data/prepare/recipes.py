@@ -31,12 +31,12 @@ _COMMON = frozenset({'raw'})
 class Target:
     """One data set under `Datasets/` that comes out of the raw data.
 
-    `split`: chooses what to train and test on, for each folder that is to be written; `lengths`: T if the user names
+    `split`: chooses what to train and test on, for each folder that is to be written; `length`: T if the user names
     none; `folder`: its name under `Datasets/`; None for that of the data set; `protocol`: what `--protocol` calls it.
     """
 
     split: Callable[[Sequence[RawRecording], Settings], list[Tree]]
-    lengths: tuple[int, ...] = (6,)
+    length: int = 6
     folder: str | None = None
     protocol: str | None = None
 
@@ -195,8 +195,8 @@ RECIPES = {
     'CASIA_B': Recipe(
         _find_casia_b,
         (
-            Target(splits.casia_b_views, (20,), protocol='CVE'),
-            Target(splits.casia_b_conditions, (50,), 'CASIA_B_match', protocol='CME'),
+            Target(splits.casia_b_views, 20, protocol='CVE'),
+            Target(splits.casia_b_conditions, 50, 'CASIA_B_match', protocol='CME'),
         ),
         frozenset({'raw', 'view', 'protocol', 'simulate', 'people'}),
         layouts=(2,),

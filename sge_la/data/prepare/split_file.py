@@ -30,7 +30,7 @@ class SplitFile:
 
     Attributes:
         path: the file.
-        lengths: T of its arrays.
+        length: T of its arrays.
         flags: the settings as arguments of the command.
         holdout: the rule by which it was made.
         roles: 'train' or a test set → names of recordings.
@@ -42,7 +42,7 @@ class SplitFile:
     """
 
     path: Path
-    lengths: tuple[int, ...]
+    length: int
     flags: tuple[str, ...]
     holdout: str | tuple[str, ...] | None
     roles: Mapping[str, frozenset[str]]
@@ -66,10 +66,9 @@ class SplitFile:
                     f'{self.path} was expected to name the recordings of the raw data, and {what}: {min(names)!r} '
                     f'({len(names)} in all); give --raw the data that the split was made of'
                 )
-        if self.windows is not None and (length,) != self.lengths:
+        if self.windows is not None and length != self.length:
             raise UserError(
-                f'{self.path} names sequences of {self.lengths[0]} frames, and {length} were asked for; leave out '
-                '--length'
+                f'{self.path} names sequences of {self.length} frames, and {length} were asked for; leave out --length'
             )
         places = {recordings[index].name: at for at, index in enumerate(used)}
         parts = {role: sorted(places[name] for name in names & places.keys()) for role, names in self.roles.items()}
@@ -84,7 +83,7 @@ class SplitFile:
         """
         if not self.sums:
             return f'{self.path.name} has no checksums to compare the arrays with'
-        if not self.alike or (length,) != self.lengths:
+        if not self.alike or length != self.length:
             return f'cut otherwise than {self.path.name} says: its counts and checksums are of other arrays'
         for role, sums in self.sums.items():
             if splits.get(role, {}).get('sha256') != sums:
@@ -165,7 +164,7 @@ def read_split(path: Path, name: str) -> SplitFile:
     sums = {role: part.get('sha256') for role, part in splits.items() if isinstance(part, dict)}
     return SplitFile(
         path,
-        (content['length'],),
+        content['length'],
         tuple(_flags(content.get('settings', {}))),
         tuple(holdout) if isinstance(holdout, list) else holdout,
         {role: frozenset(names) for role, names in roles.items()},

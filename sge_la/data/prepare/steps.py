@@ -91,7 +91,7 @@ def prepare(
     yield from _left_out(recordings, copies)
     notes += [finding.text for finding in found.findings]
     for target in targets:
-        for length in dict.fromkeys(lengths or target.lengths):
+        for length in dict.fromkeys(lengths or [target.length]):
             work = _Work(settings, recipe, target, raw, recordings, copies, found, tuple(notes), length, kept)
             yield from work.write(Path(data_dir), overwrite)
 
