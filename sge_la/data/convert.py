@@ -101,9 +101,8 @@ def convert(
 
     from sge_la.data.arrays import read_split
     from sge_la.data.layout import dataset_files
-    from sge_la.data.loading import find, present_tests, read_skeleton
+    from sge_la.data.loading import find, present_tests, read_record, read_skeleton
     from sge_la.data.write import write_dataset
-    from sge_la.files.text import read_json
 
     files, _ = find(name, length, data_dir, view=view, layout=from_layout)
     new_name, layout = new_name or name, to_layout or files.layout
@@ -117,7 +116,6 @@ def convert(
         raise UserError(
             f'{new_name} should have {expected} joints, but {found} were to be written; give another --name'
         )
-    prepared = files.train.folder / 'prepare.json'
     return write_dataset(
         out,
         new_name,
@@ -130,7 +128,7 @@ def convert(
         view=view,
         overwrite=overwrite,
         skeleton=target or skeleton,
-        prepared=read_json(prepared) if prepared.exists() else None,
+        prepared=read_record(files) or None,
     )
 
 
