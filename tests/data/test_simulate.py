@@ -208,6 +208,11 @@ def test_walks_with_views_are_written_as_casia_b_has_them(tmp_path):
         np.testing.assert_array_equal(found.read(raw).frames, plan.read(planned).frames)
 
 
+def test_walks_of_more_than_999_people_stay_apart():
+    plan = walks(1001, seed=0).recordings
+    assert len({raw.person for raw in plan}) == 1001 and len({raw.walk for raw in plan}) == 10_010
+
+
 def test_views_turn_the_walker():
     """In view 0 the walker comes (z falls), at 90 degrees crosses, at 180 leaves; all see the same number of frames."""
     plan = walks(1, seed=0)

@@ -38,10 +38,10 @@ def walks(people: int, seed: int) -> RawData:
     for person in range(1, people + 1):
         for condition in CONDITIONS:
             for number in range(1, WALKS[condition] + 1):
+                who, walk = f'{person:03d}', f'{person:03d}-{condition}-{number:02d}'
                 for view, degrees in enumerate(VIEWS):
-                    name = f'{person:03d}-{condition}-{number:02d}-{degrees:03d}.txt'
-                    raw = RawRecording(name, Path(name), name[:3], person, condition, view, name[:9], _BYTES_PER_WALK)
-                    plan.append(raw)
+                    name = f'{walk}-{degrees:03d}.txt'
+                    plan.append(RawRecording(name, Path(name), who, person, condition, view, walk, _BYTES_PER_WALK))
     return RawData(SKELETON, plan, partial(_read, seed=seed))
 
 
