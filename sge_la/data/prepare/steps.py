@@ -263,13 +263,12 @@ class _Work:
     def _check(self, splits: dict[str, NewSplit], open_set: bool) -> None:
         for name, split in splits.items():
             what = 'training set' if name == 'train' else f"test set '{name}'"
-            people = {item.raw.identity for item in self.recordings}
-            if not len(split.skeletons) and len(people) == len(set(self._numbers())):
-                raise UserError(
-                    f'nobody in {self.settings.name} has a second recording, and one to train and one to test on were '
-                    'expected of each person; add recordings, or cut each in two and name the parts'
-                )
             if not len(split.skeletons):
+                if len({item.raw.identity for item in self.recordings}) == len(set(self._numbers())):
+                    raise UserError(
+                        f'nobody in {self.settings.name} has a second recording, and one to train and one to test on '
+                        'were expected of each person; add recordings, or cut each in two and name the parts'
+                    )
                 raise UserError(
                     f'the {what} of {self.settings.name} would have no sequence of {self.length} frames; check that '
                     'the raw data are all there, and what is held out'
