@@ -243,6 +243,13 @@ def test_a_split_can_be_cut_otherwise_and_says_so(small_kgbd, tmp_path, capsys):
     record = prepared(dataset_files(tmp_path / 'b', 'KGBD', 5, 2))
     held = [item['name'] for item in record['recordings'] if item['split'] == 'probe']
     assert held == ['Person003/1.txt', 'Person012/1.txt']
+    prepare('KGBD', '--raw', raw, '--data_dir', tmp_path / 'c', '--length', 4, '--lost', 'interpolate')
+    (split,) = (tmp_path / 'c').rglob('split.json')
+    again = ('KGBD', '--raw', raw, '--data_dir', tmp_path / 'd', '--split', split, '--lost', 'drop')
+    prepare(*again)
+    assert prepared(dataset_files(tmp_path / 'd', 'KGBD', 4, 2))['settings']['max_gap'] is None
+    with pytest.raises(UserError, match='--max_gap tells how long gaps --lost interpolate fills'):
+        prepare(*again, '--max_gap', 3)
 
 
 def test_sequences_of_one_recording_on_both_sides_are_told(small_kgbd, tmp_path, capsys):

@@ -209,6 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = _settings(again, split.holdout)
         # What was typed goes before what the file says.
         options = parser().parse_args(argv, again)
+        if options.lost != 'interpolate' and options.max_gap == before.max_gap:
+            options.max_gap = None  # the file's, for what it did about lost joints
         settings = _settings(options, split.holdout)
         split = replace(split, alike=replace(settings, raw=None, accept=False) == before)
         options.length = options.length or [split.length]
