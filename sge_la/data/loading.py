@@ -212,15 +212,18 @@ _WITH_READER = ('BIWI', 'IAS', 'KGBD', 'KS20', 'CASIA_B', 'DEMO')
 def present_tests(files: DatasetFiles) -> tuple[str, ...]:
     """The test sets of which some file is there, and those that are scored when nothing is said."""
     scored = default_tests(files)
-    return tuple(
-        name for name, part in files.tests.items() if name in scored or any(map(Path.exists, split_files(part)))
-    )
+    return tuple(name for name, part in files.tests.items() if name in scored or is_begun(part))
 
 
 def default_tests(files: DatasetFiles) -> tuple[str, ...]:
     """The test sets that are scored when nothing is said: both of IAS, otherwise the layout's first."""
     names = tuple(files.tests)
     return names if names == ('A', 'B') else names[:1]
+
+
+def is_begun(files: SplitFiles) -> bool:
+    """Whether some file is there that a split cannot do without."""
+    return any(map(Path.exists, split_files(files)))
 
 
 def split_files(files: SplitFiles) -> list[Path]:

@@ -15,6 +15,7 @@ from sge_la.data.loading import (
     LAYOUT_ORDER,
     check_test_identities,
     find,
+    is_begun,
     is_open_set,
     names_in,
     open_set_oddity,
@@ -76,15 +77,11 @@ def check(
     return report
 
 
-def _exist(files: SplitFiles) -> bool:
-    return any(path.exists() for path in split_files(files))
-
-
 def _choose(name: str, length: int, data_dir: Path | str, view: int | None, layout: int | None) -> DatasetFiles:
     check_dataset_name(name)
     for number in LAYOUT_ORDER if layout is None else (layout,):
         files = dataset_files(data_dir, name, length, number, view)
-        if _exist(files.train) or any(map(_exist, files.tests.values())):
+        if any(map(is_begun, (files.train, *files.tests.values()))):
             return files
     # Says where it was looked for and how it is made.
     return find(name, length, data_dir, view=view, layout=layout)[0]
