@@ -13,7 +13,7 @@ from sge_la.data.axes import Axes
 from sge_la.data.prepare import splits
 from sge_la.data.prepare.sequences import Cutting
 from sge_la.data.prepare.settings import Settings
-from sge_la.data.prepare.split_file import BY_HAND
+from sge_la.data.prepare.split_file import BY_HAND, SplitFile
 from sge_la.data.prepare.splits import Tree, share_of
 from sge_la.data.raw import casia_b, kgbd, kinect_v1, ks20, own
 from sge_la.data.raw.recording import RawData, RawRecording
@@ -21,7 +21,7 @@ from sge_la.data.simulated import casia_b as simulated_casia_b
 from sge_la.data.simulated import kinect as simulated_kinect
 from sge_la.data.way import Way
 from sge_la.errors import UserError
-from sge_la.settings.papers import CME
+from sge_la.settings.papers import CME, CVE
 
 # What a person is expected to type with the data sets whose test sets are part of the raw data.
 _COMMON = frozenset({'raw'})
@@ -117,6 +117,21 @@ def recipe_for(settings: Settings) -> tuple[Recipe, Settings]:
     }
     chosen |= {'lost': settings.lost, 'max_gap': settings.max_gap}
     return recipe, replace(settings, **{name: value for name, value in defaults.items() if chosen[name] is None})
+
+
+def targets_of(recipe: Recipe, settings: Settings, kept: SplitFile | None) -> list[Target]:
+    """What is written: of CASIA-B's two data sets that of `--protocol`, and that which an earlier split is of.
+
+    Raises UserError: `--protocol` is not the split's.
+    """
+    wanted = [one for one in recipe.targets if settings.protocols is None or one.protocol in settings.protocols]
+    if kept is None:
+        return wanted
+    protocol = CME if kept.open_set else CVE
+    found = [one for one in wanted if one.protocol in (None, protocol)]
+    if not found:
+        raise UserError(f'{kept.path} is a split of {protocol}: leave out --protocol, or give another --split')
+    return found
 
 
 def _people(settings: Settings) -> int | None:
