@@ -44,8 +44,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(argv)
     way = way_of(given)
-    names = {item for item in vars(given) if item in TrainOptions.__dataclass_fields__}
-    typed = {name: value if isinstance(value := getattr(given, name), list) else [value] for name in names}
+    fields = TrainOptions.__dataclass_fields__
+    # In the order in which they were typed: runs and the columns of the tables follow it.
+    typed = {name: one if isinstance(one, list) else [one] for name, one in vars(given).items() if name in fields}
     if not typed and given.file is None:
         raise UserError(f'flags with their values, or a FILE of them, were expected; see `{_parser().prog} --help`')
     runs = runs_of([{**grid, **typed} for grid in (read_grids(given.file) if given.file else [{}])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import shutil
 import signal
@@ -134,6 +135,15 @@ def test_list_says_what_is_finished(folder, capsys):
     found = [line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     networks = folder / 'Models' / CAGES
     assert found == [['finished', str(networks / NETWORK.format(1))], ['to do', str(networks / NETWORK.format(2))]]
+
+
+def test_runs_are_in_the_order_of_the_flags(capsys):
+    """The first flag that was typed changes slowest, whatever the hashes of their names."""
+    typed = '--manner ap sc --length 6 8 --attention LA BA --t 0.1 0.2'
+    assert run_command(sweep.main, ['--list', '--dataset', 'BIWI', *typed.split()]) == 0
+    found = [line.rpartition('/')[2].split('_') for line in capsys.readouterr().out.splitlines()]
+    expected = itertools.product(('ap', 'sc'), ('6', '8'), ('LA', 'BA'), ('0.1', '0.2'))
+    assert [(name[3], name[4], name[1], name[5]) for name in found] == [*expected]
 
 
 def test_words_in_latex():
