@@ -190,7 +190,8 @@ def table(rows: Iterable[Row], column: str | None) -> Iterator[str]:
 
 def _in_percent(found, ends: Sequence[float]) -> str:
     spread = '' if found.num_runs == 1 else f' ± {100 * found.sd:.1f}'
-    interval = f' ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})' if ends else ''
+    known = len(ends) and np.isfinite(np.array(ends, float)).all()  # null or NaN where nothing could be resampled
+    interval = f' ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})' if known else ''
     return f'{100 * found.mean:.1f}{spread}{interval}'
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sge_la.evaluation.intervals import RunSummary, summarise_runs
 from sge_la.files.atomic import make_folder
 from sge_la.files.text import write_text
@@ -63,11 +65,9 @@ def _line(setting: Mapping[str, Any], test: str, scored: Sequence[Mapping[str, A
     numbers = [{name: one[name] for name in METRICS if one.get(name) is not None} for one in every]
     found = summarise_runs(numbers)
     if len(every) == 1:  # no seeds to tell of: how far the test set moves it, which evaluation has found
-        ends = every[0].get('intervals', {})
-        found = {
-            name: RunSummary(one.mean, one.sd, *(ends.get(name) or (one.low, one.high)), 1)
-            for name, one in found.items()
-        }
+        ends = every[0].get('intervals', {})  # null where there was nothing to resample
+        low_high = {name: [np.nan if end is None else end for end in ends.get(name, (None, None))] for name in found}
+        found = {name: RunSummary(one.mean, one.sd, *low_high[name], 1) for name, one in found.items()}
     chosen = dict.fromkeys(_CHOSEN.get(one['selected'].get('select'), 'unknown') for one in scored)
     return Line(setting, test, ' or '.join(chosen), found, len(scored))
 

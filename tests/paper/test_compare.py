@@ -179,6 +179,13 @@ def test_table_has_the_papers_numbers_and_mean_and_deviation():
     assert '| – |' in list(table(rows, None))[2]
 
 
+@pytest.mark.parametrize('ends', [[None, None], [np.nan, np.nan]])
+def test_a_score_without_an_interval_stands_alone(ends):
+    """As results.json has it, and as it was just measured, where all of a test set is one recording."""
+    [line] = list(table([Row('PoseGait', [{'rank1': 0.5}], 3.0, '', ends, 128)], None))[2:]
+    assert line == '| PoseGait | – | 50.0 | – | – | 1 | 128 | 3.0 s |  |'
+
+
 def test_every_row_of_the_paper_has_five_columns():
     for one in PAPER.values():
         assert all(len(values) == len(COLUMNS) for values in one)

@@ -146,6 +146,18 @@ def test_runs_are_in_the_order_of_the_flags(capsys):
     assert [(name[3], name[4], name[1], name[5]) for name in found] == [*expected]
 
 
+def test_a_score_without_an_interval_has_an_empty_cell(monkeypatch):
+    """Of a test set of one recording nothing can be resampled, and results.json has null for the ends."""
+    scores = {'rank1': 0.5, 'nauc': 0.75, 'intervals': {'rank1': [None, None], 'nauc': [None, None]}}
+    monkeypatch.setattr(
+        table, 'scores_of', lambda options: {'test': {'all_sequences': scores, 'selected': {'select': 'last'}}}
+    )
+    lines = table.lines_of(runs_of([{'dataset': ['BIWI']}]))
+    assert table.as_markdown(lines).splitlines()[2] == '| BIWI | test | last | 1 | 50.0 |  | 75.0 |  |'
+    assert table.as_csv(lines).splitlines()[1] == 'BIWI,test,last,1,0.5,,,,0.75,,,'
+    assert ' & 50.0 &  & 75.0 &  ' in table.as_latex(lines)
+
+
 def test_words_in_latex():
     """Every letter that LaTeX reads otherwise, in a path that somebody may sweep over."""
     line = table.Line({'models_dir': r'a_b~{c}\50%'}, 'test', 'last', {'rank1': RunSummary(0.5, 0.1, -0.2, 1.2, 2)}, 2)
