@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,11 +30,13 @@ from sge_la.identify import main
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, encode, initial_params
+from sge_la.reporting import run_figures
 from sge_la.reporting.page import write_report
 from sge_la.runs import records
 from sge_la.runs.find import as_trained
 from sge_la.runs.plan import plan_of
 from sge_la.settings.command_line import parse_evaluate, parse_train
+from sge_la.settings.options import EvaluateOptions
 from tests.command_line_cases import uncompiled
 from tests.conftest import small_flags
 from tests.disturbance import outcome
@@ -235,6 +238,17 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
         assert found['train_cages'].shape == (32, 6, 768)
         np.testing.assert_array_equal(found['Walking_labels'], walking.labels)
         np.testing.assert_array_equal(found['Walking_recordings'], walking.recordings)
+
+
+@pytest.mark.parametrize('there', ['cages', 'cages.npz'])
+def test_features_replace_no_other_file(tmp_path, monkeypatch, there):
+    """Of either name: the one that was given, and the one that is written."""
+    (tmp_path / there).write_text('years of work')
+    monkeypatch.setattr(run_figures, '_at_hand', lambda options: (None, SimpleNamespace(dataset=0, sources=0)))
+    options = EvaluateOptions(save_features=str(tmp_path / 'cages'))
+    with pytest.raises(UserError, match=f'{there}: there is another file of this name'):
+        run_figures.show_run(options)
+    assert (tmp_path / there).read_text() == 'years of work'
 
 
 def test_the_page_shows_names_as_text(tmp_path):

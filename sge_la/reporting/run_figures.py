@@ -218,10 +218,11 @@ def _save_features(options) -> None:
     if at_hand.dataset is None or at_hand.sources is None:
         why = at_hand.absence or 'the gait encoders are not trained'
         raise UserError(f'--save_features needs the data set and the gait encoders, but {why}')
-    path = Path(options.save_features)
-    if path.exists() and not holds_features(path):
-        raise UserError(f'--save_features {path}: there is another file of this name; choose another name')
-    path = path if path.suffix == '.npz' else path.with_name(f'{path.name}.npz')
+    named = Path(options.save_features)
+    path = named if named.suffix == '.npz' else Path(f'{named}.npz')
+    for place in (named, path):
+        if place.exists() and not holds_features(place):
+            raise UserError(f'--save_features {place}: there is another file of this name; choose another name')
     splits = {'train': at_hand.dataset.train, **at_hand.dataset.tests}
     save_features(path, GaitEncoder(plan, at_hand.sources()), splits)
     say(f'Features of {", ".join(splits)}: {path}')
