@@ -33,13 +33,12 @@ UNKNOWN = 0.2
 
 def train(argv: Sequence[str] | None = None) -> None:
     """`python train.py ...`"""
-    options = parse_train(argv)
-    if options.figures:
-        _require_matplotlib()  # before hours of training
-    _train(options)
+    _train(parse_train(argv))
 
 
 def _train(options) -> None:
+    if options.figures:
+        _require_matplotlib()  # before hours of training
     backend = options.backend
     if options.train_flag == 2:  # nothing is trained
         backend = for_inference(backend, options.gpu, options.precision)

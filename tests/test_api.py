@@ -298,6 +298,12 @@ def test_train_evaluate_and_load_do_what_the_commands_do(small_run, walking, tmp
         sge_la.train('BIWI', runs=2)
 
 
+def test_missing_matplotlib_is_told_before_anything_is_trained(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    with pytest.raises(UserError, match='pip install matplotlib'):
+        sge_la.train('BIWI', data_dir=tmp_path, figures=True)  # nor is the data set looked for
+
+
 def test_a_data_set_shows_its_counts_in_one_line(places):
     shown = repr(load('BIWI', 6, places['data_dir'], warn=lambda text: None))
     assert re.fullmatch(
