@@ -40,7 +40,7 @@ def _rows_and_flags(argv: Sequence[str] | None) -> tuple[Namespace, list[str]]:
     parser.add_argument('--rows', nargs='+', metavar='ROW', help=f'all, or some of: {", ".join(ROWS)}')
     add_flags(parser)
     known, flags = parser.parse_known_args(argv)
-    if '--ablation' in flags:
+    if any(flag.partition('=')[0] == '--ablation' for flag in flags):
         raise UserError('--ablation is what this command sets: name rows with --rows')
     return known, flags
 

@@ -135,6 +135,7 @@ def test_a_labelled_encoder_of_another_data_set(folder, capsys, tmp_path):
     [
         ('--rows GE GE-X', "no row 'GE-X'"),
         ('--ablation GE', 'name rows with --rows'),
+        ('--ablation=GE', 'name rows with --rows'),
         ('--rows GE --runs 2', '--runs'),
         ('--rows GE --backend jax --devices 2', '--devices shares the batches of one training'),
         ('--rows GE --model sorting', 'stands alone'),
