@@ -45,6 +45,7 @@ def write(path: str | Path, gallery: Gallery) -> None:
         'thresholds': {level: asdict(found) for level, found in gallery.thresholds.items()},
     }
     try:  # what could not be read again is not written
+        _check_run(gallery.run)
         _check_names(gallery.recordings)
     except ValueError as error:
         raise UserError(f'{path} cannot be written: {error}; choose another name') from error
@@ -108,6 +109,11 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
+def _check_run(run: str) -> None:
+    if type(run) is not str or not re.fullmatch(r'[\w.+-]{1,255}', run, re.ASCII):
+        raise ValueError(f'its run should have a folder of letters, digits and . _ + - in its name, found {run!a:.80}')
+
+
 def _check_names(recordings: Iterable[EnrolledRecording]) -> None:
     for one in recordings:
         checked_name(one.person, 'the name of a person')
@@ -124,15 +130,15 @@ def _checked(vectors: np.ndarray | None, meta: dict[str, Any], where: str) -> Ga
         _refuse(type(one.sequences) is not int or one.sequences < 1, 'a recording has no sequence')
         digests.add(one.digest)
     _refuse(not _is_digest(encoder['digest'], 64), 'the digest of its encoder is none')
-    run = encoder['run']
-    _refuse(type(run) is not str or not re.fullmatch(r'[\w.+-]{1,255}', run, re.ASCII), 'its run has no name')
+    _check_run(encoder['run'])
     for name, most in (('length', _MAX_FRAMES), ('joints', _MAX_JOINTS)):
         _refuse(type(encoder[name]) is not int or not 1 <= encoder[name] <= most, f'the {name} of its encoder is none')
     skeleton = None if meta['skeleton'] is None else from_json(meta['skeleton'], where)
     _refuse(skeleton is not None and len(skeleton.joints) != encoder['joints'], 'its skeleton has other joints')
     far = checked_number(meta['far'], 0, 1)
     _check_vectors(vectors, sum(one.sequences for one in recordings))
-    found = Gallery(encoder['digest'], run, encoder['length'], encoder['joints'], skeleton, far, recordings, vectors)
+    known = (encoder[name] for name in ('digest', 'run', 'length', 'joints'))
+    found = Gallery(*known, skeleton, far, recordings, vectors)
     return replace(found, thresholds=_thresholds(meta['thresholds'], len(found.people)))
 
 

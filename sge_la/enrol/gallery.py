@@ -139,11 +139,13 @@ class Gallery:
     def with_recordings(self, person: str, found: Sequence[tuple[str, np.ndarray]]) -> Gallery:
         """The gallery with further recordings of a person: (name, sequences [N, T, J, 3]) of each.
 
-        Raises UserError: one is enrolled already, whatever it was called.
+        Raises UserError: one is enrolled already, whatever it was called, or has no sequence.
         """
         there = {recording.digest: recording for recording in self.recordings}
         added, vectors = [], [self.vectors] if len(self.vectors) else []
         for name, sequences in found:
+            if not len(sequences):
+                raise UserError(f'{name} should have one sequence or more, found none: give a longer recording')
             digest = hashlib.sha256(np.ascontiguousarray(sequences, np.float32).tobytes()).hexdigest()[:32]
             if known := there.get(digest):
                 raise UserError(

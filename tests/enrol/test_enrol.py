@@ -286,6 +286,19 @@ def test_what_is_too_large_to_be_read_is_not_written(tmp_path, monkeypatch):
     assert len(file.read(tmp_path / 'g.npz').vectors) == 3
 
 
+@pytest.mark.parametrize('run', ['', 'my run', 'Läufer'])
+def test_a_run_whose_name_could_not_be_read_again_is_not_written(tmp_path, run):
+    """Folders may be called anything; `--RN_dir .` has no name at all."""
+    with pytest.raises(UserError, match='its run should have a folder of letters'):
+        file.write(tmp_path / 'g.npz', replace(small_gallery(), run=run))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_recording_without_sequences_is_not_enrolled():
+    with pytest.raises(UserError, match=r'c\.npy should have one sequence or more'):
+        small_gallery().with_recordings('c', [('c.npy', np.empty((0, 6, 20, 3), np.float32))])
+
+
 def test_vectors_must_be_of_unit_length(tmp_path):
     path = tmp_path / 'g.npz'
     file.write(path, replace(small_gallery(), vectors=np.full((3, 4), np.nan, np.float32)))
