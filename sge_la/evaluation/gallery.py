@@ -24,6 +24,7 @@ from sge_la.data import Dataset
 from sge_la.errors import UserError, say
 from sge_la.evaluation.intervals import Interval, bootstrap_match
 from sge_la.evaluation.matching import MatchResult, match
+from sge_la.evaluation.score_run import keep_results
 from sge_la.evaluation.sides import Side, load_network, make_side, network_for, smoothed_side
 from sge_la.features.files import feature_sources
 from sge_la.features.sources import FeatureSource
@@ -220,11 +221,8 @@ def started(plan: Plan, title: str) -> list[FeatureSource]:
 
 
 def keep(folder: Path, protocol: str, key: str, found: dict) -> None:
-    """Adds the scores of a protocol to the results.json of the run, where there is one."""
+    """Adds the scores of a protocol, by pair of sets, to the results.json of the run, where there is one."""
     results = records.read_results(folder)
-    if results is None:
-        return
-    try:
-        records.write_results(folder, {**results, protocol: {**results.get(protocol, {}), key: found}})
-    except UserError as error:
-        say(f'warning: the scores were not kept: {error}')
+    if results is not None:
+        there = results.get(protocol, {})
+        keep_results(folder, {**results, protocol: {**there, key: {**there.get(key, {}), **found}}})

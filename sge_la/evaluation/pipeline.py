@@ -9,7 +9,7 @@ from sge_la.backends import runtime
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.errors import UserError, say
-from sge_la.evaluation.score_run import score_test
+from sge_la.evaluation.score_run import keep_results, score_test
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features, recheck
 from sge_la.features.files import TEST_STEMS
 from sge_la.runs import records, states
@@ -40,16 +40,9 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
         found[name] = score_test(folder, plan, test, at_hand.sources, known)
         if results:
             leaks = {'leaks': dataset.leaks} if dataset and dataset.leaks else {}
-            _keep(folder, {**results, **leaks, 'test_sets': {**results.get('test_sets', {}), name: found[name]}})
+            keep_results(folder, {**results, **leaks, 'test_sets': {**results.get('test_sets', {}), name: found[name]}})
         say(where_it_lies(folder, plan.options))
     return found
-
-
-def _keep(folder: Path, results: dict) -> None:
-    try:
-        records.write_results(folder, results)
-    except UserError as error:
-        say(f'warning: the scores were not kept: {error}')
 
 
 def find_networks(plan: Plan) -> list[tuple[str, str, Path]]:

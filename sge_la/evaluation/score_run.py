@@ -29,7 +29,7 @@ from sge_la.evaluation.scores import (
 from sge_la.evaluation.test_sets import ProbeSet, Sources
 from sge_la.features.files import of_task
 from sge_la.files.text import write_text
-from sge_la.runs import trained_on
+from sge_la.runs import records, trained_on
 from sge_la.runs.plan import Plan
 
 
@@ -81,6 +81,14 @@ def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known
     if warning := collapse_warning(scored.evaluation):
         say(warning)
     return found
+
+
+def keep_results(folder: Path, results: dict) -> None:
+    """Writes results.json, or says why not: what was printed is no less true."""
+    try:
+        records.write_results(folder, results)
+    except UserError as error:
+        say(f'warning: the scores were not kept: {error}')
 
 
 def _keep_confusion(folder: Path, name: str, evaluation: metrics.Evaluation) -> None:

@@ -11,12 +11,13 @@ import evaluate
 from sge_la.data import Split
 from sge_la.errors import UserError
 from sge_la.evaluation import sides
-from sge_la.evaluation.gallery import match_sides, set_pairs, summary
+from sge_la.evaluation.gallery import keep, match_sides, set_pairs, summary
 from sge_la.evaluation.sides import Side, make_side, sequence_features
 from sge_la.features.sources import FeatureSource
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
 from sge_la.model.gait_encoder import axis_major, encode, initial_params
+from sge_la.runs import records
 from sge_la.settings.command_line import parse_evaluate
 from tests.conftest import small_flags
 
@@ -138,6 +139,16 @@ def test_command_prints_and_keeps_both_directions(small_run, capsys):
     assert set(found) == {'Walking → Still', 'Still → Walking'}
     assert f'mAP {found["Walking → Still"]["mAP"]:.4f} [' in printed
     assert kept['test_sets']['Walking']['selected']['sequences'] == 16  # the classifier's scores stay
+
+
+def test_one_direction_keeps_the_other(tmp_path):
+    scores = dict.fromkeys(('mAP', 'rank1', 'rank5', 'rank10', 'mINP', 'probes', 'skipped'), 1) | {'excluded': ''}
+    before, after = scores, {**scores, 'rank1': 0}
+    records.write_results(tmp_path, {'gallery': {'cosine, recording': {}}})
+    keep(tmp_path, 'gallery', 'euclidean, sequence', {'A → B': before, 'B → A': before})
+    keep(tmp_path, 'gallery', 'euclidean, sequence', {'A → B': after})
+    kept = records.read_results(tmp_path)['gallery']
+    assert kept == {'cosine, recording': {}, 'euclidean, sequence': {'A → B': after, 'B → A': before}}
 
 
 def test_answers_are_roots_of_probabilities(sources):
