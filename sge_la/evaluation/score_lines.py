@@ -68,8 +68,9 @@ def all_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
         spans = (f'{titles[name]} {low:.4f} to {high:.4f}' for name, (low, high) in every['intervals'].items())
         yield f'95 % intervals: {", ".join(spans)} (resampling {every["groups"]} {unit})'
     if vote := found.get('recording_vote'):
+        nauc = np.nan if vote['nauc'] is None else vote['nauc']
         yield (
-            f'Recording vote: Rank-1 Accuracy: {vote["rank1"]:.6f}, nAUC: {vote["nauc"] or np.nan:.6f}, '
+            f'Recording vote: Rank-1 Accuracy: {vote["rank1"]:.6f}, nAUC: {nauc:.6f}, '
             f"{vote['recordings']} recordings (each by the mean of its sequences' scores)"
         )
     if last := found.get('last'):

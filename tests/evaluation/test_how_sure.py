@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import train
 from sge_la import checkpoints
 from sge_la.data import load
 from sge_la.evaluation.metrics import evaluate_scores, sequence_scores
+from sge_la.evaluation.score_lines import all_lines
 from sge_la.evaluation.score_run import _recording_vote
 from sge_la.evaluation.scores import Scored
 from tests.conftest import small_flags
@@ -54,6 +56,16 @@ def test_a_vote_is_no_majority():
         Scored(evaluate_scores(sequences.scores, sequences.labels), sequences), np.array([4, 4, 4, 7])
     )
     assert (found['rank1'], found['sequences'], found['recordings']) == (1.0, 2, 2)
+
+
+@pytest.mark.parametrize(('nauc', 'shown'), [(0.0, 'nAUC: 0.000000'), (None, 'nAUC: nan')])
+def test_a_vote_that_ranks_everybody_last_has_an_area_of_zero(nauc, shown):
+    scores, labels = np.eye(2, dtype=np.float32), np.array([1, 0])
+    plan = SimpleNamespace(protocol=None, encoding='AGE')
+    every = {'rank1': 0.0, 'nauc': 0.0, 'sequences': 2, 'groups': 1, 'resampled': 'people', 'chance': 0.5, 'classes': 2}
+    found = {'all_sequences': every, 'recording_vote': {'rank1': 0.0, 'nauc': nauc, 'recordings': 2}}
+    [vote] = [line for line in all_lines(plan, evaluate_scores(scores, labels), found, '') if 'vote' in line]
+    assert f'{shown}, 2 recordings' in vote
 
 
 def test_intervals_hold_the_value(evaluated):
