@@ -230,21 +230,27 @@ class Recogniser:
         compiled = compiled_recogniser(self.encoder.plan.precision)
         if self.encoder.plan.manner == 'sc' and each > 1:  # joined: all frames of x, then of y, then of z
             units = width // (len(AXES) * len(self.encoder.sources))
-            split = cages.reshape(count, each, -1, units)
-            return logits(self.params, split.swapaxes(1, 2).reshape(count, -1), compiled)[:wanted]
+            split = cages.reshape(count, each, width // units, units)
+            return logits(self.params, split.swapaxes(1, 2).reshape(count, each * width), compiled)[:wanted]
         answers = logits(self.params, cages.reshape(count * each, width), compiled)
-        return answers.reshape(count, each, -1).mean(axis=1)[:wanted]
+        return answers.reshape(count, each, answers.shape[1]).mean(axis=1)[:wanted]
 
     def identify(self, skeletons: np.ndarray, top: int = 5) -> list[Answer]:
         """The `top` likeliest people of a recording, likeliest first, from its sequences [N, T, J, 3], N at least 1.
 
-        Somebody is the likeliest of a stranger too: see `doubt`.
+        Somebody is the likeliest of a stranger too: see `doubt`. Raises UserError: as `encode`, or there is none.
         """
-        return self.answers(self.scores(skeletons), top)
+        return self.answers(self._scores_of_some(skeletons), top)
 
     def doubt(self, skeletons: np.ndarray) -> Doubt | None:
         """Whether a recording may show nobody of these people, from its sequences; None where that cannot be told."""
-        return self.strangers.doubt(self.scores(skeletons)) if self.strangers else None
+        return self.strangers.doubt(self._scores_of_some(skeletons)) if self.strangers else None
+
+    def _scores_of_some(self, skeletons: np.ndarray) -> np.ndarray:
+        scores = self.scores(skeletons)
+        if not len(scores):
+            raise UserError('a recording of one sequence or more was expected, found none: give a longer one')
+        return scores
 
     def answers(self, scores: np.ndarray, top: int = 5) -> list[Answer]:
         """As `identify`, from the `scores` of sequences."""

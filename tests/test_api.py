@@ -23,7 +23,9 @@ from sge_la.data.skeletons import SKELETONS
 from sge_la.enrol.recordings import read_recording
 from sge_la.errors import UserError
 from sge_la.evaluation.metrics import sequence_scores
+from sge_la.evaluation.openset_network import NetworkThresholds
 from sge_la.evaluation.scores import logits
+from sge_la.evaluation.threshold import Threshold
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.identify import main
@@ -119,6 +121,14 @@ def test_identify_gives_mean_logits_and_votes(small_run, recogniser, walking):
     assert [answer.person for answer in found] == [[0, 3, 6, 9][k] for k in order]
     np.testing.assert_allclose([answer.score for answer in found], scores.mean(axis=0)[order], rtol=1e-4)
     assert found[0].votes == pytest.approx(np.mean(scores.argmax(axis=1) == order[0]))
+
+
+def test_nobody_is_told_from_no_sequence(recogniser):
+    assert recogniser.scores(np.zeros((0, 6, 20, 3))).shape == (0, 4)
+    thresholds = NetworkThresholds('', 0.01, 1, {'recording': Threshold(0.5, 1)})
+    for ask in (recogniser.identify, replace(recogniser, strangers=thresholds).doubt):
+        with pytest.raises(UserError, match='one sequence or more was expected, found none'):
+            ask(np.zeros((0, 6, 20, 3)))
 
 
 def test_joined_frames_are_answered_in_the_order_of_training():
