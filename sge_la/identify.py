@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise UserError('a trained network or a gallery was expected: give --RN_dir or --gallery')
     if given.stream == bool(given.recordings):
         raise UserError('recordings or --stream were expected, one of the two: name files, or give --stream alone')
+    if given.stream and given.body:
+        raise UserError('--body is for files, and --stream reads frames of one body: leave out one of the two')
     refuse_missing(given.recordings)
     gallery = file.read(given.gallery) if given.gallery else None
     run = load_run(given.RN_dir or gallery.run, given)

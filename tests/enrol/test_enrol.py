@@ -384,6 +384,6 @@ class TestStream:
 
 
 def test_files_and_stream_are_not_joined(enrolled, capsys):
-    for words in ([], ['walk.npy', '--stream']):
+    for words in ([], ['walk.npy', '--stream'], ['--stream', '--body', '9']):
         assert run_command(identify, ['--gallery', str(enrolled), *words]) == 2
         assert 'one of the two' in capsys.readouterr().err
