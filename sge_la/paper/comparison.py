@@ -305,6 +305,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if given.cluster != NONE and not given.train:
         raise UserError(f'--cluster {given.cluster} says how networks are trained: add --train or leave it out')
+    if given.figures and (given.train or given.output):
+        raise UserError('--figures RUN draws runs and makes no table: leave out its names, or --train and --output')
     if not given.dataset and not given.figures:
         parser.error('the following arguments are required: --dataset')
     for name in ('runs', 'lstm_epochs', 'yardstick_epochs'):

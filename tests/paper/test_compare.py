@@ -246,6 +246,12 @@ def test_a_cluster_is_for_training(small_run, tmp_path):
         main(['--dataset', 'BIWI', '--cluster', 'local'])
 
 
+@pytest.mark.parametrize('flags', [['--train'], ['--output', 'rows.json']])
+def test_what_only_the_table_obeys_is_no_flag_of_a_plot(flags):
+    with pytest.raises(UserError, match='--figures RUN draws runs and makes no table'):
+        main(['--figures', 'run', *flags])
+
+
 def test_an_output_that_cannot_be_written_is_told_first(small_run, tmp_path):
     with pytest.raises(UserError, match='--output expects a file in an existing folder'):
         main(['--dataset', 'BIWI', '--output', str(tmp_path / 'nowhere' / 'rows.json')])
