@@ -164,11 +164,6 @@ class Enrolled:
         return float(np.mean(found))
 
 
-def of_recordings(distances: np.ndarray, people: np.ndarray, recordings: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The mean distance of each recording's sequences to each person: [K, P], people [K] and recordings [K]."""
-    return pool_recordings(distances, people, recordings)
-
-
 def leave_one_out(enrolled: Enrolled) -> Mapping[str, OpenSet]:
     """Every recording as a probe of all others, by 'sequence' and by 'recording'; at least two people are needed.
 
@@ -180,8 +175,8 @@ def leave_one_out(enrolled: Enrolled) -> Mapping[str, OpenSet]:
     recordings = enrolled.recordings[probes]
     people = enrolled.people[recordings]
     distances = enrolled.distances(enrolled.vectors[probes], recordings)
-    pooled = of_recordings(distances, people, recordings)
-    return {SEQUENCE: _asked_twice(distances, people), RECORDING: _asked_twice(*pooled[:2])}
+    means, shown, _ = pool_recordings(distances, people, recordings)
+    return {SEQUENCE: _asked_twice(distances, people), RECORDING: _asked_twice(means, shown)}
 
 
 def _probes(enrolled: Enrolled) -> np.ndarray:

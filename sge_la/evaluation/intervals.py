@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals over recordings, votes of whole recordings, repeated runs.
+"""How sure a number is: bootstrap intervals over recordings, repeated runs.
 
 Sequences of one recording are alike and no independent observations: whole recordings (or people, where recordings are
 unknown) are drawn with replacement, never single sequences. Percentile intervals; they tell how far the make-up of the
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sge_la.evaluation.matching import MatchResult, pool_recordings
+from sge_la.evaluation.matching import MatchResult
 from sge_la.evaluation.metrics import label_ranks, nauc
 
 # Columns of the win table that `bootstrap_nauc` holds at once.
@@ -161,17 +161,6 @@ def bootstrap_measures(
     values = {name: np.array([one[name] for one in found]) for name in found[0]}
     total = sum(len(counts) for _, counts in coded) if fewest > 1 else fewest
     return {name: _interval(value, values[name], level, total) for name, value in measures(None).items()}
-
-
-def recording_votes(
-    scores: np.ndarray, labels: np.ndarray, recordings: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One vote for each recording: the mean of its sequences' scores, as a sequence's are the mean of its frames'.
-
-    `scores`: float [S, C]; `labels`: integers [S]; `recordings`: integers [S]. Returns `(scores, labels, recordings)`,
-    [K, C], int64 [K] and int64 [K]; see `matching.pool_recordings`.
-    """
-    return pool_recordings(scores, labels, recordings)
 
 
 def summarise_runs(runs: Sequence[Mapping[str, float]], *, level: float = 0.95) -> dict[str, RunSummary]:

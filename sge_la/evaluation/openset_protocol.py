@@ -16,9 +16,10 @@ from sge_la.data import Dataset
 from sge_la.data.quality.lost import some
 from sge_la.data.unknown import without_people
 from sge_la.errors import UserError, counted, say
-from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, of_recordings, unit_length
+from sge_la.evaluation.enrolled import RECORDING, SEQUENCE, Enrolled, leave_one_out, unit_length
 from sge_la.evaluation.gallery import TRAIN, keep, started
 from sge_la.evaluation.intervals import Interval, summarise_runs
+from sge_la.evaluation.matching import pool_recordings
 from sge_la.evaluation.openset import FARS, OpenSet, threshold_at
 from sge_la.evaluation.openset_network import SCORES, NetworkAnswers, keep_thresholds, network_answers
 from sge_la.evaluation.sides import Side, make_side
@@ -149,7 +150,7 @@ def answered(probe: Side, gallery: Side, unknown: Sequence[int], far: float) -> 
     groups = probe.recordings if both else probe.labels
     if not both:
         return {SEQUENCE: _found(distances, own, groups, None)}
-    levels = {SEQUENCE: (distances, own, groups), RECORDING: of_recordings(distances, own, groups)}
+    levels = {SEQUENCE: (distances, own, groups), RECORDING: pool_recordings(distances, own, groups)}
     asked = leave_one_out(enrolled)
     thresholds = {level: threshold_at(asked[level].distances[~asked[level].known], far) for level in levels}
     return {level: _found(d, people, units, thresholds[level]) for level, (d, people, units) in levels.items()}

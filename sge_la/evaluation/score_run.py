@@ -13,7 +13,8 @@ from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.errors import UserError, say
 from sge_la.evaluation import metrics
-from sge_la.evaluation.intervals import bootstrap_evaluation, bootstrap_nauc, recording_votes
+from sge_la.evaluation.intervals import bootstrap_evaluation, bootstrap_nauc
+from sge_la.evaluation.matching import pool_recordings
 from sge_la.evaluation.score_lines import PROBABILITIES, all_lines, few_lines, one_line
 from sge_la.evaluation.scores import (
     Groups,
@@ -136,6 +137,6 @@ def _how_sure(scored: Scored, groups: Groups) -> dict:
 
 
 def _recording_vote(scored: Scored, recordings: np.ndarray) -> dict:
-    """How often whole recordings are told right, by the mean of their sequences' scores."""
-    votes, labels, _ = recording_votes(scored.sequences.scores, scored.sequences.labels, recordings)
+    """How often whole recordings are told right, by the mean of their sequences' scores, as those are of frames'."""
+    votes, labels, _ = pool_recordings(scored.sequences.scores, scored.sequences.labels, recordings)
     return {**summary(metrics.evaluate_scores(votes, labels)), 'recordings': len(labels)}

@@ -9,10 +9,9 @@ from sge_la.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_match,
     bootstrap_nauc,
-    recording_votes,
     summarise_runs,
 )
-from sge_la.evaluation.matching import match
+from sge_la.evaluation.matching import match, pool_recordings
 from sge_la.evaluation.metrics import nauc, rank_n
 
 
@@ -117,7 +116,7 @@ class TestBootstrap:
 def test_recording_votes_by_hand():
     """Recording 0: sequences vote 1, 1 and (strongly) 0: the mean (5 + 0 + 0) / 3 beats (0 + 1 + 1) / 3."""
     scores = np.array([[5, 0], [0, 1], [0, 1], [2, 3]], np.float32)
-    votes, labels, recordings = recording_votes(scores, np.array([0, 0, 0, 1]), np.array([0, 0, 0, 4]))
+    votes, labels, recordings = pool_recordings(scores, np.array([0, 0, 0, 1]), np.array([0, 0, 0, 4]))
     np.testing.assert_allclose(votes, [[5 / 3, 2 / 3], [2, 3]], rtol=1e-6)
     np.testing.assert_array_equal(labels, [0, 1])
     np.testing.assert_array_equal(recordings, [0, 4])
