@@ -50,7 +50,7 @@ def measure_scoring(frames: int, classes: int, length: int, repeats: int) -> dic
     rng = np.random.default_rng(0)
     features = rng.standard_normal((frames, 768), np.float32)
     labels = np.repeat(rng.integers(0, classes, -(-frames // length)), length)[:frames]
-    params, compiled = recognition.initial_params(768, classes, 0), compiled_recogniser()
+    params, compiled = recognition.initial_params(768, classes, 0), compiled_recogniser('float32')
 
     def run():
         return score(params, features, labels, length, 'ap', compiled=compiled)

@@ -22,10 +22,8 @@ from sge_la.runs.plan import Plan
 
 # Sequences of the features that are encoded again, to see that the encoders at hand made them.
 SAMPLE = 8
-_SCORED_AT_ONCE = 2048
-
-
-LOGIT_ROWS = 4096
+# Sequences, and feature rows, that a network answers at once.
+_SCORED_AT_ONCE, LOGIT_ROWS = 2048, 4096
 
 
 def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = None) -> np.ndarray:
@@ -34,7 +32,7 @@ def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = No
     `features`: `[R, D]`, any float dtype, may be a memory map; `compiled`: from `compiled_recogniser`; None computes in
     float32. Returns float32 `[R, C]`.
     """
-    compiled = compiled or compiled_recogniser()
+    compiled = compiled or compiled_recogniser(FLOAT32)
     params = {name: ops.convert_to_tensor(value) for name, value in params.items()}
     block = min(LOGIT_ROWS, len(features))
 
@@ -51,13 +49,10 @@ def logits(params: Mapping, features: np.ndarray, compiled: Callable | None = No
     return out
 
 
-def compiled_recogniser(precision: str = FLOAT32) -> Callable:
-    """`recognise`, compiled once for each precision of the products."""
-    return _compiled_recogniser(precision)
-
-
 @cache
-def _compiled_recogniser(precision: str) -> Callable:
+def compiled_recogniser(precision: str) -> Callable:
+    """`recognise`, compiled once for each precision of the products."""
+
     def recognise(params, features):
         with products.precision(precision):
             return recognition.recognise(params, features)
@@ -167,7 +162,8 @@ def score_everything(
         answers = logits(params, test.features.X, compiled)
     if test.split is None:
         return _whole_windows(plan, test, answers, 'the data set is not')
-    encoded, each = cages.original_rows(test.split.ids, pad=plan.pads_tests), _rows_each(plan)
+    encoded = cages.original_rows(test.split.ids, pad=plan.pads_tests)
+    each = plan.length if plan.manner == 'ap' else 1
     if not np.array_equal(test.features.labels, np.repeat(test.classes[encoded], each)):
         return _whole_windows(plan, test, answers, 'the data set at hand has other sequences')
     places = np.sort(np.unique(encoded, return_index=True)[1])  # padding repeats some
@@ -184,20 +180,11 @@ def score_everything(
             return _whole_windows(plan, test, answers, 'the encoders at hand did not make them')
         parts.append(logits(params, X, compiled).reshape(-1, each, answers.shape[1])[len(sample) :])
     order = np.concatenate([known, rest])
-    scored = _scored(
-        np.concatenate(parts).reshape(-1, answers.shape[1]), np.repeat(test.classes[order], each), each, plan
-    )
+    everything = np.concatenate(parts).reshape(-1, answers.shape[1])
+    labels = np.repeat(test.classes[order], each)
+    scored = score_answers(everything, labels, each, plan.manner, drop_incomplete=False)
     recordings = None if test.split.recordings is None else test.split.recordings[order[scored.sequences.windows]]
     return scored, Groups(recordings, scored.sequences.labels), 'nothing dropped'
-
-
-def _rows_each(plan: Plan) -> int:
-    return plan.length if plan.manner == 'ap' else 1
-
-
-def _scored(answers: np.ndarray, labels: np.ndarray, each: int, plan: Plan) -> Scored:
-    found = metrics.sequence_scores(answers, labels, each, manner=plan.manner, drop_incomplete=False)
-    return Scored(metrics.evaluate_scores(found.scores, found.labels), found)
 
 
 def _whole_windows(plan: Plan, test: ProbeSet, answers: np.ndarray, why: str) -> tuple[Scored, Groups, str]:

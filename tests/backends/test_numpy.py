@@ -67,7 +67,7 @@ def test_answers_are_those_of_keras(rng):
     """More rows than a block; the network of a run, and an LSTM with a softmax of its own."""
     params = recognition.initial_params(30, 7, 0)
     features = rng.normal(size=(5000, 30)).astype(np.float32)
-    expected, found = on_each(lambda: logits(params, features, compiled_recogniser()))
+    expected, found = on_each(lambda: logits(params, features, compiled_recogniser('float32')))
     assert_alike(found, expected)
     params = labelled_lstm.initial_params(5, 16, 4, 0)
     skeletons = rng.normal(size=(9, 6, 5, 3)).astype(np.float32)

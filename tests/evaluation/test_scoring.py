@@ -221,7 +221,7 @@ def case():
 
 def everything(case, sources=None):
     test, usual, params = case
-    return score_everything(Asked(), test, params, (lambda: sources or usual), compiled_recogniser())
+    return score_everything(Asked(), test, params, (lambda: sources or usual), compiled_recogniser('float32'))
 
 
 def test_all_sequences_are_scored_once(case):
@@ -255,7 +255,7 @@ def test_else_whole_windows_with_the_reason(case, why):
     else:
         test, words = ProbeSet('test', test.features), 'the data set is not'
     call = (lambda: given) if given else None
-    scored, _, note = score_everything(Asked(), test, params, call, compiled_recogniser())
+    scored, _, note = score_everything(Asked(), test, params, call, compiled_recogniser('float32'))
     assert words in note and scored.evaluation.num_sequences == 133
 
 
@@ -287,7 +287,7 @@ def test_nothing_is_encoded_where_the_features_are_complete():
     features = Features(np.random.default_rng(0).normal(size=(780, 12)).astype(np.float32), np.repeat(classes, 6), 2)
     test = ProbeSet('test', features, Split(split.skeletons, {k: np.array(v) for k, v in split.ids.items()}), classes)
     params = recognition.initial_params(12, 2, 5)
-    scored, _, note = score_everything(Asked(), test, params, None, compiled_recogniser())
+    scored, _, note = score_everything(Asked(), test, params, None, compiled_recogniser('float32'))
     assert note == 'nothing dropped' and scored.evaluation.num_sequences == 130
 
 
