@@ -110,7 +110,7 @@ def measured_row(name: str, method: Method, sets: Sets, seeds: Sequence[int], da
             kept.add(entry)
         entries.append(entry)
     seconds = float(np.mean([entry['seconds'] for entry in entries]))
-    trained_on, first = len(sets.side(sets.train)[1]), entries[0]
+    trained_on, first = len(sets.classes(sets.train)), entries[0]
     scores = [entry['scores'] for entry in entries]
     return Row(name, scores, seconds, first['note'], first.get('interval', ()), trained_on)
 

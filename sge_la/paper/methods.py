@@ -50,25 +50,25 @@ class Sets:
 
     def side(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
         """Skeletons `[N, T, J, 3]` and classes `[N]` of the sequences that belong to somebody."""
-        classes = self.dataset.classes(split)
-        known = np.flatnonzero(classes >= 0)
-        return split.skeletons[known], classes[known]
+        return split.skeletons[self.dataset.classes(split) >= 0], self.classes(split)
 
-    def recordings(self) -> np.ndarray | None:
-        """The recordings `[N]` of the training sequences of `side`, None where they are unknown."""
-        if self.train.recordings is None:
-            return None
-        return self.train.recordings[self.dataset.classes(self.train) >= 0]
+    def classes(self, split: Split) -> np.ndarray:
+        """The classes of `side` alone."""
+        classes = self.dataset.classes(split)
+        return classes[classes >= 0]
+
+    def recordings(self, split: Split) -> np.ndarray | None:
+        """The recordings `[N]` of the sequences of `side`, None where they are unknown."""
+        return None if split.recordings is None else split.recordings[self.dataset.classes(split) >= 0]
 
     def labels(self) -> np.ndarray:
         """Classes of the test sequences."""
-        return self.side(self.test)[1]
+        return self.classes(self.test)
 
     def groups(self) -> np.ndarray:
         """What the intervals resample: the recordings of the test sequences, or their people where unknown."""
-        if self.test.recordings is None:
-            return self.labels()
-        return self.test.recordings[self.dataset.classes(self.test) >= 0]
+        recordings = self.recordings(self.test)
+        return self.labels() if recordings is None else recordings
 
     def described(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Training vectors, their classes, and test vectors, standardised by the training vectors."""
@@ -133,7 +133,7 @@ def nearest_neighbour(sets: Sets, seed: int, describe: str) -> tuple[np.ndarray,
 def adaboost(sets: Sets, seed: int) -> tuple[np.ndarray, str]:
     """Scores of AdaBoost on D16."""
     vectors, classes, probes = sets.described('D16')
-    recordings = sets.recordings()
+    recordings = sets.recordings(sets.train)
     settings = chosen_settings(vectors, classes, recordings)
     scores = baselines.adaboost_scores(vectors, classes, probes, sets.num_classes, seed=seed, **settings)
     words = ', '.join(f'{name.replace("_", " ")} {value}' for name, value in settings.items())
