@@ -99,10 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             say(f'{path}: no answer: {error}')
             refused += 1
             continue
-        if gallery:
-            say(f'{path}: {gallery.identify(sequences, given.top)}')
-            continue
-        say(f'{path}: {_of_network(run, sequences, given.top)}')
+        say(f'{path}: {gallery.identify(sequences, given.top) if gallery else _of_network(run, sequences, given.top)}')
     if refused:
         raise UserError(f'{refused} of {len(given.recordings)} recordings have no answer; their lines say why')
 
@@ -149,13 +146,13 @@ def _named(run: Recogniser, scores: np.ndarray, level: str) -> tuple[str, str]:
     """The likeliest person or 'unknown', and what that rests on, in words; '' where strangers are not known."""
     from sge_la.evaluation.threshold import UNKNOWN
 
-    [first], doubt = run.answers(scores, top=1), run.strangers.doubt(scores, level) if run.strangers else None
+    person = str(run.answers(scores, top=1)[0].person)
+    doubt = run.strangers.doubt(scores, level) if run.strangers else None
     if doubt is None:
-        return str(first.person), ''
-    sure = '' if doubt.probability is None else f'; {first.person} with probability {doubt.probability:.1%}'
-    return UNKNOWN if doubt.unknown else str(
-        first.person
-    ), f'score {doubt.score:.3f}, threshold {doubt.threshold:.3f}{sure}'
+        return person, ''
+    sure = '' if doubt.probability is None else f'; {person} with probability {doubt.probability:.1%}'
+    words = f'score {doubt.score:.3f}, threshold {doubt.threshold:.3f}{sure}'
+    return UNKNOWN if doubt.unknown else person, words
 
 
 class _CallableModule(ModuleType):
