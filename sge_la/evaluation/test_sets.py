@@ -40,10 +40,8 @@ class AtHand:
     def of(cls, plan: Plan, dataset: Dataset | None, absence: str = '') -> AtHand:
         """The data set of a run, if it is the one that it was trained on, and its encoders where they are trained."""
         if dataset is not None and (changed := changed_test(plan, dataset)):
-            dataset, absence = (
-                None,
-                f'the test set {changed} is not the one of the training: it was prepared again since',
-            )
+            dataset = None
+            absence = f'the test set {changed} is not the one of the training: it was prepared again since'
             say(f'warning: {absence}; what needs the data set is left out')
         trained = dataset is not None and are_trained(plan.encoders)
         return cls(dataset, (lambda: feature_sources(plan)) if trained else None, absence)

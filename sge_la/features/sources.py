@@ -195,9 +195,8 @@ class Folders:
     def tensors(self, job: EncoderJob, axis: str) -> tuple[dict[str, np.ndarray], object]:
         for folder in job.folders.values():
             states.refuse_unfinished(folder)
-        return checkpoints.read_checkpoint(job.folders[axis], slots=False), job.folders[
-            axis
-        ] / checkpoints.CHECKPOINT_STEM
+        place = job.folders[axis]
+        return checkpoints.read_checkpoint(place, slots=False), place / checkpoints.CHECKPOINT_STEM
 
     def inputs(self, job: EncoderJob) -> Inputs:
         return Inputs.load(job.folders['x'])

@@ -85,8 +85,9 @@ class _Jobs:
 
     def room(self) -> int:
         """How many more may be handed over; Slurm counts for itself."""
-        most = len(self.waiting) if self.way.cluster == 'slurm' else self.way.at_once or 1
-        return min(len(self.waiting), most - (0 if self.way.cluster == 'slurm' else len(self.running)))
+        if self.way.cluster == 'slurm':
+            return len(self.waiting)
+        return min(len(self.waiting), (self.way.at_once or 1) - len(self.running))
 
     def submit(self, count: int) -> None:
         chosen, self.waiting = self.waiting[:count], self.waiting[count:]
