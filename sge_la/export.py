@@ -147,7 +147,7 @@ def _write_model(recogniser: Recogniser, output: Path, format: str, card: str, w
         else:
             with os_errors(output, 'write'):
                 answers = saved_model.save(answer, shape, place, words)
-        difference = _checked(answers, recogniser, np.random.default_rng(0))
+        difference = _checked(answers, recogniser)
         _put(place, output, card)
     return difference
 
@@ -249,17 +249,18 @@ def answer_of(recogniser: Recogniser) -> Callable:
     return answer
 
 
-def _checked(answers: Callable, recogniser: Recogniser, random) -> float:
+def _checked(answers: Callable, recogniser: Recogniser) -> float:
     """Compares answers on one and on several sequences with our own."""
-    worst = 0.0
+    random, differences = np.random.default_rng(0), []
     for count in (1, 3):
         shape = (count, recogniser.encoder.length, recogniser.encoder.joints, 3)
         walks = random.normal(0, 1, shape).astype(np.float32)
         found = answers(walks)
         expected = {'cages': recogniser.encoder.encode(walks), 'logits': recogniser.scores(walks)}
         for name, values in expected.items():
-            difference = np.abs(found[name] - values).max() / max(1.0, np.abs(values).max())
-            worst = max(worst, float(difference)) if found[name].shape == values.shape else float('inf')
+            fits = found[name].shape == values.shape
+            differences.append(np.abs(found[name] - values).max() / max(1.0, np.abs(values).max()) if fits else np.inf)
+    worst = float(np.max(differences))  # nan if one of them is
     if not worst <= _TOLERANCE:
         raise UserError(
             f'the exported model should give the answers of the run, and differs by {worst:g} of the largest: it was '

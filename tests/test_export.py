@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -150,6 +151,18 @@ def test_other_answers_are_not_written(places, tmp_path, monkeypatch):
     with pytest.raises(UserError, match='it was not written'):
         export.export(RUN, tmp_path / 'new', **places)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('logits', [np.full((1, 2), np.nan), np.ones((1, 3))])
+def test_answers_that_are_no_numbers_or_too_many_differ(logits):
+    encoder = SimpleNamespace(length=1, joints=1, encode=lambda walks: np.ones((len(walks), 1, 4)))
+    recogniser = SimpleNamespace(encoder=encoder, scores=lambda walks: np.ones((len(walks), 2)))
+
+    def answers(walks):
+        return {'cages': encoder.encode(walks), 'logits': np.repeat(logits, len(walks), axis=0)}
+
+    with pytest.raises(UserError, match='it was not written'):
+        export._checked(answers, recogniser)
 
 
 def test_wishes_that_cannot_be_had_are_told_at_once(flags, tmp_path, monkeypatch, capsys):
