@@ -50,14 +50,13 @@ def as_evaluated(options) -> EvaluateOptions:
     return EvaluateOptions(**shared, best_model=options.model)
 
 
-def draw_run(options) -> dict[Path, list[Path]]:
+def draw_run(options: EvaluateOptions) -> dict[Path, list[Path]]:
     """Draws everything that a trained and scored run can show, into `figures` beside its results.json.
 
     Returns the PNG files of each network's folder (IAS can have two); PDF files of the same names lie beside them.
 
     Raises UserError: Matplotlib is missing, or a file cannot be written.
     """
-    options = as_evaluated(options)
     plan, at_hand = _at_hand(options)
     written: dict[Path, list[Path]] = {}
     for name, stem, folder in find_networks(plan):
@@ -104,8 +103,8 @@ def _network_figures(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) 
 
 def _encoder_figures(plan: Plan, folder: Path) -> dict[str, Figure]:
     """Curves of the training, from the histories that it left."""
-    histories = [[records.read_epochs(job.folders[axis]) for axis in AXES] for job in plan.encoders[:1]]
-    encoder = [{**x, **y, **z} for history in histories for x, y, z in zip(*history, strict=False)]
+    histories = (records.read_epochs(plan.encoders[0].folders[axis]) for axis in AXES)
+    encoder = [{**x, **y, **z} for x, y, z in zip(*histories, strict=False)]
     recognition = records.read_epochs(folder)
     if not encoder and not recognition:
         return {}
