@@ -106,31 +106,15 @@ def match(
     )
 
 
-def nearest(
-    probe: np.ndarray,
-    gallery: np.ndarray,
-    k: int,
-    *,
-    metric: str = 'euclidean',
-    probe_groups: np.ndarray | None = None,
-    gallery_groups: np.ndarray | None = None,
-    block_bytes: int = BLOCK_BYTES,
-    show_progress: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+def nearest(probe: np.ndarray, gallery: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest gallery entries of each probe, nearest first; equal distances in the order of the gallery.
 
-    Entries of a probe's own group are put behind all others, at infinite distance. Arguments and errors as of `match`.
-    Returns (entries, distances), int64 and float64 [P, min(k, G)].
+    `probe` is float [P, D], `gallery` float [G, D]. Returns (entries, Euclidean distances), int64 and float64
+    [P, min(k, G)]. Raises UserError: as `distance_blocks`.
     """
-    keys = _checked_keys(probe, gallery, probe_groups, gallery_groups, 'groups')
     k = min(k, len(gallery))
     entries, nearest_distances = np.empty((len(probe), k), np.int64), np.empty((len(probe), k))
-    for start, distances in distance_blocks(
-        probe, gallery, metric=metric, block_bytes=block_bytes, show_progress=show_progress
-    ):
-        rows = slice(start, start + len(distances))
-        if keys is not None:
-            distances[keys[0][rows, None] == keys[1]] = np.inf
+    for start, distances in distance_blocks(probe, gallery):
         for row, nearness in enumerate(distances, start):
             # All entries up to the k-th distance, so that equal ones can be put in the gallery's order.
             candidates = np.flatnonzero(nearness <= np.partition(nearness, k - 1)[k - 1])
