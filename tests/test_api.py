@@ -174,6 +174,11 @@ def test_command_names_people(small_run, places, walking, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith('walk.npy: 2 sequences of 6 frames')
     assert [line[:5] for line in lines[1:]] == ['  1. ', '  2. ']
+    # Of a run that is named by its path the encoders lie beside it.
+    path = places['models_dir'] / 'CAGEs_RN_models' / RUN
+    data = f'--data_dir={places["data_dir"]}'
+    main(['--RN_dir', str(path), data, '--gpu', '-1', '--top', '2', str(tmp_path / 'walk.npy')])
+    assert capsys.readouterr().out.splitlines() == lines
     with pytest.raises(UserError, match='no such file'):
         main([*flags, str(tmp_path / 'none.npy')])
     np.save(tmp_path / 'short.npy', walking.skeletons[0, :5])

@@ -72,7 +72,7 @@ def add_flags(parser: Parser, accept: str) -> None:
     parser.add_argument('--gpu', type=gpu_number, default='0', help='number of the GPU, -1 for the CPU')
     parser.add_argument('--backend', choices=NAMES, help='what computes (default: KERAS_BACKEND, else NumPy on a CPU)')
     parser.add_argument('--data_dir', default='Datasets', help='folder of the data sets')
-    parser.add_argument('--models_dir', default='Models', help='folder of the trained models')
+    parser.add_argument('--models_dir', help='folder of the trained models (default: where the run lies, else Models)')
     parser.add_argument(
         '--accept', action='store_true', help=f"{accept} even if unit or upright direction are not the training's"
     )
