@@ -225,4 +225,7 @@ def keep(folder: Path, protocol: str, key: str, found: dict) -> None:
     results = records.read_results(folder)
     if results is not None:
         there = results.get(protocol, {})
+        if not isinstance(there, dict) or not isinstance(there.get(key, {}), dict):
+            where = folder / records.RESULTS
+            raise UserError(f'{where}: {protocol} should hold scores by pair of sets, and does not; delete the file')
         keep_results(folder, {**results, protocol: {**there, key: {**there.get(key, {}), **found}}})

@@ -151,6 +151,13 @@ def test_one_direction_keeps_the_other(tmp_path):
     assert kept == {'cosine, recording': {}, 'euclidean, sequence': {'A → B': after, 'B → A': before}}
 
 
+@pytest.mark.parametrize('there', [[], {'20 unknown': []}])
+def test_results_that_hold_something_else_are_told(tmp_path, there):
+    records.write_results(tmp_path, {'openset': there})
+    with pytest.raises(UserError, match='openset should hold scores by pair of sets'):
+        keep(tmp_path, 'openset', '20 unknown', {'A → B': []})
+
+
 def test_answers_are_roots_of_probabilities(sources):
     """Two frames' logits are averaged before the probabilities are formed; the twin goes one sequence at a time."""
     network = recognition.initial_params(15, 2, seed=3, hidden=7)
