@@ -40,12 +40,14 @@ def training_curves(
     _line(axes[1, 1], recognition, 'train_accuracy', 'training, last batch (frames)', 100, **style.line_look(0))
     tests = (key.removeprefix('accuracy_') for row in recognition for key in row if key.startswith('accuracy_'))
     for number, name in enumerate(dict.fromkeys(tests), 1):
-        _line(axes[1, 0], recognition, f'loss_{name}', style.of_test_set(name), **style.line_look(number))
-        _line(axes[1, 1], recognition, f'accuracy_{name}', style.of_test_set(name), 100, **style.line_look(number))
-        if epoch := (chosen or {}).get(name):
-            kept, colour = 100 * recognition[epoch - 1][f'accuracy_{name}'], style.line_look(number)['color']
-            axes[1, 1].axvline(epoch, color=colour, linewidth=0.6)
-            axes[1, 1].plot([epoch], [kept], 'o', color=colour, label=f'kept: epoch {epoch}, {style.of_test_set(name)}')
+        column, look = f'accuracy_{name}', style.line_look(number)
+        _line(axes[1, 0], recognition, f'loss_{name}', style.of_test_set(name), **look)
+        _line(axes[1, 1], recognition, column, style.of_test_set(name), 100, **look)
+        reached = {row['epoch']: 100 * row[column] for row in recognition if column in row}
+        if (epoch := (chosen or {}).get(name)) in reached:  # else results and history are of different runs
+            label = f'kept: epoch {epoch}, {style.of_test_set(name)}'
+            axes[1, 1].axvline(epoch, color=look['color'], linewidth=0.6)
+            axes[1, 1].plot([epoch], [reached[epoch]], 'o', color=look['color'], label=label)
     style.finish(axes[1, 0], title='Recognition network: loss', xlabel='Epoch', ylabel='Cross-entropy (nats)')
     style.finish(
         axes[1, 1], title='Recognition network: accuracy', xlabel='Epoch', ylabel='Accuracy (%)', ylim=(0, 102)

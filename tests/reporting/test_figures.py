@@ -178,6 +178,14 @@ def test_the_kept_epoch_is_marked():
     assert 'kept: epoch 2, test set A' in [text.get_text() for text in axis.get_legend().get_texts()]
 
 
+@pytest.mark.parametrize('epoch', [4, 2])
+def test_a_kept_epoch_that_the_history_lacks_is_no_mark(epoch):
+    """A history that is shorter than the run that was scored, and one whose row says nothing of the test set."""
+    history = [RECOGNITION[0], {'epoch': 2, 'train_loss': 0.5}, RECOGNITION[2]]
+    axis = figures.training_curves(ENCODER, history, {'A': epoch}).axes[3]
+    assert not any('kept' in text.get_text() for text in axis.get_legend().get_texts())
+
+
 def test_reconstruction_tells_the_distance():
     """Every joint is 3 cm and 4 cm off in two directions: 5 cm."""
     target = walker()
