@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sge_la import backends, checkpoints
+from sge_la import backends
 from sge_la.backends.runtime import for_inference
 from sge_la.data.casia_b import load_for
 from sge_la.data.layout import AXES
@@ -28,8 +28,8 @@ from sge_la.data.skeletons import Skeleton, for_dataset
 from sge_la.data.training_set import training_data
 from sge_la.errors import UserError
 from sge_la.evaluation.openset_network import Doubt, NetworkThresholds, read_thresholds
-from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
+from sge_la.evaluation.sides import load_network, network_for
 from sge_la.features.files import feature_sources
 from sge_la.features.run_file import RunFile, is_run_file, options_of_file
 from sge_la.features.sources import FeatureSource, Folders, feature_shape, fill_features
@@ -201,16 +201,14 @@ class Recogniser:
         stored = RunFile.read(run) if is_run_file(run) else Folders()
         encoder = GaitEncoder._of(options, stored, backend)
         plan, joints = encoder.plan, encoder.joints
-        _, width = feature_shape(encoder.sources, plan.manner)
         if isinstance(stored, RunFile):
-            params = stored.network(width)
+            params = stored.network(feature_shape(encoder.sources, plan.manner)[1])
             known = stored.trained_on(params['Variable'].shape[0], joints)
             stored.refuse_contradictions(plan, joints, known)
             told = stored.strangers()
             strangers = None if told is None else NetworkThresholds.from_json(told, params, stored.path)
         else:
-            stem = checkpoint_stem(plan.network, '')
-            params = checkpoints.load_recognition(plan.network, width, slots=False, stem=stem).params
+            params = load_network(network_for(plan), encoder.sources, plan.manner)
             known = _trained_on(plan, options, params['Variable'].shape[0], joints)
             strangers = read_thresholds(plan.network, params)
         return cls(encoder, params, list(known.people), known.skeleton, known, strangers)

@@ -142,7 +142,7 @@ def network_for(plan: Plan, name: str = '') -> tuple[Path, str]:
     return folder, checkpoint_stem(folder, name)
 
 
-def load_network(where: tuple[Path, str], sources: list[FeatureSource], manner: str) -> Mapping[str, np.ndarray]:
+def load_network(where: tuple[Path, str], sources: list[FeatureSource], manner: str) -> dict[str, np.ndarray]:
     """The recognition network at a folder and stem, for the features of these encoders."""
     folder, stem = where
     return checkpoints.load_recognition(folder, feature_shape(sources, manner)[1], slots=False, stem=stem).params
