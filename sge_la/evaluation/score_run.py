@@ -28,7 +28,7 @@ from sge_la.evaluation.scores import (
     summary,
 )
 from sge_la.evaluation.test_sets import ProbeSet, Sources
-from sge_la.features.files import of_task
+from sge_la.features.files import Features, of_task
 from sge_la.files.text import write_text
 from sge_la.runs import records, trained_on
 from sge_la.runs.plan import Plan
@@ -38,6 +38,15 @@ def checkpoint_stem(folder: Path, name: str) -> str:
     """IAS keeps a checkpoint for each test set; the joint one serves where it is missing, and everybody else."""
     own = f'{name}_{CHECKPOINT_STEM}'
     return own if checkpoints.has_checkpoint(folder, own) else CHECKPOINT_STEM
+
+
+def network_of(folder: Path, name: str, features: Features) -> dict[str, np.ndarray]:
+    """The parameters of the recognition network that belongs to a test set, for its features.
+
+    Raises UserError: it is missing or damaged, or does not fit them.
+    """
+    shape, stem = (features.X.shape[1], features.num_classes), checkpoint_stem(folder, name)
+    return checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
 
 
 def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known: dict) -> dict:
@@ -53,8 +62,7 @@ def score_test(folder: Path, plan: Plan, test: ProbeSet, sources: Sources, known
     `sge_la.evaluation.epoch_choice`): Rank-1, nAUC, Rank-n, sequences.
     """
     compiled = compiled_recogniser(plan.precision)
-    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
-    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
+    params = network_of(folder, test.name, test.features)
     settings: dict[str, Any] = {'batch_size': plan.rn_batch_size, 'fill_batch': plan.fills_batch}
     settings['faithful'] = plan.divides_by_batch
     answers = logits(params, test.features.X, compiled)
@@ -113,9 +121,7 @@ def _own_scores(folder: Path, plan: Plan, test: ProbeSet, settings: dict) -> dic
         if not checkpoints.has_checkpoint(folder / task):
             continue
         features = of_task(test.features, plan.columns_of(task))
-        stem = checkpoint_stem(folder / task, test.name)
-        shape = features.X.shape[1], features.num_classes
-        params = checkpoints.load_recognition(folder / task, *shape, slots=False, stem=stem).params
+        params = network_of(folder / task, test.name, features)
         scored = score(params, features.X, features.labels, plan.length, plan.manner, **settings)
         found[task] = summary(scored.evaluation)
     return found

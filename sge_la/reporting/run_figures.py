@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sge_la import checkpoints
 from sge_la.api import GaitEncoder, holds_features, save_features
 from sge_la.data import Dataset, Split
 from sge_la.data.layout import AXES
 from sge_la.errors import UserError, say
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
-from sge_la.evaluation.score_run import checkpoint_stem
+from sge_la.evaluation.score_run import network_of
 from sge_la.evaluation.scores import compiled_recogniser, score_everything
 from sge_la.evaluation.sides import sequence_features
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_trained, probe_features
@@ -81,8 +80,7 @@ def _at_hand(options) -> tuple[Plan, AtHand]:
 def _network_figures(plan: Plan, folder: Path, test: ProbeSet, at_hand: AtHand) -> dict[str, Figure]:
     """CMC, ROC and confusion matrix of all sequences of a test set."""
     results = (records.read_results(folder) or {}).get('test_sets', {}).get(test.name, {})
-    shape, stem = (test.features.X.shape[1], test.features.num_classes), checkpoint_stem(folder, test.name)
-    params = checkpoints.load_recognition(folder, *shape, slots=False, stem=stem).params
+    params = network_of(folder, test.name, test.features)
     scored, *_ = score_everything(plan, test, params, at_hand.sources, compiled_recogniser(plan.precision))
     evaluation, sequences, where = scored.evaluation, scored.sequences, style.of_test_set(test.name)
     curves = {'sequences': evaluation.rank_n}
