@@ -111,11 +111,10 @@ def nearest_neighbour_scores(
     test: np.ndarray,
     num_classes: int,
     *,
-    metric: str = 'euclidean',
     block_bytes: int = BLOCK_BYTES,
     show_progress: bool = False,
 ) -> np.ndarray:
-    """Scores each class by its nearest training vector: float32 [S, C], minus the distance.
+    """Scores each class by its nearest training vector: float32 [S, C], minus the Euclidean distance.
 
     The best score is the answer of the nearest neighbour. Each label of 0 to C − 1 must occur in training.
     """
@@ -124,7 +123,7 @@ def nearest_neighbour_scores(
     if not np.array_equal(classes, np.arange(num_classes)):
         raise ValueError(f'each of the {num_classes} classes must have a training vector, received {len(classes)}')
     scores = np.empty((len(test), num_classes), np.float32)
-    blocks = distance_blocks(test, train[order], metric=metric, block_bytes=block_bytes, show_progress=show_progress)
+    blocks = distance_blocks(test, train[order], block_bytes=block_bytes, show_progress=show_progress)
     for start, distances in blocks:
         scores[start : start + len(distances)] = -np.minimum.reduceat(distances, starts, axis=1)
     return scores
