@@ -16,11 +16,11 @@ from sge_la.evaluation.matching import pool_recordings, smoothed
 from sge_la.evaluation.metrics import probabilities
 from sge_la.evaluation.score_run import checkpoint_stem
 from sge_la.evaluation.scores import compiled_recogniser, logits
+from sge_la.evaluation.test_sets import SEQUENCES_AT_ONCE
 from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
 from sge_la.runs.plan import Plan
 
-SEQUENCES_AT_ONCE = 2048
 # What encodings weigh beside answers, see docs/results.md.
 _ENCODINGS_SHARE = 0.3
 _UNKNOWN = (
