@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from itertools import product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def read_grids(path: Path) -> list[dict[str, list]]:
             f'{path} should hold the flags of a sweep, such as {{"dataset": "BIWI", "seed": [0, 1, 2]}}, or a list of '
             'such objects, and does not; see docs/scaling.md'
         )
-    _refuse_too_many(math.prod(len(v) if isinstance(v, list) else 1 for v in grid.values()) for grid in grids)
+    _refuse_too_many(sum(math.prod(len(v) if isinstance(v, list) else 1 for v in grid.values()) for grid in grids))
     parser = options_parser(TrainOptions, 'train', '')
     return [{name: [*_values(path, parser, name, value)] for name, value in grid.items()} for grid in grids]
 
@@ -85,8 +85,8 @@ def _values(path: Path, parser: argparse.ArgumentParser, name: str, value: Any) 
                 raise UserError(f'{path}: {error}') from error
 
 
-def _refuse_too_many(counts: Iterable[int]) -> None:
-    if sum(counts) > MOST_RUNS:
+def _refuse_too_many(count: int) -> None:
+    if count > MOST_RUNS:
         raise UserError(f'a sweep has at most {MOST_RUNS} runs, and these flags have more combinations: give fewer')
 
 
@@ -97,8 +97,8 @@ def runs_of(grids: Sequence[Mapping[str, Sequence]]) -> list[Run]:
     of a setting one after the other. Where a sweep has several seeds, their runs have folders of their own, as those of
     `--runs`. Raises UserError: a combination that means nothing, or two that would share a folder.
     """
-    _refuse_too_many(math.prod(map(len, grid.values())) for grid in grids)
-    every = [typed for grid in grids for typed in _combinations(grid)]
+    every = list(islice(chain.from_iterable(map(_combinations, grids)), MOST_RUNS + 1))  # --runs may ask for any number
+    _refuse_too_many(len(every))
     seeds = {typed.get('seed', TrainOptions.seed) for typed in every}
     if len(seeds) > 1:
         every = [{**typed, 'by_seed': True} for typed in every]
@@ -120,8 +120,6 @@ def _combinations(grid: Mapping[str, Sequence]) -> Iterator[dict[str, Any]]:
         given = zip(names, values, strict=True)
         typed = {name: value for name, value in given if value is not None and value is not False}  # 0 is a value
         first, repeats = typed.get('seed', TrainOptions.seed), typed.pop('runs', 1)
-        if repeats > MOST_RUNS:
-            raise UserError(f'a sweep has at most {MOST_RUNS} runs, and --runs asks for {repeats}: give fewer')
         yield from ({**typed, 'seed': seed} for seed in range(first, first + repeats)) if repeats > 1 else [typed]
 
 

@@ -88,6 +88,7 @@ class TestRuns:
         ([], 'should hold the flags of a sweep'),
         ({'dataset': 'BIWI', 'seed': list(range(200)), 'length': list(range(2, 60))}, f'at most {MOST_RUNS} runs'),
         ({'dataset': 'BIWI', 'runs': 100_000}, f'at most {MOST_RUNS} runs'),
+        ({'dataset': 'BIWI', 'runs': MOST_RUNS // 2, 't': [0.1, 0.2, 0.3]}, f'at most {MOST_RUNS} runs'),
         ({'dataset': 'BIWI', 'epochs': [5, 10]}, '--epochs 10 and --epochs 5 would share the folder'),
         ({'dataset': 'BIWI', 'encoding': 'AGE', 'frozen': [0, 1]}, '--frozen and --c_reid need the contrast head'),
         ({'dataset': 'CASIA_B', 'probe_type': 'all'}, '--protocol CME trains no recognition network'),
