@@ -103,7 +103,10 @@ def convert(prefix: Path, to_bundle: bool, overwrite: bool) -> Path:
     if target.exists() and not overwrite:
         raise UserError(f'{target} is there already; add --overwrite to replace it')
     if to_bundle:
-        write_bundle(prefix, read_npz(source)[0])
+        try:
+            write_bundle(prefix, read_npz(source)[0])
+        except ValueError as error:
+            raise UserError(f'{source} cannot become a TensorFlow bundle ({error}); check which file it is') from error
     else:
         write_npz(target, read_bundle(prefix))
     return target

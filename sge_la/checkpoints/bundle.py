@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sge_la.checkpoints.crc32c import masked_crc32c
-from sge_la.checkpoints.table import FormatError, read_table, read_varint, write_table, write_varint
+from sge_la.checkpoints.table import MAX_KEY_BYTES, FormatError, read_table, read_varint, write_table, write_varint
 from sge_la.errors import UserError
 from sge_la.files.arrays import MAX_DATA_BYTES, MAX_RANK
 from sge_la.files.atomic import LFS_START, os_errors, refuse_lfs_pointer, regular_size, replacing
@@ -109,8 +109,8 @@ def write_bundle(prefix: Path | str, tensors: Mapping[str, np.ndarray], *, check
 
     `prefix`: e.g. `folder/trained_model.ckpt`; the folder exists. `tensors`: arrays of float16, float32, float64, int32
     or int64 by variable name. `checkpoint_state`: whether to write the text file `checkpoint`, by which TensorFlow
-    finds the latest checkpoint. Raises UserError: the files cannot be written. Raises ValueError: nothing to write, or
-    an array of another dtype.
+    finds the latest checkpoint. Raises UserError: the files cannot be written. Raises ValueError: nothing to write, an
+    array of another dtype, or a name that no reader takes.
     """
     if not tensors:
         raise ValueError('a checkpoint needs at least one variable')
@@ -119,6 +119,8 @@ def write_bundle(prefix: Path | str, tensors: Mapping[str, np.ndarray], *, check
         for key, tensor in sorted((name.encode(), tensor) for name, tensor in tensors.items()):
             values = np.asarray(tensor, order='C')
             values = values.astype(values.dtype.newbyteorder('<'), copy=False)
+            if not 0 < len(key) <= MAX_KEY_BYTES:
+                raise ValueError(f'{key.decode()!r:.40}: a name of 1 to {MAX_KEY_BYTES} bytes was expected')
             if values.dtype not in _NUMBERS or not values.size:
                 raise ValueError(f'{key.decode()!r}: cannot store {values.dtype} {values.shape} in a checkpoint')
             entry = Entry(values.dtype, values.shape, offset, values.nbytes, masked_crc32c(values))

@@ -65,7 +65,7 @@ def describe(tensors: Mapping[str, np.ndarray], where: object = 'the checkpoint'
     gait encoder nor a recognition network, or its shapes contradict one another.
     """
     shapes = {name: value.shape for name, value in tensors.items()}
-    matrix = {name: shape for name, shape in shapes.items() if len(shape) == 2}
+    matrix = {name: shape for name, shape in shapes.items() if len(shape) == 2 and 0 not in shape}
     if ENCODER_KERNEL in matrix and OUTPUT_KERNEL in matrix:
         facts, expected = _encoder_facts(shapes, matrix)
         endings, powers = ENCODER_SLOTS, ENCODER_POWERS

@@ -6,6 +6,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+
 from sge_la.checkpoints import (
     encoder_shapes,
     load_recognition,
@@ -15,6 +18,7 @@ from sge_la.checkpoints import (
 )
 from sge_la.checkpoints.__main__ import find_checkpoints, main
 from sge_la.checkpoints.folders import CHECKPOINT_STEM as STEM
+from sge_la.checkpoints.names import ENCODER_KERNEL, OUTPUT_KERNEL
 from sge_la.errors import run_command
 from sge_la.settings import names
 from tests.checkpoints.cases import DATA, INDEX, assert_same, random_model
@@ -78,6 +82,30 @@ def test_the_command_converts_both_ways(rng, tmp_path, capsys):
     assert_same(load_recognition(tmp_path).params, params)
     assert run_command(main, [str(tmp_path), '--to-bundle']) == 0
     assert (index.read_bytes(), (tmp_path / f'{STEM}{DATA}').read_bytes()) == original
+
+
+@pytest.mark.parametrize(
+    'arrays',
+    [
+        pytest.param({}, id='nothing'),
+        pytest.param({'W': np.zeros((0, 3), np.float32)}, id='an array without values'),
+        pytest.param({'W': np.zeros(3, np.int16)}, id='numbers of another kind'),
+        pytest.param({'': np.zeros(3, np.float32)}, id='no name'),
+        pytest.param({'W' * 1025: np.zeros(3, np.float32)}, id='a long name'),
+    ],
+)
+def test_what_no_bundle_can_hold_is_told_and_writes_nothing(tmp_path, capsys, arrays):
+    np.savez(tmp_path / f'{STEM}.npz', **arrays)
+    assert run_command(main, [str(tmp_path), '--to-bundle']) == 2
+    assert 'cannot become a TensorFlow bundle' in (error := capsys.readouterr().err) and error.count('\n') == 1
+    assert [path.name for path in tmp_path.iterdir()] == [f'{STEM}.npz']
+
+
+def test_layers_without_units_are_told(tmp_path, capsys):
+    layers = {ENCODER_KERNEL: (5, 0), OUTPUT_KERNEL: (0, 5), 'W1': (3, 4)}
+    np.savez(tmp_path / f'{STEM}.npz', **{name: np.zeros(shape, np.float32) for name, shape in layers.items()})
+    assert run_command(main, [str(tmp_path)]) == 2
+    assert 'should hold a gait encoder or a recognition network' in capsys.readouterr().err
 
 
 def test_an_empty_or_missing_folder_is_named(tmp_path, capsys):
