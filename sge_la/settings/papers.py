@@ -120,11 +120,6 @@ def conditions(probe_type: str) -> tuple[str, str]:
     return probe, gallery
 
 
-def fills_batch(options) -> bool:
-    """Whether a test set of fewer rows than a batch is filled up with its first row, as the original's CVE does."""
-    return options.faithful and protocol_of(options) == CVE
-
-
 @dataclass(frozen=True)
 class AblationRow:
     """One row: GE gait encoder, GD decoder, Rev reversed targets, BAS/MBAS/LAS attention, AGEs as features.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +38,8 @@ def resolve(options, typed: frozenset[str] = frozenset()):
     `options`: TrainOptions or EvaluateOptions; `typed`: names of the flags that the user typed. Returns options without
     None where a value is needed.
     """
-    options = settle(options, typed, facts(options.dataset).rn_rate)
-    options = resolve_casia_b(options, typed)
+    options = _settle_modern(options, typed)
+    options = _resolve_casia_b(options, typed)
     _refuse_nonsense(options, typed)
     row = ablation_row(options.ablation) if options.ablation else None
     if row:
@@ -90,7 +89,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     protocol = getattr(options, 'protocol', 'classifier')
     matches = protocol in ('gallery', 'openset')
     shows = any(getattr(options, name, None) for name in ('figures', 'report', 'save_features'))
-    rules = [
+    _refuse_any(
         (
             options.view is not None and options.dataset not in ('KS20', DATASET),
             '--view is for KS20 and CASIA_B alone: leave it out or use --dataset KS20',
@@ -205,13 +204,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             and {'epochs', 'rn_epochs', 'rn_rate'} & typed,
             '--train_flag 2 trains nothing: leave out --epochs, --rn_epochs and --rn_rate',
         ),
-    ]
-    for wrong, sentence in rules:
-        if wrong:
-            raise UserError(sentence)
+    )
 
 
-def resolve_casia_b(options: Options, typed: Collection[str] = ()) -> Options:
+def _resolve_casia_b(options: Options, typed: frozenset[str]) -> Options:
     """Fills in what the protocol decides and refuses what it does not know; other data sets pass through.
 
     `options`: of train.py or evaluate.py, as parsed; `typed`: names of the flags that the user typed. Raises UserError:
@@ -226,19 +222,9 @@ def resolve_casia_b(options: Options, typed: Collection[str] = ()) -> Options:
             (options.view == ALL, f'--view all is for --dataset {DATASET} alone: use one view'),
         )
         return options
-    _refuse_any(
-        (
-            options.protocol in ('gallery', 'openset'),
-            f'--protocol {options.protocol} on {DATASET} is --protocol CME: use that',
-        )
-    )
     named = options.protocol in (CVE, CME)
     protocol = options.protocol if named else CME if options.probe_type else CVE
-    _refuse_common(options)
-    single = protocol == CVE and options.view != ALL
-    _refuse_any(
-        (getattr(options, 'runs', 1) > 1 and not single, '--runs is for one view of --protocol CVE: leave it out')
-    )
+    _refuse_on_casia_b(options, single=protocol == CVE and options.view != ALL)
     changes = {'protocol': protocol}
     if 'length' not in typed and options.length == 6:
         changes['length'] = LENGTHS[protocol]
@@ -268,8 +254,12 @@ def resolve_casia_b(options: Options, typed: Collection[str] = ()) -> Options:
     return replace(options, **changes)
 
 
-def _refuse_common(options) -> None:
+def _refuse_on_casia_b(options, single: bool) -> None:
     _refuse_any(
+        (
+            options.protocol in ('gallery', 'openset'),
+            f'--protocol {options.protocol} on {DATASET} is --protocol CME: use that',
+        ),
         (options.encoding == 'AGE', f'--encoding AGE knows nothing of {DATASET}: leave it out'),
         (options.frozen or options.c_reid, f'--frozen and --c_reid are not for {DATASET}: leave them out'),
         (options.transfer, f'--transfer is not for {DATASET}: leave it out'),
@@ -279,6 +269,7 @@ def _refuse_common(options) -> None:
             options.double_pretext and options.model != PLUS,
             f'--double_pretext joins two of the three encoders of {PLUS}: use it with that model or leave it out',
         ),
+        (getattr(options, 'runs', 1) > 1 and not single, '--runs is for one view of --protocol CVE: leave it out'),
     )
 
 
@@ -288,23 +279,22 @@ def _refuse_any(*rules: tuple[object, str]) -> None:
             raise UserError(sentence)
 
 
-def settle(options, typed: frozenset[str], rn_rate: float):
+def _settle_modern(options, typed: frozenset[str]):
     """Fills in epochs and the choice of the epoch, and refuses combinations that mean nothing.
 
-    `options`: TrainOptions or EvaluateOptions, as parsed; `typed`: names of the flags that the user typed; `rn_rate`:
-    the learning rate of the recognition network when nothing is said. Returns the options; unchanged with `--recipe
-    original`. Raises UserError: as said.
+    `options`: TrainOptions or EvaluateOptions, as parsed; `typed`: names of the flags that the user typed. Returns the
+    options; unchanged with `--recipe original`. Raises UserError: as said.
     """
     if options.recipe != MODERN:
-        if options.without:
-            raise UserError('--without leaves pieces of the modern recipe out: add --recipe modern or leave it out')
-        if options.supervised:
-            raise UserError('--supervised belongs to the modern recipe: add --recipe modern or leave it out')
+        _refuse_any(
+            (options.without, '--without leaves pieces of the modern recipe out: add --recipe modern or leave it out'),
+            (options.supervised, '--supervised belongs to the modern recipe: add --recipe modern or leave it out'),
+        )
         return options
     changes = {} if 'select' in typed else {'select': 'last'}
     if hasattr(options, 'epochs'):
         changes['epochs'] = epochs = options.epochs or EPOCHS
-        if options.rn_epochs not in (None, epochs) or options.rn_rate not in (None, rn_rate):
+        if options.rn_epochs not in (None, epochs) or options.rn_rate not in (None, facts(options.dataset).rn_rate):
             raise UserError(
                 '--recipe modern trains encoders and recognition network together: leave out --rn_epochs and '
                 '--rn_rate, and give --epochs'
@@ -313,23 +303,19 @@ def settle(options, typed: frozenset[str], rn_rate: float):
         changes['rn_batch_size'] = options.rn_batch_size or options.batch_size  # of scoring alone
         if 'batch_size' not in typed:
             changes['batch_size'] = recipe.BATCH_SIZE
-    for wrong, sentence in _rules(options, typed):
-        if wrong:
-            raise UserError(sentence)
+    _refuse_in_modern(options, typed)
     return replace(options, **changes)
 
 
-def _rules(options, typed: frozenset[str]) -> list[tuple[bool, str]]:
-    others = [
-        f'--{name}' for name in ('ablation', 'transfer', 'frozen', 'c_reid', 'faithful') if getattr(options, name)
-    ]
-    shown = ' and '.join(others)
-    return [
+def _refuse_in_modern(options, typed: frozenset[str]) -> None:
+    names = ('ablation', 'transfer', 'frozen', 'c_reid', 'faithful')
+    others = ' and '.join(f'--{name}' for name in names if getattr(options, name))
+    _refuse_any(
         (
             'select' in typed and options.select == 'test',
             '--recipe modern never chooses an epoch by the test set: use --select last or val',
         ),
-        (bool(others), f'--recipe modern does not know {shown}: leave it out or use --recipe original'),
+        (others, f'--recipe modern does not know {others}: leave it out or use --recipe original'),
         (
             options.model != 'rev_rec',
             '--recipe modern has one pretext task, reverse reconstruction: leave out --model and --best_model',
@@ -340,11 +326,11 @@ def _rules(options, typed: frozenset[str]) -> list[tuple[bool, str]]:
             "--recipe modern has not been made for CASIA_B's protocols: use --recipe original",
         ),
         (
-            bool(options.batch_size and options.batch_size % 2) and hasattr(options, 'epochs'),
+            hasattr(options, 'epochs') and options.batch_size % 2,
             f'--recipe modern takes sequences in twos: give an even --batch_size, not {options.batch_size}',
         ),
         (
             getattr(options, 'train_flag', 1) == 0,
             '--recipe modern trains encoders and recognition network together: leave out --train_flag 0',
         ),
-    ]
+    )
