@@ -137,6 +137,14 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             '--t is of the contrastive loss, which AGE lacks: leave it out or use CAGE',
         ),
         (
+            isinstance(options, TrainOptions)
+            and options.batch_size == 2
+            and options.train_flag == 1
+            and not (age or options.ablation or options.transfer or options.recipe == MODERN),
+            '--batch_size 2 leaves the contrastive loss nothing but the two that it ties together: give 3 or more, or '
+            'use --encoding AGE, which has no such loss',
+        ),
+        (
             options.transfer and 'train_flag' in typed and options.train_flag == 1,
             '--transfer trains only the recognition network: leave out --train_flag 1',
         ),
@@ -310,6 +318,8 @@ def _settle_modern(options, typed: frozenset[str]):
 def _refuse_in_modern(options, typed: frozenset[str]) -> None:
     names = ('ablation', 'transfer', 'frozen', 'c_reid', 'faithful')
     others = ' and '.join(f'--{name}' for name in names if getattr(options, name))
+    batch_size = options.batch_size if isinstance(options, TrainOptions) else BATCH_SIZE  # scoring has no pairs
+    contrasts = not {'pairs', 'pretext'} & set((options.without or '').split('+'))
     _refuse_any(
         (
             'select' in typed and options.select == 'test',
@@ -326,8 +336,17 @@ def _refuse_in_modern(options, typed: frozenset[str]) -> None:
             "--recipe modern has not been made for CASIA_B's protocols: use --recipe original",
         ),
         (
-            hasattr(options, 'epochs') and options.batch_size % 2,
-            f'--recipe modern takes sequences in twos: give an even --batch_size, not {options.batch_size}',
+            batch_size % 2,
+            f'--recipe modern takes sequences in twos: give an even --batch_size, not {batch_size}',
+        ),
+        (
+            batch_size == 2 and contrasts,
+            '--recipe modern contrasts each two sequences with the others of their batch, and --batch_size 2 has no '
+            'others: give 4 or more, or leave the contrast out by --without pairs',
+        ),
+        (
+            options.supervised and batch_size % 4,
+            f'--supervised takes sequences in fours: give a --batch_size that is a multiple of 4, not {batch_size}',
         ),
         (
             getattr(options, 'train_flag', 1) == 0,

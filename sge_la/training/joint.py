@@ -63,9 +63,10 @@ def paired_batches(
     pairs = np.concatenate(firsts)
     steps = 2 * len(pairs) // batch_size
     if steps == 0:
+        unit = 2 if people is None else 4
         raise UserError(
             f'training needs at least one batch of {batch_size} sequences, neighbours in twos, found {2 * len(pairs)}: '
-            f'use --batch_size {max(2, 2 * len(pairs))} or less'
+            f'use --batch_size {max(unit, 2 * len(pairs) // unit * unit)} or less'
         )
     pairs = pairs[rng.permutation(len(pairs))]
     if people is not None:

@@ -220,6 +220,9 @@ def test_recipe_original_is_what_it_was(after, tmp_path):
         ('--recipe modern --rn_epochs 7', 'leave out --rn_epochs'),
         ('--recipe modern --rn_rate 0.1', '--rn_rate'),
         ('--recipe modern --batch_size 13', 'even --batch_size'),
+        ('--recipe modern --batch_size 2', '--batch_size 2 has no others: give 4 or more'),
+        ('--recipe modern --supervised --batch_size 6', 'multiple of 4, not 6'),
+        ('--recipe modern --supervised --without pairs --batch_size 2', 'multiple of 4, not 2'),
         ('--recipe modern --dataset CASIA_B', 'CASIA_B'),
     ],
 )

@@ -61,7 +61,7 @@ def test_the_original_trains_every_task_on_reversed_targets(task, monkeypatch):
     seen = []
     monkeypatch.setattr(encoders, 'fit_encoder', lambda config, pairs, *rest, **settings: seen.append(pairs))
     for flags in ([], ['--faithful']):
-        chosen = options('--model', task, '--batch_size', '2', *flags)
+        chosen = options('--model', task, '--batch_size', '4', *flags)
         plan = plan_of(chosen, joints=14)
         (job,) = plan.encoders
         assert job.folders['x'].name.endswith(f'pre_{task}_test_adj_2' + ('_faithful' if flags else ''))

@@ -88,6 +88,7 @@ def test_transfer_trains_no_encoder(flags):
         ('--epochs 0', "found '0'"),
         ('--rn_epochs 1.5', "found '1.5'"),
         ('--batch_size 1', "found '1'"),
+        ('--batch_size 2', 'leaves the contrastive loss nothing'),
         ('--seed -1', "found '-1'"),
         ('--gpu cuda', "found 'cuda'"),
         ('--train_flag 3', '--train_flag'),
@@ -133,6 +134,22 @@ def test_nonsense_is_refused_in_one_sentence(flags, words):
     with pytest.raises(UserError) as caught:
         parse_train(flags.split())
     assert words in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        '--batch_size 3',
+        '--encoding AGE',
+        '--ablation GE',
+        '--transfer KGBD',
+        '--train_flag 0',
+        '--recipe modern --without pairs',
+        '--recipe modern --without pretext+sizes',
+    ],
+)
+def test_two_sequences_are_a_batch_where_nothing_is_contrasted(flags):
+    assert parse_train(['--batch_size', '2', *flags.split()]).batch_size in (2, 3)
 
 
 @pytest.mark.parametrize(
