@@ -89,8 +89,15 @@ def _dataset_name(text: str) -> str:
     return text
 
 
-def flag(default: Any, help: str, *, type=str, choices: Sequence | None = None, group: str = 'method') -> Any:
-    return field(default=default, metadata={'help': help, 'type': type, 'choices': choices, 'group': group})
+def _text(text: str) -> str:
+    if not text:  # such as `--RN_dir "$RUN"` gives where nobody has set RUN
+        raise argparse.ArgumentTypeError('expected a name or a path, found nothing')
+    return text
+
+
+def flag(default: Any, help: str, *, type=None, choices: Sequence | None = None, group: str = 'method') -> Any:
+    kind = type or (str if choices else _text)
+    return field(default=default, metadata={'help': help, 'type': kind, 'choices': choices, 'group': group})
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,13 @@ def test_nonsense_is_refused_in_one_sentence(flags, words):
     assert words in str(caught.value) and '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('name', ['RN_dir', 'config', 'ablation', 'save_features', 'models_dir', 'data_dir'])
+def test_an_empty_word_is_not_taken_for_a_flag_that_was_left_out(name):
+    parse = parse_train if name in ('config', 'ablation') else parse_evaluate
+    with pytest.raises(UserError, match=f'--{name}: expected a name or a path, found nothing'):
+        parse([f'--{name}', ''])
+
+
 @pytest.mark.parametrize(
     'flags',
     [
