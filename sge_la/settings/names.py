@@ -14,16 +14,18 @@ from sge_la.settings.recipe import MODERN
 
 ENCODER_ROOT = 'Gait_Encoding_models'
 RECOGNITION_ROOTS = {'CAGE': 'CAGEs_RN_models', 'AGE': 'AGEs_RN_models'}
-_DATASET = r'(?P<dataset>CASIA_B|[A-Za-z0-9]+?)(?:-(?P<test_set>[AB]))?'
+_WORD = r'(?:[^\W_]|[.+-])*'  # of what `papers.is_dataset_name` lets a data set be called
+_DATASET = rf'(?P<dataset>IAS(?=-[AB]_)|CASIA_B|[^\W_]{_WORD})(?:(?<=^IAS)-(?P<test_set>[AB]))?'
 _MODEL = r'(?:_(?P<attention>[A-Za-z]+))?(?:_RN_(?P<manner>ap|sc)|_(?P<axis>[xyz]))'
 _KEY = (
-    r'_(?P<length>\d{1,4})_(?P<temperature>\d+(?:\.\d+)?(?:e-?\d+)?)_(?P<frozen>[01])(?:view_(?P<view>\d{1,2}))?'
+    r'_(?P<length>[0-9]{1,4})_(?P<temperature>[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)_(?P<frozen>[01])'
+    r'(?:view_(?P<view>[0-9]{1,2}))?'
     rf'pre_(?P<task>{"|".join((PLUS, *TASKS))})'
 )
 # CASIA-B's names end in ways of their own, the second even in an underscore.
 _CASIA_B = r'(?:_test_adj_2|_double_(?:rev_rec\+pred|rev_rec\+sort|pred\+sort)?)?'
-_SUFFIX = rf'(?P<suffix>{_CASIA_B}(?:_[A-Za-z][A-Za-z0-9.+-]*)*)'
-_NAME = re.compile(f'{_DATASET}{_MODEL}(?:{_KEY})?{_SUFFIX}', re.ASCII)
+_SUFFIX = rf'(?P<suffix>{_CASIA_B}(?:_[A-Za-z]{_WORD})*)'
+_NAME = re.compile(f'{_DATASET}{_MODEL}(?:{_KEY})?{_SUFFIX}')
 
 
 def _key(length: int, temperature: float, frozen: int, view: int | None, task: str) -> str:

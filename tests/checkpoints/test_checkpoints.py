@@ -183,10 +183,10 @@ def test_a_stop_between_the_two_files_is_noticed(small, tmp_path):
 # Names of folders ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('dataset', ['BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'DEMO'])
+@pytest.mark.parametrize('dataset', ['BIWI', 'IAS', 'KS20', 'DEMO', 'my-lab.2', 'lab-A', 'Büro+1'])
 @pytest.mark.parametrize('encoding', ['CAGE', 'AGE'])
 @pytest.mark.parametrize(
-    'suffix', ['', '_select-val', '_transfer-KGBD', '_c_reid', '_select-val_transfer-KS20_faithful']
+    'suffix', ['', '_select-val', '_transfer-KGBD', '_c_reid', '_select-val_transfer-KS20_faithful', '_transfer-Büro-1']
 )
 def test_folder_names_are_read_as_they_are_made(dataset, encoding, suffix):
     view = 3 if dataset == 'KS20' and encoding == 'CAGE' else None
