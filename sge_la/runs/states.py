@@ -273,7 +273,7 @@ def _unrestorable(state: RunState, restore: Callable[[RunState], None]) -> str:
 def naming_last_state(folder: Path, flag: str) -> Iterator[None]:
     """Adds to `NotFinite` what was kept before: the last epoch whose losses and weights were finite.
 
-    `folder`: the run folder; `flag`: of the number of epochs, by which a run can be ended there.
+    `folder`: the run folder; `flag`: the words before a number of epochs, by which a run can be ended there.
     """
     try:
         yield

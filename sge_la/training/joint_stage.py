@@ -57,7 +57,7 @@ def train_modern(plan: Plan, dataset: Dataset, data: TrainingData, environment: 
         logs={'': folder},
         record={**plan.joint_record, 'data': data.fingerprint, 'tests': tests},
         epochs=plan.epochs,
-        flag='--epochs',
+        flag='--overwrite --epochs',  # the course of the learning rate is that of so many epochs
         trained_already=f'Encoders and recognition network are trained already: {folder.name}',
     )
 

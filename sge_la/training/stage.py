@@ -28,8 +28,8 @@ class Stage:
 
     `home`: the folder of the state that an unfinished run goes on from; `folders`: all that the stage trains into; the
     one with `home` is finished last; `logs`: the folders of event files, by axis or ''; `record`: everything that the
-    result depends on; `epochs`: in all; `flag` sets them; `trained_already`: what is said if the folders hold the
-    finished result.
+    result depends on; `epochs`: in all; `flag`: the words that ask for fewer; `trained_already`: what is said if
+    the folders hold the finished result.
     """
 
     home: Path

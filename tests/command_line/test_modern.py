@@ -14,7 +14,9 @@ import pytest
 import train
 from sge_la import api, export, identify
 from sge_la.errors import run_command
+from sge_la.runs.states import NotFinite
 from sge_la.settings.recipe import PIECES
+from sge_la.training import joint
 from tests.command_line_cases import ENCODERS, USUAL, Commands, frame_scores, refused, twin_rank1
 from tests.disturbance import outcome, stopping
 
@@ -198,6 +200,22 @@ def test_recipe_original_is_what_it_was(after, tmp_path):
     other = tmp_path / 'Anew'
     after.train('--dataset KGBD --recipe original', rn_epochs=2, models_dir=other)
     assert outcome(other) == before
+
+
+def test_what_is_said_of_a_training_that_ran_away_can_be_done(commands, monkeypatch):
+    with monkeypatch.context() as patched:
+        whole = joint.fit
+
+        def runs_away(*args, **settings):
+            yield next(whole(*args, **settings))
+            raise NotFinite(2, 1, '', 'cross-entropy loss')
+
+        patched.setattr(joint, 'fit', runs_away)
+        assert commands.try_train(FLAGS, **sizes(2)) == 2
+    advice = 'keeps the state after epoch 1, and the same command with --overwrite --epochs 1 ends there'
+    assert advice in refused(commands.err)
+    commands.train(f'{FLAGS} --overwrite', **sizes(1))
+    assert commands.config(MODERN)['finished']
 
 
 @pytest.mark.parametrize(
