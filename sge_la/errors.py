@@ -157,9 +157,9 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
 
     `main`: takes the arguments (None: those of the process) and returns an exit status or None for 0. Words in a
     `KeyboardInterrupt` that it lets through are added to what is said of Ctrl-C and SIGTERM. `argv`: arguments without
-    the program's name. Returns the exit status: what `main` returned, 2 for a `UserError` or what the system refused,
-    130 after Ctrl-C, 143 after SIGTERM, 141 if nobody reads the output. Other exceptions are defects and keep their
-    traceback.
+    the program's name. Returns the exit status: what `main` returned, 2 for a `UserError`, what the system refused or
+    too little memory, 130 after Ctrl-C, 143 after SIGTERM, 141 if nobody reads the output. Other exceptions are defects
+    and keep their traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log holds every line that was said, however the run ends
@@ -182,6 +182,12 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         what = error.filename or 'reading or writing'
         reason = f'the system refused {what} ({error.strerror or error})'
         print(f'error: {plain(reason)}; check that it is there, may be used, and has room on its disk', file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        reason = f' ({plain(error)})' if error.args else ''
+        print(
+            f'error: there is not enough memory{reason}; end other programs or use a machine with more', file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt as stop:
         name, status = ('SIGTERM', 143) if isinstance(stop, Terminated) else ('Ctrl-C', 130)

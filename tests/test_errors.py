@@ -39,6 +39,15 @@ def test_no_message_of_a_command_escapes_the_one_place(capsys):
     assert said.err == 'of stderr \\x1b\nerror: a name: \\x1b]0;title\\x07\n'
 
 
+def test_too_little_memory_is_told(capsys):
+    def main(argv):
+        np.empty(2**62, np.int8)
+
+    assert run_command(main) == 2
+    told = capsys.readouterr().err
+    assert told.startswith('error: there is not enough memory (Unable to allocate 4.00 EiB') and told.count('\n') == 1
+
+
 @pytest.mark.parametrize(
     'text',
     ['{"a": ' * 600 + '1' + '}' * 600, '[' * 101 + ']' * 101, '{"name": "\\ud800"}', '{"\\udfff": 1}', '[' * 9000],
