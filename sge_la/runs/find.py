@@ -17,19 +17,20 @@ from sge_la.settings.parser import did_you_mean
 
 def recognition_folder(options) -> Path:
     """The run folder of the recognition network that these options train."""
-    return names.recognition_folder(
-        options.models_dir,
+    name = names.RunName(
+        'recognition',
+        options.encoding,
         options.dataset,
-        options.attention,
-        options.manner,
-        options.length,
-        options.t,
+        attention=options.attention,
+        manner=options.manner,
+        length=options.length,
+        temperature=options.t,
         frozen=options.frozen,
         view=options.view,
         task=options.model,
-        encoding=options.encoding,
         suffix=names.recognition_suffix(options),
     )
+    return name.folder(options.models_dir)
 
 
 def named_folder(name: str, models_dir: Path | str, flag: str = '--RN_dir') -> Path:

@@ -263,16 +263,25 @@ def _job(options, task: str, attention: str, joints: int) -> EncoderJob:
         detach_contrast=bool(options.frozen),
         precision=options.precision,
     )
-    place = options.models_dir, options.transfer or options.dataset, attention
-    named = {'frozen': options.frozen, 'view': options.view, 'task': task, 'encoding': options.encoding}
-    named['suffix'] = names.encoder_suffix(options, task)
+    name = names.RunName(
+        'encoder',
+        options.encoding,
+        options.transfer or options.dataset,
+        attention=attention,
+        length=options.length,
+        temperature=options.t,
+        frozen=options.frozen,
+        view=options.view,
+        task=task,
+        suffix=names.encoder_suffix(options, task),
+    )
     # On CASIA-B the original trains all encoders on reversed targets, whatever their task.
     backwards = options.faithful and papers.protocol_of(options) is not None
     return EncoderJob(
         task,
         attention,
         config,
-        {axis: names.encoder_folder(*place, axis, options.length, options.t, **named) for axis in AXES},
+        {axis: replace(name, axis=axis).folder(options.models_dir) for axis in AXES},
         targets='rec' if not config.reverse else 'rev_rec' if backwards else task,
         record=_encoder_record(options, task, attention),
         labelled=row is not None and row.labelled,

@@ -28,59 +28,6 @@ _SUFFIX = rf'(?P<suffix>{_CASIA_B}(?:_[A-Za-z]{_WORD})*)'
 _NAME = re.compile(f'{_DATASET}{_MODEL}(?:{_KEY})?{_SUFFIX}')
 
 
-def _key(length: int, temperature: float, frozen: int, view: int | None, task: str) -> str:
-    shown_view = '' if view is None else f'view_{view}'
-    return f'{length}_{float(temperature)}_{frozen}{shown_view}pre_{task}'
-
-
-def encoder_folder(
-    models_dir: Path | str,
-    dataset: str,
-    attention: str,
-    axis: str,
-    length: int,
-    temperature: float,
-    *,
-    frozen: int = 0,
-    view: int | None = None,
-    task: str = 'rev_rec',
-    encoding: str = 'CAGE',
-    suffix: str = '',
-) -> Path:
-    """The folder of one axis' gait encoder, e.g. `Gait_Encoding_models/BIWI_LA_x_6_0.1_0pre_rev_rec`.
-
-    AGE encoders (SGE-LA, IJCAI 2020) are named `BIWI_LA_x`; they know one length and no temperature.
-    """
-    name = f'{dataset}_{attention}_{axis}'
-    if encoding == 'CAGE':
-        name += '_' + _key(length, temperature, frozen, view, task)
-    return Path(models_dir) / ENCODER_ROOT / (name + suffix)
-
-
-def recognition_folder(
-    models_dir: Path | str,
-    dataset: str,
-    attention: str,
-    manner: str,
-    length: int,
-    temperature: float,
-    *,
-    frozen: int = 0,
-    view: int | None = None,
-    task: str = 'rev_rec',
-    encoding: str = 'CAGE',
-    suffix: str = '',
-) -> Path:
-    """The folder of a recognition network, e.g. `CAGEs_RN_models/BIWI_LA_RN_ap_6_0.1_0pre_rev_rec`.
-
-    rev_rec_plus leaves the attention out, IAS the view, AGE everything after the manner, as in the original.
-    """
-    name = f'{dataset}_RN_{manner}' if task == 'rev_rec_plus' else f'{dataset}_{attention}_RN_{manner}'
-    if encoding == 'CAGE':
-        name += '_' + _key(length, temperature, frozen, None if dataset == 'IAS' else view, task)
-    return Path(models_dir) / RECOGNITION_ROOTS[encoding] / (name + suffix)
-
-
 def encoder_suffix(options, task: str) -> str:
     """What the encoder folders' names need beyond the original's: options that change the encoder but do not show."""
     if options.recipe == MODERN:  # encoders and network are one training, whatever changes either
@@ -218,6 +165,21 @@ class RunName:
     task: str | None = None
     suffix: str = ''
 
+    def folder(self, models_dir: Path | str) -> Path:
+        """The folder that is called so, e.g. `Gait_Encoding_models/BIWI_LA_x_6_0.1_0pre_rev_rec`.
+
+        Names of AGE (SGE-LA, IJCAI 2020) end after axis or manner: it knows one length and no temperature. Those of
+        networks leave out the attention of rev_rec_plus and the view of IAS, as in the original.
+        """
+        network = self.kind == 'recognition'
+        attention = [] if self.task == PLUS else [self.attention]
+        parts = [self.dataset, *attention, *(['RN', self.manner] if network else [self.axis])]
+        if self.encoding == 'CAGE':
+            view = '' if self.view is None or (network and self.dataset == 'IAS') else f'view_{self.view}'
+            parts += [str(self.length), str(float(self.temperature)), f'{self.frozen}{view}pre_{self.task}']
+        root = RECOGNITION_ROOTS[self.encoding] if network else ENCODER_ROOT
+        return Path(models_dir) / root / ('_'.join(parts) + self.suffix)
+
 
 def parse_run_name(name: str) -> RunName:
     """Reads the name of a run's folder, in any variant that the original, its authors' releases or we write.
@@ -228,7 +190,7 @@ def parse_run_name(name: str) -> RunName:
     match = _NAME.fullmatch(name) if len(name) < 256 else None
     found = match.groupdict() if match else {}
     # Only rev_rec_plus, which has no attention of its own, leaves it out; there are no encoders of it.
-    plus = found.get('task') == 'rev_rec_plus'
+    plus = found.get('task') == PLUS
     if not match or (plus and (found['attention'] or found['axis'])) or (not plus and not found['attention']):
         shown = name if len(name) < 100 else name[:100] + '...'
         raise UserError(

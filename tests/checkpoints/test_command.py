@@ -20,14 +20,13 @@ from sge_la.checkpoints.__main__ import find_checkpoints, main
 from sge_la.checkpoints.folders import CHECKPOINT_STEM as STEM
 from sge_la.checkpoints.names import ENCODER_KERNEL, OUTPUT_KERNEL
 from sge_la.errors import run_command
-from sge_la.settings import names
 from tests.checkpoints.cases import DATA, INDEX, assert_same, random_model
 
 
 def test_the_command_tells_what_checkpoints_hold(rng, tmp_path, capsys):
     models = tmp_path / 'Models'
-    encoder = names.encoder_folder(models, 'KS20', 'BA', 'x', 8, 0.1, view=2, task='sorting')
-    network = names.recognition_folder(models, 'IAS', 'LA', 'ap', 6, 0.1, suffix='_select-val')
+    encoder = models / 'Gait_Encoding_models/KS20_BA_x_8_0.1_0view_2pre_sorting'
+    network = models / 'CAGEs_RN_models/IAS_LA_RN_ap_6_0.1_0pre_rev_rec_select-val'
     save_encoder([encoder], *random_model(rng, encoder_shapes(25, 8, 8), axes=1), step=1500)
     save_recognition(network, random_model(rng, recognition_shapes(768, 11))[0], stem=f'A_{STEM}')
     assert run_command(main, [str(models)]) == 0
@@ -64,7 +63,7 @@ def test_the_command_goes_on_after_a_damaged_one(rng, tmp_path, capsys):
 
 
 def test_the_command_names_what_contradicts_the_folder(rng, tmp_path, capsys):
-    folder = names.encoder_folder(tmp_path, 'BIWI', 'LA', 'x', 6, 0.1)
+    folder = tmp_path / 'BIWI_LA_x_6_0.1_0pre_rev_rec'
     save_encoder([folder], random_model(rng, encoder_shapes(20, 8, 8), axes=1)[0])
     assert run_command(main, [str(folder)]) == 0
     assert '8 (its folder is named for 6)' in capsys.readouterr().out

@@ -15,7 +15,7 @@ from sge_la.runs.banner import heading
 from sge_la.runs.plan import plan_of
 from sge_la.settings import names, papers
 from sge_la.settings.command_line import parse_evaluate, parse_train
-from sge_la.settings.names import encoder_suffix, parse_run_name, recognition_suffix
+from sge_la.settings.names import RunName, encoder_suffix, parse_run_name, recognition_suffix
 from sge_la.settings.papers import PROBE_TYPES
 
 CASIA = ('--dataset', 'CASIA_B')
@@ -29,21 +29,15 @@ def folders(*flags: str) -> tuple[str, str]:
     """The names of the x encoder's folder and of the recognition network's."""
     options = train(*flags)
     task = 'rev_rec' if options.model == 'rev_rec_plus' else options.model
-    shared = {'frozen': options.frozen, 'view': options.view}
-    place = options.models_dir, options.dataset, 'LA'
-    encoder = names.encoder_folder(
-        *place, 'x', options.length, options.t, task=task, suffix=encoder_suffix(options, task), **shared
+    shared = {'attention': 'LA', 'length': options.length, 'temperature': options.t}
+    shared |= {'frozen': options.frozen, 'view': options.view}
+    encoder = RunName('encoder', 'CAGE', options.dataset, axis='x', task=task, **shared)
+    network = RunName('recognition', 'CAGE', options.dataset, manner=options.manner, task=options.model, **shared)
+    suffixes = encoder_suffix(options, task), recognition_suffix(options)
+    return tuple(
+        replace(name, suffix=suffix).folder(options.models_dir).name
+        for name, suffix in zip((encoder, network), suffixes, strict=True)
     )
-    network = names.recognition_folder(
-        *place,
-        options.manner,
-        options.length,
-        options.t,
-        task=options.model,
-        suffix=recognition_suffix(options),
-        **shared,
-    )
-    return encoder.name, network.name
 
 
 class TestOptions:
