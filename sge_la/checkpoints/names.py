@@ -10,15 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sge_la.errors import Notice, UserError
+from sge_la.model.config import LINEAR_MAPS, EncoderConfig
 
 UNITS = 256
 HIDDEN = 256
-_ENCODER = 'rnn/multi_rnn_cell/cell_{}/lstm_cell/{}'
-_DECODER = 'decode/decoder/Attention_Wrapper/'
-_DECODER_CELL = _DECODER + 'multi_rnn_cell/cell_{}/lstm_cell/{}'
-ENCODER_KERNEL = _ENCODER.format(0, 'kernel')
-MEMORY_KERNEL = 'memory_layer/kernel'
-OUTPUT_KERNEL = 'decode/decoder/dense/kernel'
+ENCODER_KERNEL, MEMORY_KERNEL, OUTPUT_KERNEL = (LINEAR_MAPS[name][0] for name in ('encoder_0', 'memory', 'output'))
 # Of an encoder without decoder that was trained with labels, which the original does not have.
 SOFTMAX_KERNEL = 'softmax/kernel'
 # Trained by the L2 term alone, read by nothing: copies of the encoder's first kernel and of its second bias.
@@ -66,23 +62,13 @@ def encoder_shapes(
     `joints`: J; `length`: T; `units`: U; `contrastive`: with the contrast head (CAGE) or without (AGE); `attends`: with
     the attention mechanism; only ablations are without.
     """
-    gates = 4 * units
-    shapes: Shapes = {
-        ENCODER_KERNEL: (joints + units, gates),
-        _ENCODER.format(0, 'bias'): (gates,),
-        _ENCODER.format(1, 'kernel'): (2 * units, gates),
-        _ENCODER.format(1, 'bias'): (gates,),
-        _DECODER_CELL.format(0, 'kernel'): (joints + (2 if attends else 1) * units, gates),
-        _DECODER_CELL.format(0, 'bias'): (gates,),
-        _DECODER_CELL.format(1, 'kernel'): (2 * units, gates),
-        _DECODER_CELL.format(1, 'bias'): (gates,),
-        OUTPUT_KERNEL: (units, joints),
-        'decode/decoder/dense/bias': (joints,),
-    }
-    if attends:
-        shapes |= {MEMORY_KERNEL: (units, units), _DECODER + 'attention_layer/kernel': (2 * units, units)}
-    if contrastive:
-        shapes |= {'W1': (length * units, units), 'b1': (units,), 'W': (units, units), 'Variable': (units,)}
+    config = EncoderConfig(length, joints, units, attention='LA' if attends else 'none', contrastive=contrastive)
+    shapes: Shapes = {}
+    for name, (rows, columns) in config.map_shapes().items():
+        kernel, bias = LINEAR_MAPS[name]
+        shapes[kernel] = (rows, columns)
+        if bias:
+            shapes[bias] = (columns,)
     return shapes
 
 
