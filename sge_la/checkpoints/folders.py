@@ -26,9 +26,8 @@ from sge_la.files.atomic import make_folder
 from sge_la.files.npz import read_npz, write_npz
 
 CHECKPOINT_STEM = 'trained_model.ckpt'
-LEARNING_RATE = 0.0005
-# What the encoder's variable `learning_rate` holds in the original, where no update reads it.
-_UNUSED_RATE = 0.001
+# What the original keeps: the rate of its updates, and in the encoder's variable `learning_rate`, which none reads.
+_LEARNING_RATE, _UNUSED_RATE = 0.0005, 0.001
 
 
 def read_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM, *, slots: bool = True) -> dict[str, np.ndarray]:
@@ -63,34 +62,16 @@ def has_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM) -> bool:
 
 
 def load_encoder(
-    folders: Mapping[str, Path | str] | Sequence[Path | str],
-    joints: int | None = None,
-    length: int | None = None,
-    units: int | None = None,
-    *,
-    contrastive: bool = True,
-    attends: bool = True,
-    slots: bool = True,
-    stem: str = CHECKPOINT_STEM,
+    folders: Mapping[str, Path | str] | Sequence[Path | str], *sizes: int | None, slots: bool = True, **kind: bool
 ) -> Restored:
     """Loads the gait encoders of x, y and z into arrays with a leading axis.
 
-    Args:
-        folders: the folder of each axis, by 'x', 'y', 'z' or in this order; for one axis alone, a single one.
-        joints, length, units: J, T and U that the model has; None: as in the first checkpoint.
-        contrastive: the model has the contrast head (CAGE).
-        attends: the model has the attention mechanism.
-        slots: whether Adam's moments are wanted.
-        stem: the files' common name.
-
-    Returns:
-        Parameters and moments `[A, ...]`. The moments are None if an axis lacks them, the step if axes differ.
-
-    Raises:
-        UserError: a checkpoint is missing, damaged, or does not fit.
+    `folders`: the folder of each axis, by 'x', 'y', 'z' or in this order; for one axis alone, a single one; `slots`:
+    whether Adam's moments are wanted; `sizes`, `kind` and the result: as of `stack_encoder`. Raises UserError: a
+    checkpoint is missing, damaged, or does not fit.
     """
-    read = ((read_checkpoint(folder, stem, slots=slots), Path(folder) / stem) for folder in _in_order(folders))
-    return stack_encoder(read, joints, length, units, contrastive=contrastive, attends=attends)
+    read = ((read_checkpoint(folder, slots=slots), Path(folder) / CHECKPOINT_STEM) for folder in _in_order(folders))
+    return stack_encoder(read, *sizes, **kind)
 
 
 def stack_encoder(
@@ -102,7 +83,13 @@ def stack_encoder(
     contrastive: bool = True,
     attends: bool = True,
 ) -> Restored:
-    """The gait encoders of x, y and z from the variables of each, and their place for messages; see `load_encoder`."""
+    """The gait encoders of x, y and z from the variables of each.
+
+    `variables`: of each axis, and their place for messages; `joints`, `length`, `units`: J, T and U that the model has;
+    None: as in the first checkpoint; `contrastive`: it has the contrast head (CAGE); `attends`: it has the attention
+    mechanism. Returns parameters and moments `[A, ...]`; the moments are None if an axis lacks them, the step if axes
+    differ. Raises UserError: a checkpoint does not fit.
+    """
     parts = []
     for tensors, where in variables:
         if None in (joints, length, units):
@@ -131,29 +118,20 @@ def save_encoder(
     slots: AdamSlots | tuple[Mapping, Mapping] | None = None,
     step: int | None = None,
     *,
-    learning_rate: float = LEARNING_RATE,
-    stem: str = CHECKPOINT_STEM,
     as_npz: bool = False,
 ) -> None:
     """Saves the gait encoders of x, y and z, each in its folder under the original's variable names.
 
-    Args:
-        folders: the folder of each axis, by 'x', 'y', 'z' or in this order; they are made.
-        params: float32 `[A, ...]` by variable name.
-        slots: Adam's first and second moments, shaped as `params`; None leaves them out.
-        step: updates that were made; None leaves the powers of beta out.
-        learning_rate: kept as `learning_rate_1`, as in the original.
-        stem: the files' common name.
-        as_npz: write `<stem>.npz` instead of a TensorFlow bundle.
-
-    Raises:
-        UserError: a file cannot be written.
+    `folders`: the folder of each axis, by 'x', 'y', 'z' or in this order; they are made; `params`: float32 `[A, ...]`
+    by variable name; `slots`: Adam's first and second moments, shaped as `params`; None leaves them out; `step`:
+    updates that were made; None leaves the powers of beta out; `as_npz`: write `trained_model.ckpt.npz` instead of a
+    TensorFlow bundle. Raises UserError: a file cannot be written.
     """
-    rates = {'learning_rate': np.float32(_UNUSED_RATE), 'learning_rate_1': np.float32(learning_rate)}
+    rates = {'learning_rate': np.float32(_UNUSED_RATE), 'learning_rate_1': np.float32(_LEARNING_RATE)}
     for axis, folder in enumerate(_in_order(folders)):
         variables = _variables({name: value[axis] for name, value in params.items()}, ENCODER_SLOTS, slots, axis)
         powers = {} if step is None else beta_powers(step, ENCODER_POWERS)
-        _write(folder, stem, {**variables, **rates, **powers}, as_npz)
+        _write(folder, CHECKPOINT_STEM, {**variables, **rates, **powers}, as_npz)
 
 
 def load_recognition(
@@ -191,14 +169,13 @@ def save_recognition(
     slots: AdamSlots | tuple[Mapping, Mapping] | None = None,
     step: int | None = None,
     *,
-    learning_rate: float = LEARNING_RATE,
     stem: str = CHECKPOINT_STEM,
     as_npz: bool = False,
 ) -> None:
     """Saves a recognition network under the original's variable names; arguments as in `save_encoder`, no axis."""
     variables = _variables(params, RECOGNITION_SLOTS, slots)
     powers = {} if step is None else beta_powers(step, RECOGNITION_POWERS)
-    _write(folder, stem, {**variables, 'learning_rate': np.float32(learning_rate), **powers}, as_npz)
+    _write(folder, stem, {**variables, 'learning_rate': np.float32(_LEARNING_RATE), **powers}, as_npz)
 
 
 def _in_order(folders: Mapping[str, Path | str] | Sequence[Path | str]) -> list[Path | str]:
