@@ -73,23 +73,23 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any], keys: Iterab
     return [f'{json.dumps(key)[1:-1]}: {json.dumps(a)} there, {json.dumps(b)} asked' for key, a, b in pairs if a != b]
 
 
-def write_history(folder: Path | str, rows: Sequence[Mapping[str, Any]], name: str = HISTORY) -> None:
-    """Writes a table with a header, a row an epoch; the columns are the keys in the order in which they first occur."""
+def write_history(folder: Path | str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `history.csv`: a header and a row an epoch; columns are the keys in the order that they first occur in."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator='\n')
     writer.writeheader()
     writer.writerows(rows)
-    write_text(Path(folder) / name, text.getvalue())
+    write_text(Path(folder) / HISTORY, text.getvalue())
 
 
-def read_history(folder: Path | str, name: str = HISTORY) -> list[dict[str, Any]]:
-    """Reads a history; [] if there is none.
+def read_history(folder: Path | str) -> list[dict[str, Any]]:
+    """Reads `history.csv`; [] if there is none.
 
     Returns a dict a row: numbers as int or float, empty cells left out, anything else as text. Raises UserError: the
     file is no such table.
     """
-    path = Path(folder) / name
+    path = Path(folder) / HISTORY
     if not path.exists():
         return []
     if regular_size(path) > _MAX_HISTORY_BYTES:
