@@ -22,19 +22,8 @@ from sge_la.settings.recipe import MODERN
 # Options that say where and how, not what: a result does not depend on them.
 _NOT_RECORDED = (
     *('gpu', 'backend', 'devices', 'data_dir', 'models_dir', 'config', 'overwrite', 'resume', 'train_flag', 'epochs'),
-    *(
-        'runs',
-        'together',
-        'by_seed',
-        'figures',
-        'tensorboard',
-        'recipe',
-        'without',
-        'supervised',
-        'precision',
-        'verbose',
-    ),
-    'unknown',
+    *('runs', 'together', 'by_seed', 'figures', 'tensorboard', 'recipe', 'without', 'supervised', 'precision'),
+    *('verbose', 'unknown'),
 )
 _OF_FEATURES = (
     *('dataset', 'manner', 'length', 'view', 'transfer', 'frozen', 'c_reid', 'encoding', 'model', 'ablation', 'seed'),

@@ -64,18 +64,14 @@ def run_epochs(
 
                 values, terms = run(values, batches, after_call or tick)
             held = values[:3]
-            refuse_not_finite(epoch, _by_axis(terms, len(losses)), losses, axes)
+            found = terms[:, : len(losses)].reshape(len(terms), len(losses), -1)  # one axis where terms have none
+            refuse_not_finite(epoch, found, losses, axes)
             refuse_weights(epoch, len(batches), held[0], axes)
             line = {'epoch': epoch, **line_of(epoch, held[0], terms)}
             line['seconds'] = round(time.perf_counter() - began, 3)
             state = TrainingState(*held, state.step + len(batches), epoch, [*state.history, line])
             whole.update()
             yield state
-
-
-def _by_axis(terms: np.ndarray, losses: int) -> np.ndarray:
-    """The losses among terms `[steps, terms]` or `[steps, terms, axes]`, as `[steps, losses, axes]`."""
-    return terms[:, :losses].reshape(len(terms), losses, -1)
 
 
 def whole_batches(rows: np.ndarray, batch_size: int, what: str = 'sequences', flag: str = '--batch_size') -> np.ndarray:

@@ -99,7 +99,6 @@ def modern_step(config: EncoderConfig, recipe: Recipe, manner: str, decayed: fro
     The state is (parameters, AdamW's two moments, number of updates, the rate of each update of this epoch `[steps]`,
     updates before this epoch).
     """
-
     decay = recipe.decay if recipe.has('decay') else 0.0
 
     @backends.fused
@@ -160,9 +159,8 @@ def fit(
         for epoch in range(epochs)
     ]
     starts = np.cumsum([0, *map(len, batches)]).tolist()
-    schedule = {'schedule': recipe.has('schedule')}
     rates = [
-        learning_rate(update, starts[-1], recipe.rate, recipe.warm_up, **schedule)
+        learning_rate(update, starts[-1], recipe.rate, recipe.warm_up, schedule=recipe.has('schedule'))
         for update in range(1, starts[-1] + 1)
     ]
     # One shape for all epochs, or the step would be compiled anew; and for all seeds, which pair other neighbours.
@@ -178,9 +176,5 @@ def fit(
             del means[TERMS[-1]]
         return means | {'rate': float(np.float32(rates[starts[epoch] - 1]))}
 
-    return run_epochs(
-        *(run, state, epochs, lambda epoch: batches[epoch - 1], line_of),
-        losses=TERMS,
-        further=further,
-        progress=progress,
-    )
+    settings = {'losses': TERMS, 'further': further, 'progress': progress}
+    return run_epochs(run, state, epochs, lambda epoch: batches[epoch - 1], line_of, **settings)
