@@ -161,6 +161,7 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
     too little memory, 130 after Ctrl-C, 143 after SIGTERM, 141 if nobody reads the output. Other exceptions are defects
     and keep their traceback.
     """
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log holds every line that was said, however the run ends
     try:
@@ -193,6 +194,16 @@ def run_command(main: Callable[[Sequence[str] | None], int | None], argv: Sequen
         name, status = ('SIGTERM', 143) if isinstance(stop, Terminated) else ('Ctrl-C', 130)
         print(f'stopped by {name}' + (f': {plain(stop)}' if stop.args else ''), file=sys.stderr)
         return status
+
+
+def _open_what_is_closed() -> None:
+    """Lets standard streams that the caller closed (`>&-`) lead nowhere.
+
+    Else the next file to be opened would have their number, and what a library prints would be written into it.
+    """
+    for name, mode in (('stdin', 'r'), ('stdout', 'w'), ('stderr', 'w')):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until the process ends
 
 
 @contextlib.contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +40,22 @@ def test_no_message_of_a_command_escapes_the_one_place(capsys):
     said = capsys.readouterr()
     assert said.out == 'a line\nanother \\x07\n'
     assert said.err == 'of stderr \\x1b\nerror: a name: \\x1b]0;title\\x07\n'
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='needs a shell that closes streams')
+@pytest.mark.parametrize('closed', ['<&-', '>&-', '2>&-', '<&- >&- 2>&-'])
+def test_closed_streams_lead_nowhere(tmp_path, closed):
+    """No file has their numbers, under which TensorFlow prints."""
+    code = (
+        'import os, sys; from sge_la.errors import run_command, say\n'
+        'def main(argv):\n'
+        '    say("a line"); say("a warning", error=True); open(argv[0], "w")\n'
+        '    for number in (1, 2): os.write(number, b"printed")\n'
+        'sys.exit(run_command(main, sys.argv[1:]))'
+    )
+    command = shlex.join([sys.executable, '-c', code, str(tmp_path / 'file')])
+    assert subprocess.run(f'exec {command} {closed}', shell=True, check=False, timeout=60).returncode == 0
+    assert (tmp_path / 'file').read_text() == ''
 
 
 def test_too_little_memory_is_told(capsys):
