@@ -53,7 +53,8 @@ def paired_batches(
     `rows`: sequences to train on, in file order; `recordings`: the recording (or person, where recordings are unknown)
     of each sequence of the file; `batch_size`: B, even; `rng`: draws which neighbours pair, and the order; `people`: if
     given, the person of each sequence: two pairs of a person then follow each other, see `_coupled`. Returns int64
-    `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there is not one batch.
+    `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there are no neighbours, or not
+    one batch of them.
     """
     order = rows[np.argsort(recordings[rows], kind='stable')]
     firsts = []
@@ -61,6 +62,11 @@ def paired_batches(
         part = part[int(rng.integers(2)) if len(part) > 2 else 0 :]
         firsts.append(part[: len(part) // 2 * 2].reshape(-1, 2))
     pairs = np.concatenate(firsts)
+    if not len(pairs):
+        raise UserError(
+            '--recipe modern trains on two neighbours of a recording at a time, and no recording has two sequences: '
+            'prepare shorter ones by --length, or use --recipe original'
+        )
     steps = 2 * len(pairs) // batch_size
     if steps == 0:
         unit = 2 if people is None else 4

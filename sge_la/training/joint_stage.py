@@ -13,7 +13,7 @@ from sge_la import checkpoints
 from sge_la.checkpoints.folders import CHECKPOINT_STEM
 from sge_la.data import Dataset
 from sge_la.data.training_set import TrainingData, fingerprint
-from sge_la.errors import say
+from sge_la.errors import counted, say
 from sge_la.evaluation.sides import sequence_features
 from sge_la.features import cages
 from sge_la.features.files import TEST_STEMS, write_test_features
@@ -103,6 +103,11 @@ def _fit(plan: Plan, stage: Stage, data: TrainingData, config: EncoderConfig, ma
     state = stage.start(fresh, restore)
     recordings = data.classes if data.split.recordings is None else data.split.recordings
     rows, held = np.sort(cages.all_rows(data.ids)), cages.all_rows(data.held) if data.held else None
+    if alone := int(np.sum(np.unique(recordings[rows], return_counts=True)[1] == 1)):
+        say(
+            f'warning: {counted(alone, "sequence")} of {len(rows)} cannot be trained on, each the only one of its '
+            'recording: --recipe modern takes neighbours in twos'
+        )
     epochs = joint.fit(
         *(config, plan.recipe, plan.manner, lambda chosen: made.of(skeletons[chosen])),
         *(data.classes, rows, recordings, state),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,11 +14,13 @@ import pytest
 
 import train
 from sge_la import api, export, identify
+from sge_la.data.write import write_dataset
 from sge_la.errors import run_command
 from sge_la.runs.states import NotFinite
 from sge_la.settings.recipe import PIECES
 from sge_la.training import joint
-from tests.command_line_cases import ENCODERS, USUAL, Commands, frame_scores, refused, twin_rank1
+from tests.command_line_cases import ENCODERS, PEOPLE, USUAL, Commands, frame_scores, refused, twin_rank1
+from tests.conftest import tiny_split
 from tests.disturbance import outcome, stopping
 
 MODERN = 'DEMO_LA_RN_ap_6_0.1_0pre_rev_rec_recipe-modern_select-last'
@@ -175,6 +178,26 @@ def test_variants_train_and_are_scored(commands, flags):
     assert ('_without-pretext+sizes' in name) == ('without' in flags)
     width = np.load(commands.network(name) / 'val_X.npy', mmap_mode='r').shape[1]
     assert width == (6 * 768 if 'sc' in flags else 768)
+
+
+@pytest.mark.parametrize(
+    'alone, status, words',
+    [
+        (12, 0, 'warning: 12 sequences of 36 cannot be trained on'),
+        (1, 0, 'warning: 1 sequence of 36 cannot be trained on'),
+        (0, 0, ''),
+        (36, 2, 'no recording has two sequences'),
+    ],
+)
+def test_sequences_without_a_neighbour_are_told(capsys, tmp_path, alone, status, words):
+    recordings = np.concatenate([np.arange(alone), np.repeat(100, 36 - alone)])
+    split = tiny_split(list(np.repeat(PEOPLE, 12)), 6, 20, 0)
+    write_dataset(
+        tmp_path, 'Mine', replace(split, recordings=recordings), dict.fromkeys(('probe', 'gallery'), split), layout=3
+    )
+    commands = Commands(capsys, tmp_path, tmp_path / 'Models')
+    assert commands.try_train('--dataset Mine --recipe modern', **sizes(1)) == status
+    assert words in commands.out + commands.err and ('cannot be trained on' in commands.out) == (alone > 0)
 
 
 @pytest.mark.parametrize('name', ['BIWI', 'IAS', 'KGBD', 'KS20', 'KinectReID', 'Mine-2'])
