@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,15 @@ def program(command: str) -> str:
 
 
 def typed(command: str, *words: str, **flags: object) -> str:
-    """A command as one would type it; a flag that is None is left out, True stands for one without a value."""
+    """A command as one would type it; flags as of `words_of`."""
+    return f'{program(command)} {shlex.join([*words, *words_of(flags)])}'
+
+
+def words_of(flags: Mapping[str, object]) -> list[str]:
+    """Flags as one would type them; one that is None is left out, True stands for one without a value."""
     given = {name: value for name, value in flags.items() if value is not None}
     pairs = ([f'--{name}'] if value is True else [f'--{name}', str(value)] for name, value in given.items())
-    return f'{program(command)} {shlex.join([*words, *(word for pair in pairs for word in pair)])}'
+    return [word for pair in pairs for word in pair]
 
 
 # Longest value (text without a blank) and longest message that is shown.

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sge_la.errors import UserError
+from sge_la.errors import UserError, words_of
 from sge_la.settings.options import EvaluateOptions, TrainOptions
 from sge_la.settings.papers import PLUS
 from sge_la.settings.parser import options_parser
@@ -29,7 +29,8 @@ def _parse(
         found = _read_config(typed['config'], options)
         if options is EvaluateOptions and Path(typed['config']).name == 'config.json':
             folder = Path(typed['config']).resolve().parent
-            typed = {**({'RN_dir': str(folder)} if _models_around(folder) else {}), **typed}
+            if _models_around(folder):
+                typed.setdefault('RN_dir', str(folder))
     if of_folder and typed.get('RN_dir'):
         typed = {**_models_around(Path(typed['RN_dir'])), **typed}
         saved = of_folder(typed['RN_dir'], {**found, **typed}.get('models_dir', options.models_dir))
@@ -101,10 +102,9 @@ _OF_ONE_RUN_ALONE = (
 def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
     """The options of a run as parsing them from a command line gives them; those of other commands are left out."""
     saved = dict(saved)
-    if 'best_model' in {item.name for item in fields(options)} and 'model' in saved:
-        saved['best_model'] = saved.pop('model')
-    elif 'model' in {item.name for item in fields(options)} and 'best_model' in saved:
-        saved['model'] = saved.pop('best_model')
+    ours, theirs = ('best_model', 'model') if options is EvaluateOptions else ('model', 'best_model')
+    if theirs in saved:
+        saved[ours] = saved.pop(theirs)
     if options is EvaluateOptions and saved.get('rn_batch_size'):
         saved['batch_size'] = saved.pop('rn_batch_size')  # the encoders' batch scores nothing
     if saved.get('ablation') or PLUS in (saved.get('model'), saved.get('best_model')):
@@ -148,8 +148,7 @@ def flags_again(saved: Mapping[str, Any], where: str) -> list[str]:
             typed = fewer if resolve(TrainOptions(**fewer), frozenset(fewer)) == wanted else typed
     folders = {name: saved[name] for name in ('data_dir', 'models_dir') if name in saved}
     typed |= {name: value for name, value in folders.items() if value != getattr(TrainOptions, name)}
-    pairs = ([f'--{name}'] if value is True else [f'--{name}', str(value)] for name, value in typed.items())
-    return [word for pair in pairs for word in pair]
+    return words_of(typed)
 
 
 # What a folder's run fixes; the others (--seed, --faithful, --gpu, ...) may be typed beside --RN_dir.
