@@ -8,6 +8,7 @@ from sge_la.model.attention import locality_mask
 from sge_la.model.config import EncoderConfig, Recipe
 from sge_la.model.gait_encoder import contrast_head, decode_frames, encode
 from sge_la.model.losses import (
+    accuracy,
     cross_entropy,
     locality_loss,
     paired_contrastive_loss,
@@ -47,7 +48,7 @@ def cost_and_gradients(config: EncoderConfig, recipe: Recipe, manner: str, param
         rows = sequence_recognition.rows_of(contexts, manner)
         logits, hidden = sequence_recognition.sequence_logits(network, rows, _masks(recipe, rows, network, step))
         entropy = cross_entropy(logits, labels, recipe.smoothing if recipe.has('smoothed') else 0.0)
-        correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
+        correct = accuracy(logits, labels)
         pretext = _pretext(config, recipe, params, inputs, encoded)
         supervised = ops.zeros((), entropy.dtype)
         if recipe.supervised:

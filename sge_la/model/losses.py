@@ -130,6 +130,12 @@ def cross_entropy(logits, labels, smoothing: float = 0.0):
     return -ops.mean(ops.sum(wanted * likely, axis=-1))
 
 
+def accuracy(logits, labels):
+    """The share of rows whose highest logit is that of their label; `logits`: `[B, C]`; `labels`: indices `[B]`."""
+    right = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32'))
+    return ops.mean(ops.cast(right, 'float32'))
+
+
 def cross_entropy_and_gradients(answer: Callable, params: dict, inputs, labels) -> tuple[tuple, dict]:
     """The mean cross-entropy of the logits `[B, C]` that `answer(params, inputs)` gives, and its gradient.
 

@@ -12,6 +12,7 @@ from sge_la.model import labelled_lstm, products
 from sge_la.model.adam import adam_step
 from sge_la.model.config import FLOAT32
 from sge_la.model.gait_encoder import axis_major
+from sge_la.model.losses import accuracy
 from sge_la.runs.states import TrainingState
 from sge_la.training.epochs import LEARNING_RATE, run_epochs, whole_batches
 from sge_la.training.together import epoch_runner
@@ -24,7 +25,7 @@ def _step(precision: str) -> Callable:
         number = number + 1
         with products.precision(precision):
             (loss, logits), grads = labelled_lstm.loss_and_gradients(params, axis_major(inputs), labels)
-        correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
+        correct = accuracy(logits, labels)
         updated = adam_step(params, first, second, grads, number, LEARNING_RATE)
         return (*updated, number), ops.stack([loss, correct])
 

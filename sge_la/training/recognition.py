@@ -21,6 +21,7 @@ from sge_la.files.write_arrays import save_npy
 from sge_la.model import products, recognition
 from sge_la.model.adam import adam_step
 from sge_la.model.config import FLOAT32
+from sge_la.model.losses import accuracy
 from sge_la.runs import records
 from sge_la.runs.plan import Plan
 from sge_la.runs.states import NotFinite, TrainingState, fresh_state
@@ -40,7 +41,7 @@ def recognition_step(state, features, labels, rate: float = LEARNING_RATE):
     params, first, second, number = state
     number = number + 1
     (loss, logits), grads = recognition.loss_and_gradients(params, features, labels)
-    correct = ops.mean(ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, 'int32')), 'float32'))
+    correct = accuracy(logits, labels)
     updated = adam_step(params, first, second, grads, number, rate)
     return (*updated, number), ops.stack([loss, correct])
 
