@@ -28,14 +28,11 @@ def find_checkpoints(folder: Path | str) -> list[Path]:
         raise UserError(f'expected a folder with checkpoints, and {folder} is none; check the path')
     found = set()
     for parent, _, names in os.walk(folder):
-        found |= {Path(parent) / name.removesuffix('.index').removesuffix('.npz') for name in names if _is_ours(name)}
+        ours = (name for name in names if name.endswith(_ENDINGS) and not name.startswith('.'))
+        found |= {Path(parent) / name.removesuffix('.index').removesuffix('.npz') for name in ours}
     if not found:
         raise UserError(f'no checkpoint (*.index or *.ckpt.npz) lies in or below {folder}; train first, or check it')
     return sorted(found)
-
-
-def _is_ours(name: str) -> bool:
-    return name.endswith(_ENDINGS) and not name.startswith('.')
 
 
 def report(prefix: Path) -> list[str]:

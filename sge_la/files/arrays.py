@@ -22,13 +22,12 @@ from typing import BinaryIO
 import numpy as np
 
 from sge_la.errors import UserError
-from sge_la.files.atomic import os_errors, regular_size
+from sge_la.files.atomic import LFS_START, os_errors, regular_size
 
 MAX_DATA_BYTES = 1 << 30
 _MOST_BESIDE_NONE = 1 << 62
 MAX_RANK = 8
 _MAGIC = b'\x93NUMPY'
-_LFS = b'version https://git-lfs'
 _MAX_HEADER = 10_000
 _BLOCK_BYTES = 4 * 2**20
 
@@ -164,7 +163,7 @@ def read_any_header(path: Path) -> Header:
     size = regular_size(path)
     with os_errors(path, 'read'), open(path, 'rb') as file:
         start = file.read(12 + _MAX_HEADER)
-    if start.startswith(_LFS):
+    if start.startswith(LFS_START):
         raise UserError(
             f"{path} is a Git LFS pointer and not the file itself; run 'git lfs pull' in its repository or download it"
         )

@@ -99,8 +99,6 @@ def refuse_not_finite(epoch: int, terms: np.ndarray, names: Sequence[str], axes:
 def refuse_weights(epoch: int, step: int, params: dict, axes: Sequence[str] = ('',)) -> None:
     """Losses are those before the last update, which may have spoilt what is to be kept and gone on from."""
     for value in params.values():
-        if bool(ops.all(ops.isfinite(value))):  # where it lies
-            continue
-        bad = np.argwhere(~np.isfinite(ops.convert_to_numpy(value)))
-        if len(bad):
+        if not bool(ops.all(ops.isfinite(value))):  # where it lies
+            bad = np.argwhere(~np.isfinite(ops.convert_to_numpy(value)))
             raise NotFinite(epoch, step, axes[bad[0][0]] if len(axes) > 1 else '', 'weights')
