@@ -60,7 +60,9 @@ def where_it_lies(folder: Path, options: Mapping[str, object]) -> str:
     if not options.get('report'):
         places = ('data_dir', 'models_dir')
         places = {name: options[name] for name in places if options[name] != getattr(CommonOptions, name)}
-        lines.append(f'Next: {typed("evaluate", RN_dir=folder.name, **places, report=True)}')
+        among_models = folder.resolve().parent.parent == Path(options['models_dir']).resolve()
+        named = folder.name if among_models else folder
+        lines.append(f'Next: {typed("evaluate", RN_dir=named, **places, report=True)}')
     return '\n'.join(lines)
 
 

@@ -135,6 +135,7 @@ def test_rn_dir(after, tmp_path, how):
         shutil.copytree(after.network(USUAL), named)
     after.evaluate(f'--RN_dir {named}')
     assert after.parsed() == expected
+    assert f'Next: python evaluate.py --RN_dir {named if how == "path elsewhere" else USUAL} ' in after.out
     assert ('Last epoch: ' in after.out) == (how != 'name without config')
 
 
