@@ -42,7 +42,7 @@ def named_folder(name: str, models_dir: Path | str, flag: str = '--RN_dir') -> P
     places = [given] + [Path(models_dir) / root / given.name for root in names.RECOGNITION_ROOTS.values()]
     for place in places:
         if place.is_dir():
-            return place
+            return place.resolve() if place.name in ('', '..') else place
     if given.is_file():
         raise UserError(
             f'{flag} {name} should be the folder of a run, and is a file: an exported run holds no test features and '

@@ -120,13 +120,16 @@ def test_config_repeats_a_run_and_typed_flags_win(after, tmp_path):
 # ---- evaluate.py: which network, which features ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('how', ['name', 'path', 'name without config', 'path elsewhere'])
-def test_rn_dir(after, tmp_path, how):
+@pytest.mark.parametrize('how', ['name', 'path', 'here', 'name without config', 'path elsewhere'])
+def test_rn_dir(after, tmp_path, monkeypatch, how):
     after.evaluate('--dataset KGBD')
     expected = after.parsed()
     named = USUAL
     if how == 'path':
         named = after.network(USUAL)
+    if how == 'here':
+        named = '.'
+        monkeypatch.chdir(after.network(USUAL))
     if how == 'name without config':
         for name in ('config.json', 'results.json', 'features.json', 'history.csv'):
             (after.network(USUAL) / name).unlink()
