@@ -102,11 +102,13 @@ _OF_ONE_RUN_ALONE = (
 def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, Any]:
     """The options of a run as parsing them from a command line gives them; those of other commands are left out."""
     saved = dict(saved)
-    ours, theirs = ('best_model', 'model') if options is EvaluateOptions else ('model', 'best_model')
+    command, ours, theirs = 'train', 'model', 'best_model'
+    if options is EvaluateOptions:
+        command, ours, theirs = 'evaluate', 'best_model', 'model'
+        if saved.get('rn_batch_size'):
+            saved['batch_size'] = saved.pop('rn_batch_size')  # the encoders' batch scores nothing
     if theirs in saved:
         saved[ours] = saved.pop(theirs)
-    if options is EvaluateOptions and saved.get('rn_batch_size'):
-        saved['batch_size'] = saved.pop('rn_batch_size')  # the encoders' batch scores nothing
     if saved.get('ablation') or PLUS in (saved.get('model'), saved.get('best_model')):
         saved.pop('attention', None)  # these have their own, which cannot be typed
     if saved.get('ablation'):
@@ -125,7 +127,7 @@ def _as_typed(saved: Mapping[str, Any], options: type, where: str) -> dict[str, 
         else:
             words.append(f'--{name}={value}')  # one word: whoever wrote the file must not type flags of their own
     try:
-        return vars(options_parser(options, 'train', '').parse_args(words))
+        return vars(options_parser(options, command, '').parse_args(words))
     except UserError as error:
         raise UserError(f'{where}: {error}') from error
 

@@ -268,6 +268,11 @@ def test_a_folders_run_counts_as_typed():
             parse_evaluate(['--RN_dir', 'x', *contradiction.split()], lambda name, models_dir: saved)
 
 
+def test_a_bad_option_of_a_folder_names_the_help_that_has_it():
+    with pytest.raises(UserError, match=r'--RN_dir x: --best_model: invalid choice.*evaluate\.py --help'):
+        parse_evaluate(['--RN_dir', 'x'], lambda name, models_dir: {'model': 'cooking'})
+
+
 @pytest.mark.parametrize(
     ('flags', 'recognition', 'encoder'),
     [
