@@ -39,7 +39,9 @@ def named_folder(name: str, models_dir: Path | str, flag: str = '--RN_dir') -> P
     Raises UserError: there is none.
     """
     given = Path(name)
-    places = [given] + [Path(models_dir) / root / given.name for root in names.RECOGNITION_ROOTS.values()]
+    places = [given]
+    if len(given.parts) == 1:  # another path must not lead to a run that is called alike
+        places += [Path(models_dir) / root / given for root in names.RECOGNITION_ROOTS.values()]
     for place in places:
         if place.is_dir():
             return place.resolve() if place.name in ('', '..') else place

@@ -129,6 +129,11 @@ def test_rn_dir_that_cannot_be_read(after, name, words):
     assert words in refused(after.err)
 
 
+def test_a_path_that_is_not_there_names_no_run_elsewhere(after, tmp_path):
+    assert after.try_evaluate(f'--RN_dir {tmp_path / "backup" / USUAL}') == 2
+    assert 'names no folder' in refused(after.err)
+
+
 def test_rn_dir_beside_what_contradicts_it(after):
     assert after.try_evaluate(f'--RN_dir {USUAL} --manner sc') == 2
     assert '--manner sc contradicts --RN_dir' in refused(after.err)
