@@ -10,8 +10,9 @@ from sge_la.errors import UserError, say
 from sge_la.settings.command_line import parse_train
 from sge_la.settings.papers import ROWS
 from sge_la.settings.parser import Parser
-from sge_la.sweep.carry_out import add_flags, carry_out, refuse_failures, way_of
+from sge_la.sweep.carry_out import carry_out, refuse_failures
 from sge_la.sweep.single import scores_of
+from sge_la.sweep.way import add_flags, way_of
 
 _DESCRIPTION = """\
 Trains and scores the rows of the ablation (IJCAI 2020, Table 2), but for those that are finished, and prints a table.

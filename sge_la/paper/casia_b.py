@@ -30,8 +30,9 @@ from sge_la.runs.banner import banner
 from sge_la.runs.find import folder_of, recognition_folder
 from sge_la.runs.plan import Plan, plan_at_hand, plan_of, plans_by_seed
 from sge_la.settings.papers import CME, CVE, cases, is_table
-from sge_la.sweep.carry_out import Way, carry_out, refuse_failures
+from sge_la.sweep.carry_out import carry_out, refuse_failures
 from sge_la.sweep.single import scores_of
+from sge_la.sweep.way import Way
 from sge_la.training.pipeline import run_repeats, run_training, train_encoders
 
 SELECTED = {

@@ -35,8 +35,9 @@ from sge_la.settings.command_line import parse_train
 from sge_la.settings.options import TrainOptions, gpu_number
 from sge_la.settings.papers import DATASETS
 from sge_la.settings.parser import Parser, options_parser
-from sge_la.sweep.carry_out import NONE, add_flags, carry_out, refuse_failures, way_of
+from sge_la.sweep.carry_out import carry_out, refuse_failures
 from sge_la.sweep.runs import runs_of
+from sge_la.sweep.way import NONE, add_flags, way_of
 
 MODERN = 'CAGE, modern recipe'
 TRAINED = {

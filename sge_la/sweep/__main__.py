@@ -11,10 +11,11 @@ from sge_la.errors import UserError, run_command, say
 from sge_la.files.locks import claim
 from sge_la.settings.options import TrainOptions
 from sge_la.settings.parser import options_parser
-from sge_la.sweep.carry_out import add_flags, carry_out, refuse_failures, way_of
+from sge_la.sweep.carry_out import carry_out, refuse_failures
 from sge_la.sweep.runs import NOT_HERE, read_grids, runs_of
 from sge_la.sweep.single import is_finished
 from sge_la.sweep.table import as_markdown, lines_of, write_tables
+from sge_la.sweep.way import add_flags, way_of
 
 _DESCRIPTION = """\
 Train and score a run for every combination of values, but for those that are finished, and table what they found:

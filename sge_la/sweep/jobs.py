@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sge_la.errors import UserError, plain, say
 from sge_la.files.atomic import make_folder
@@ -18,9 +18,7 @@ from sge_la.files.text import read_json, write_json
 from sge_la.runs.find import recognition_folder
 from sge_la.settings.options import TrainOptions
 from sge_la.sweep.single import is_finished, train_run
-
-if TYPE_CHECKING:
-    from sge_la.sweep.carry_out import Way
+from sge_la.sweep.way import Way
 
 # Where nothing is said: Slurm always wants to know how long a job may take; on this machine nothing ends it.
 _SLURM_MINUTES, _LOCAL_MINUTES = 240, 10 * 366 * 24 * 60

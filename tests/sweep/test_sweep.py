@@ -17,7 +17,7 @@ from sge_la.errors import run_command
 from sge_la.evaluation.intervals import RunSummary
 from sge_la.settings.command_line import parse_train
 from sge_la.sweep import __main__ as sweep
-from sge_la.sweep import carry_out, single, table
+from sge_la.sweep import single, table, way
 from sge_la.sweep.runs import runs_of
 from tests.command_line_cases import CAGES, refused, uncompiled, write_people
 from tests.disturbance import stopping
@@ -46,7 +46,7 @@ def test_what_is_refused_of_the_command(folder, monkeypatch, capsys, typed, word
 
 
 def test_without_submitit(folder, monkeypatch, capsys):
-    monkeypatch.setattr(carry_out, 'find_spec', lambda name: None)
+    monkeypatch.setattr(way, 'find_spec', lambda name: None)
     assert run_command(sweep.main, [*flags(folder), '--cluster', 'local']) == 2
     assert '--cluster local needs the package submitit, which is not installed' in refused(capsys.readouterr().err)
 
