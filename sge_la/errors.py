@@ -149,6 +149,13 @@ class UserError(Exception):
     """A mistake in the input, told in one sentence: what was expected, what was found, what to do."""
 
 
+def refuse_any(*rules: tuple[object, str]) -> None:
+    """Raises UserError with the sentence of the first rule whose other part is true."""
+    for wrong, sentence in rules:
+        if wrong:
+            raise UserError(sentence)
+
+
 class Notice(UserWarning):
     """Something odd that does no harm: a command says it in one line and goes on."""
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sge_la.errors import UserError
-from sge_la.settings import machine, papers, recipe
+from sge_la.errors import UserError, refuse_any
+from sge_la.settings import machine, modern, papers
 from sge_la.settings.options import KS20_VIEWS, TrainOptions
 from sge_la.settings.papers import (
     AGE_EPOCHS,
     ALL,
     BATCH_SIZE,
     CME,
-    CONDITION_MATCHING,
     CVE,
     DATASET,
     LENGTHS,
@@ -25,7 +24,7 @@ from sge_la.settings.papers import (
     ablation_row,
     facts,
 )
-from sge_la.settings.recipe import EPOCHS, MODERN
+from sge_la.settings.recipe import MODERN
 
 # The flags of --protocol gallery, which openset has none of.
 _MATCHING = {'metric', 'level', 'match', 'rerank', 'smooth'}
@@ -38,7 +37,7 @@ def resolve(options, typed: frozenset[str] = frozenset()):
     `options`: TrainOptions or EvaluateOptions; `typed`: names of the flags that the user typed. Returns options without
     None where a value is needed.
     """
-    options = _settle_modern(options, typed)
+    options = modern.settle(options, typed)
     options = _resolve_casia_b(options, typed)
     _refuse_nonsense(options, typed)
     row = ablation_row(options.ablation) if options.ablation else None
@@ -89,7 +88,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     protocol = getattr(options, 'protocol', 'classifier')
     matches = protocol in ('gallery', 'openset')
     shows = any(getattr(options, name, None) for name in ('figures', 'report', 'save_features'))
-    _refuse_any(
+    refuse_any(
         (
             options.view is not None and options.dataset not in ('KS20', DATASET),
             '--view is for KS20 and CASIA_B alone: leave it out or use --dataset KS20',
@@ -222,7 +221,7 @@ def _resolve_casia_b(options: Options, typed: frozenset[str]) -> Options:
     a combination that means nothing.
     """
     if options.dataset != DATASET:
-        _refuse_any(
+        refuse_any(
             (options.protocol in (CVE, CME), f'--protocol {options.protocol} is for --dataset {DATASET} alone'),
             (options.probe_type, f'--probe_type is for --dataset {DATASET} alone: leave it out'),
             (options.double_pretext, f'--double_pretext is for --dataset {DATASET} alone: leave it out'),
@@ -237,7 +236,7 @@ def _resolve_casia_b(options: Options, typed: frozenset[str]) -> Options:
     if 'length' not in typed and options.length == 6:
         changes['length'] = LENGTHS[protocol]
     if protocol == CVE:
-        _refuse_any(
+        refuse_any(
             (options.probe_type, '--probe_type is for --protocol CME: leave one of the two out'),
             (
                 options.view not in (None, ALL, *range(NUM_VIEWS)),
@@ -246,7 +245,7 @@ def _resolve_casia_b(options: Options, typed: frozenset[str]) -> Options:
         )
         changes['view'] = 0 if options.view is None else options.view
     else:
-        _refuse_any(
+        refuse_any(
             (options.view is not None, '--view is for --protocol CVE, CME mixes all views: leave one of the two out'),
             (
                 'manner' in typed and options.manner == 'ap',
@@ -263,7 +262,7 @@ def _resolve_casia_b(options: Options, typed: frozenset[str]) -> Options:
 
 
 def _refuse_on_casia_b(options, single: bool) -> None:
-    _refuse_any(
+    refuse_any(
         (
             options.protocol in ('gallery', 'openset'),
             f'--protocol {options.protocol} on {DATASET} is --protocol CME: use that',
@@ -278,78 +277,4 @@ def _refuse_on_casia_b(options, single: bool) -> None:
             f'--double_pretext joins two of the three encoders of {PLUS}: use it with that model or leave it out',
         ),
         (getattr(options, 'runs', 1) > 1 and not single, '--runs is for one view of --protocol CVE: leave it out'),
-    )
-
-
-def _refuse_any(*rules: tuple[object, str]) -> None:
-    for wrong, sentence in rules:
-        if wrong:
-            raise UserError(sentence)
-
-
-def _settle_modern(options, typed: frozenset[str]):
-    """Fills in epochs and the choice of the epoch, and refuses combinations that mean nothing.
-
-    `options`: TrainOptions or EvaluateOptions, as parsed; `typed`: names of the flags that the user typed. Returns the
-    options; unchanged with `--recipe original`. Raises UserError: as said.
-    """
-    if options.recipe != MODERN:
-        _refuse_any(
-            (options.without, '--without leaves pieces of the modern recipe out: add --recipe modern or leave it out'),
-            (options.supervised, '--supervised belongs to the modern recipe: add --recipe modern or leave it out'),
-        )
-        return options
-    changes = {} if 'select' in typed else {'select': 'last'}
-    if hasattr(options, 'epochs'):
-        changes['epochs'] = epochs = options.epochs or EPOCHS
-        if options.rn_epochs not in (None, epochs) or options.rn_rate not in (None, facts(options.dataset).rn_rate):
-            raise UserError(
-                '--recipe modern trains encoders and recognition network together: leave out --rn_epochs and '
-                '--rn_rate, and give --epochs'
-            )
-        changes['rn_epochs'] = epochs
-        changes['rn_batch_size'] = options.rn_batch_size or options.batch_size  # of scoring alone
-        if 'batch_size' not in typed:
-            changes['batch_size'] = recipe.BATCH_SIZE
-    _refuse_in_modern(options, typed)
-    return replace(options, **changes)
-
-
-def _refuse_in_modern(options, typed: frozenset[str]) -> None:
-    names = ('ablation', 'transfer', 'frozen', 'c_reid', 'faithful')
-    others = ' and '.join(f'--{name}' for name in names if getattr(options, name))
-    batch_size = options.batch_size if isinstance(options, TrainOptions) else BATCH_SIZE  # scoring has no pairs
-    contrasts = not {'pairs', 'pretext'} & set((options.without or '').split('+'))
-    _refuse_any(
-        (
-            'select' in typed and options.select == 'test',
-            '--recipe modern never chooses an epoch by the test set: use --select last or val',
-        ),
-        (others, f'--recipe modern does not know {others}: leave it out or use --recipe original'),
-        (
-            options.model != 'rev_rec',
-            '--recipe modern has one pretext task, reverse reconstruction: leave out --model and --best_model',
-        ),
-        (options.encoding != 'CAGE', '--recipe modern trains CAGEs: leave out --encoding AGE'),
-        (
-            options.dataset in (DATASET, CONDITION_MATCHING),
-            "--recipe modern has not been made for CASIA_B's protocols: use --recipe original",
-        ),
-        (
-            batch_size % 2,
-            f'--recipe modern takes sequences in twos: give an even --batch_size, not {batch_size}',
-        ),
-        (
-            batch_size == 2 and contrasts,
-            '--recipe modern contrasts each two sequences with the others of their batch, and --batch_size 2 has no '
-            'others: give 4 or more, or leave the contrast out by --without pairs',
-        ),
-        (
-            options.supervised and batch_size % 4,
-            f'--supervised takes sequences in fours: give a --batch_size that is a multiple of 4, not {batch_size}',
-        ),
-        (
-            getattr(options, 'train_flag', 1) == 0,
-            '--recipe modern trains encoders and recognition network together: leave out --train_flag 0',
-        ),
     )
