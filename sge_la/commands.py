@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,7 +188,7 @@ def match(options) -> dict:
     dataset = known_to(options, dataset)
     plan = plan_of(replace(options, probe=None), dataset)
     _warn_of_other_data(plan, dataset)
-    how = How(options.metric, options.level, options.match, options.rerank, options.smooth)
+    how = How(**{field.name: getattr(options, field.name) for field in fields(How)})
     return run_gallery(plan, dataset, pairs, how)
 
 

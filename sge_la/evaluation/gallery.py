@@ -39,16 +39,17 @@ ENCODINGS, ANSWERS, BOTH = 'encodings', 'answers', 'both'
 
 @dataclass(frozen=True)
 class How:
-    """How sequences are matched: the flags `--metric`, `--level`, `--match`, `--rerank` and `--smooth`."""
+    """How sequences are matched: the flags of evaluate.py that are called so."""
 
-    metric: str = 'euclidean'
-    level: str = 'sequence'
-    match: str = ENCODINGS
-    rerank: int | None = None
-    smooth: float = 0.0
+    metric: str
+    level: str
+    match: str
+    beside: float
+    smooth: float
+    rerank: int | None
 
     def __str__(self) -> str:
-        match = '' if self.match == ENCODINGS else f', {self.match}'
+        match = {ENCODINGS: '', ANSWERS: ', answers', BOTH: f', both {self.beside:g}'}[self.match]
         smooth = f', smoothed by {self.smooth:g}' if self.smooth else ''
         return f'{self.metric}, {self.level}{match}{smooth}' + (f', reranked by {self.rerank}' if self.rerank else '')
 
@@ -179,7 +180,7 @@ def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], 
             'level': how.level,
             'seed': plan.seed,
             'network': network,
-            'beside': how.match == BOTH,
+            'beside': how.beside if how.match == BOTH else 0.0,
         }
         for name in pair:
             if (name, where) not in sides:
@@ -201,7 +202,8 @@ def _title(plan: Plan, length: int, how: How) -> str:
     title = {
         ENCODINGS: f'{what} matched without a recognition network, {vectors}',
         ANSWERS: "the recognition network's answers matched (roots of its probabilities)",
-        BOTH: f"the recognition network's answers matched (roots of its probabilities), and {what} beside them",
+        BOTH: "the recognition network's answers matched (roots of its probabilities), "
+        f'and {what} beside them, weighing {how.beside:g}',
     }[how.match]
     moved = f', gallery entries moved by {how.smooth:g} towards the mean of their recording' if how.smooth else ''
     anew = f', ranked anew by {how.rerank} k-reciprocal neighbours among probes and gallery' if how.rerank else ''

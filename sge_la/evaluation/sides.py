@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,6 @@ from sge_la.features import cages
 from sge_la.features.sources import FeatureSource, feature_shape, fill_features
 from sge_la.runs.plan import Plan
 
-# What encodings weigh beside answers, see docs/results.md.
-_ENCODINGS_SHARE = 0.3
 _UNKNOWN = (
     '{flag} needs to know the recording of each sequence, and of the set {name} nobody does (the released arrays lack '
     'it): prepare the data set from its raw recordings, or {instead}'
@@ -89,9 +88,9 @@ def answers_of(scores: np.ndarray) -> np.ndarray:
     return np.sqrt(probabilities(scores)).astype(scores.dtype)
 
 
-def _answers_beside(features: np.ndarray, classes: int) -> np.ndarray:
-    """Answers, and encodings of unit length weighted beside them, of what `sequence_features` gave with `beside`."""
-    encodings = unit_length(features[:, :-classes]) * np.float32(np.sqrt(_ENCODINGS_SHARE))
+def _answers_beside(features: np.ndarray, classes: int, weight: float) -> np.ndarray:
+    """Answers, and encodings of length √weight beside them, of what `sequence_features` gave with `beside`."""
+    encodings = unit_length(features[:, :-classes]) * np.float32(np.sqrt(weight))
     return np.concatenate([answers_of(features[:, -classes:]), encodings], axis=1)
 
 
@@ -104,20 +103,21 @@ def make_side(
     level: str = 'sequence',
     seed: int = 0,
     network: Mapping[str, np.ndarray] | None = None,
-    beside: bool = False,
+    beside: float = 0.0,
 ) -> Side:
     """Encodes all sequences of a set that belong to an identity; `level` 'recording' takes means of each recording.
 
-    `network`: its answers (`answers_of`) stand in the place of encodings or, with `beside`, before them.
+    `network`: its answers (`answers_of`) stand in the place of encodings; `beside`: what encodings weigh beside them.
 
     Raises UserError: 'recording', but the recordings are not known.
     """
     rows = cages.all_rows(split.ids)
     if level == 'recording' and split.recordings is None:
         raise UserError(_UNKNOWN.format(flag='--level recording', name=name, instead='use --level sequence'))
-    features = sequence_features(sources, split.skeletons, rows, manner, seed=seed, network=network, beside=beside)
+    settings: dict[str, Any] = {'seed': seed, 'network': network, 'beside': bool(beside)}
+    features = sequence_features(sources, split.skeletons, rows, manner, **settings)
     if network is not None:
-        features = _answers_beside(features, len(network['Variable'])) if beside else answers_of(features)
+        features = _answers_beside(features, len(network['Variable']), beside) if beside else answers_of(features)
     labels, recordings = split.labels[rows], None if split.recordings is None else split.recordings[rows]
     if level == 'recording':
         return Side(name, *pool_recordings(features, labels, recordings), None)

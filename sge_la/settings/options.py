@@ -288,6 +288,11 @@ class EvaluateOptions(CommonOptions):
         'trained on, or both',
         choices=('encodings', 'answers', 'both'),
     )
+    beside: float = flag(
+        0.3,
+        'what encodings weigh beside the answers, which weigh 1, with --match both',
+        type=number(float, 0.0, 100.0, 'a weight from 0 to 100, such as 0.3'),
+    )
     rerank: int | None = flag(
         None,
         '--protocol gallery: rank the gallery by so many k-reciprocal neighbours (20 in the paper of Zhong et al.), '

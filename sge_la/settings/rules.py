@@ -27,8 +27,8 @@ from sge_la.settings.papers import (
 from sge_la.settings.recipe import MODERN
 
 # The flags of --protocol gallery, which openset has none of.
-_MATCHING = {'metric', 'level', 'match', 'rerank', 'smooth'}
-_MATCHING_FLAGS = '--metric, --level, --match, --rerank and --smooth'
+_MATCHING = {'metric', 'level', 'match', 'beside', 'rerank', 'smooth'}
+_MATCHING_FLAGS = '--metric, --level, --match, --beside, --rerank and --smooth'
 
 
 def resolve(options, typed: frozenset[str] = frozenset()):
@@ -170,6 +170,10 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         (
             not matches and hasattr(options, 'metric') and _MATCHING & typed,
             f'{_MATCHING_FLAGS} are for matching: add --protocol gallery or leave them out',
+        ),
+        (
+            'beside' in typed and getattr(options, 'match', '') != 'both',
+            '--beside weighs encodings beside answers: add --match both or leave it out',
         ),
         (
             getattr(options, 'smooth', 0) and options.level == 'recording',

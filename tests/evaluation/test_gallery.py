@@ -191,7 +191,7 @@ def test_encodings_beside_answers(sources):
     split = Split(skeletons(6), {0: np.arange(3), 1: np.arange(3, 6)})
     plain, answers, both = (
         make_side('t', split, sources, 'ap', network=one, beside=beside).features
-        for one, beside in ((None, False), (network, False), (network, True))
+        for one, beside in ((None, 0), (network, 0), (network, 0.3))
     )
     np.testing.assert_allclose(both[:, :2], answers, rtol=1e-6)
     lengths = np.linalg.norm(plain, axis=1, keepdims=True)
@@ -199,12 +199,15 @@ def test_encodings_beside_answers(sources):
 
 
 def test_command_matches_both_and_ranks_anew(small_run, capsys):
-    flags = [*small_flags(small_run), '--protocol', 'gallery', '--match', 'both', '--rerank', '3']
+    flags = [*small_flags(small_run), '--protocol', 'gallery', '--match', 'both', '--beside', '2', '--rerank', '3']
     evaluate.main([*flags, '--probe', 'Still'])
     printed = capsys.readouterr().out
-    assert 'answers matched (roots of its probabilities), and CAGEs beside them, euclidean distance, ranked' in printed
+    assert (
+        'answers matched (roots of its probabilities), and CAGEs beside them, weighing 2, euclidean distance, ranked'
+        in printed
+    )
     kept = json.loads(next(small_run.glob('Models/CAGEs_RN_models/*/results.json')).read_text())
-    assert set(kept['gallery']['euclidean, sequence, both, reranked by 3']) == {'Still → Walking'}
+    assert set(kept['gallery']['euclidean, sequence, both 2, reranked by 3']) == {'Still → Walking'}
     with pytest.raises(UserError, match='--rerank needs two different sets'):
         evaluate.main([*flags, '--probe', 'Still', '--gallery', 'Still'])
 
@@ -245,7 +248,7 @@ def test_command_smooths(small_run, capsys):
 
 
 def test_matching_flags_need_the_protocol():
-    given = '--gallery train', '--level recording', '--match answers', '--rerank 20', '--smooth 0.5'
+    given = '--gallery train', '--level recording', '--match answers', '--rerank 20', '--smooth 0.5', '--beside 1'
     for flags in map(str.split, given):
         with pytest.raises(UserError, match='--protocol gallery'):
             parse_evaluate(flags)

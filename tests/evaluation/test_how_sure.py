@@ -62,7 +62,15 @@ def test_a_vote_is_no_majority():
 def test_a_vote_that_ranks_everybody_last_has_an_area_of_zero(nauc, shown):
     scores, labels = np.eye(2, dtype=np.float32), np.array([1, 0])
     plan = SimpleNamespace(protocol=None, encoding='AGE')
-    every = {'rank1': 0.0, 'nauc': None, 'sequences': 2, 'groups': 1, 'resampled': 'people', 'chance': 0.5, 'classes': 2}
+    every = {
+        'rank1': 0.0,
+        'nauc': None,
+        'sequences': 2,
+        'groups': 1,
+        'resampled': 'people',
+        'chance': 0.5,
+        'classes': 2,
+    }
     found = {'all_sequences': every, 'recording_vote': {'rank1': 0.0, 'nauc': nauc, 'recordings': 2}}
     [vote] = [line for line in all_lines(plan, evaluate_scores(scores, labels), found, '') if 'vote' in line]
     assert f'{shown}, 2 recordings' in vote

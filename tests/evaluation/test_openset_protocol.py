@@ -169,7 +169,10 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
 @pytest.mark.parametrize(
     ('flags', 'words'),
     [
-        ('--protocol openset --level recording', 'leave out --metric, --level, --match, --rerank and --smooth'),
+        (
+            '--protocol openset --level recording',
+            'leave out --metric, --level, --match, --beside, --rerank and --smooth',
+        ),
         ('--splits 2', 'add --protocol openset'),
         ('--far 0.1', 'add --protocol openset'),
         ('--newcomers', 'add --protocol openset'),
