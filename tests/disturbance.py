@@ -68,6 +68,8 @@ def small_disk(place: Path, size: str) -> Iterator[Callable[[str], None]]:
 @contextlib.contextmanager
 def nobody() -> Iterator[None]:
     """Gives up the rights of root, whom permissions do not bind, for a while."""
+    import concurrent.futures.process  # noqa: F401 - loaded lazily else, from where only root may read
+
     if os.geteuid() != 0:
         yield
         return

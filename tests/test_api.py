@@ -248,7 +248,7 @@ def test_evaluate_writes_figures_report_and_features(small_run, walking, tmp_pat
     assert '<td>seed</td>' in text and '<td>ablation</td>' not in text and '<td>faithful</td>' not in text
     with np.load(tmp_path / 'cages.npz') as found:
         assert sorted(found) == [
-            f'{name}_{key}' for name in ('Walking', 'train') for key in ('cages', 'labels', 'recordings')
+            f'{name}_{key}' for name in ('Still', 'Walking', 'train') for key in ('cages', 'labels', 'recordings')
         ]
         assert found['train_cages'].shape == (32, 6, 768)
         np.testing.assert_array_equal(found['Walking_labels'], walking.labels)

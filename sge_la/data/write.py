@@ -98,8 +98,8 @@ def write_dataset(
         if test_name not in files.tests:
             places = ', '.join(files.tests)
             raise UserError(
-                f"layout {layout} of {name} has the test sets {places}, but '{test_name}' was to be written; "
-                'choose another layout or another name'
+                f"layout {layout} of {name} has the test sets {places}, but '{test_name}' was to be written, which is "
+                'of another layout; leave out --layout or give the other one'
             )
     folders = _top_folders(files, tests)
     if not overwrite:

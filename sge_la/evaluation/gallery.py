@@ -100,7 +100,7 @@ def match_sides(
         from sge_la.evaluation.reranking import reranked_blocks  # SciPy, which nothing else here needs
 
         settings['blocks'] = partial(reranked_blocks, neighbours=rerank)
-    excluded = 'same recordings cannot be left out, because recordings are unknown'
+    excluded = 'entries of the same recording cannot be left out, because recordings are unknown'
     if probe.recordings is not None and gallery.recordings is not None:
         settings |= {'probe_groups': probe.recordings, 'gallery_groups': gallery.recordings}
         shared = len(np.intersect1d(probe.recordings, gallery.recordings))
@@ -108,7 +108,7 @@ def match_sides(
     if probe.name == gallery.name:
         if probe.numbers is not None:
             settings |= {'probe_items': probe.numbers, 'gallery_items': gallery.numbers}
-        excluded += ', and the probe itself'
+        excluded += '; the probe itself is left out too'
     result = match(
         probe.features,
         gallery.features,
@@ -163,8 +163,8 @@ def run_gallery(plan: Plan, dataset: Dataset, pairs: Sequence[tuple[str, str]], 
     twice = next((probe for probe, gallery in pairs if probe == gallery), None)
     if how.rerank and twice:
         raise UserError(
-            f'--rerank needs two different sets, since probes are neighbours too, found {twice} twice: choose another '
-            '--gallery, or leave out --rerank'
+            f'--rerank needs two different sets, since probes are neighbours too, but both are {twice!r}: choose '
+            'another --gallery, or leave out --rerank'
         )
     sources = started(plan, f'Gallery protocol: {_title(plan, dataset.length, how)}')
     if how.match != ENCODINGS:

@@ -11,7 +11,7 @@ from sge_la.data import Dataset
 from sge_la.errors import UserError, say
 from sge_la.evaluation.score_run import keep_results, score_test
 from sge_la.evaluation.test_sets import AtHand, ProbeSet, probe_features, recheck
-from sge_la.features.files import TEST_STEMS
+from sge_la.features.files import TEST_STEMS, recorded_tests
 from sge_la.runs import records, states
 from sge_la.runs.banner import banner, selection_line, where_it_lies
 from sge_la.runs.plan import Plan
@@ -25,7 +25,8 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
     `plan`: of the run, with its seed and batch size (`sge_la.runs.find.as_trained`); `dataset`: of the run, or None;
     `absence`: why there is no data set, else ''. Returns what was printed, by test set.
     """
-    at_hand, places = AtHand.of(plan, dataset, absence), find_networks(plan)
+    at_hand = AtHand.of(plan, dataset, absence)
+    places = find_networks(plan, at_hand)
     environment = runtime.environment(runtime.start(plan.gpu, plan.seed), plan.precision)
     say(banner(plan.heading, environment))
     found = {}
@@ -45,16 +46,22 @@ def run_evaluation(plan: Plan, dataset: Dataset | None, absence: str = '') -> di
     return found
 
 
-def find_networks(plan: Plan) -> list[tuple[str, str, Path]]:
+def find_networks(plan: Plan, at_hand: AtHand) -> list[tuple[str, str, Path]]:
     """The networks to score: (test set, stem of its feature files, folder).
 
-    Raises UserError: none is there, or its run is unfinished.
+    Without the data set the test set is called as the run has recorded it. Raises UserError: none is there, or its run
+    is unfinished.
     """
     joint = plan.dataset != 'IAS'
     stems = dict(zip(('A', 'B'), TEST_STEMS, strict=True))
+    networks = plan.networks
+    if joint and at_hand.dataset is None and not plan.options.get('probe'):
+        recorded = recorded_tests(plan.network)
+        if recorded and not recorded.keys() & networks.keys():  # the plan had to guess
+            networks = {next(iter(recorded)): plan.network}
     return [
         (name, TEST_STEMS[0] if joint else stems[name], _with_checkpoint(folder, '' if joint else f'{name}_'))
-        for name, folder in plan.networks.items()
+        for name, folder in networks.items()
     ]
 
 

@@ -21,12 +21,10 @@ def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
     every, chosen, last = found['all_sequences'], found['selected'], found.get('last')
     spans = every['intervals'] if every['groups'] > 1 else {}
     rank1, nauc = (_percent(every[name], spans.get(name)) for name in ('rank1', 'nauc'))
-    likely = (
-        ''
-        if every['nauc'] is None
-        else f', of probabilities {_percent(every[PROBABILITIES], spans.get(PROBABILITIES))}'
-    )
-    yield f'All {every["sequences"]} sequences ({note}): Rank-1 {rank1}, nAUC {nauc}{likely}'
+    line = f'All {every["sequences"]} sequences ({note}): Rank-1 {rank1}, nAUC {nauc}'
+    if every['nauc'] is not None:
+        line += f', nAUC of probabilities {_percent(every[PROBABILITIES], spans.get(PROBABILITIES))}'
+    yield line
     unit = (
         f'95 % intervals over {every["groups"]} {every["resampled"]} in brackets' if spans else 'too few for intervals'
     )

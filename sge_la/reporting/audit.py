@@ -87,7 +87,7 @@ def selection_lines(models_dir: Path | str, name: str, length: int, view: int | 
             if {'test', 'last'} <= set(known):
                 rows.append((f'{run} ({test})', *_row(known['test'], known['last'])))
     if not rows:
-        yield f'Choice of the epoch on the test set: no run of {name} in {models_dir} tells what it adds'
+        yield f'Choice of the epoch on the test set: no run of {name} in {models_dir} chose its epoch so'
         return
     yield 'Choice of the epoch on the test set, Rank-1 / nAUC in %, and what it adds to the last epoch in points:'
     for cells in [('run', 'best on test', 'last', 'adds'), *rows]:

@@ -14,6 +14,7 @@ from sge_la.data.dataset import LEAKS
 from sge_la.errors import UserError, typed
 from sge_la.evaluation import epoch_choice
 from sge_la.evaluation.epoch_choice import NOTHING_HELD
+from sge_la.evaluation.score_lines import PROBABILITIES
 from sge_la.files.atomic import os_errors
 from sge_la.files.text import write_text
 from sge_la.reporting.style import percent
@@ -165,9 +166,10 @@ def _scores(found: Mapping) -> Iterable[str]:
     for title, scores in kinds.items():
         ranks = scores.get('rank_n', [])
         shares = [percent(ranks[n - 1]) if len(ranks) >= n else '' for n in (1, 5, 10)]
-        nauc = '' if scores.get('nauc') is None else f'{scores["nauc"]:.3f}'
-        rows.append((title, scores.get('epoch', ''), *shares, _span(scores), nauc, scores.get('sequences', '')))
-    header = ('', 'epoch', 'Rank-1', 'Rank-5', 'Rank-10', '95 % interval of Rank-1', 'nAUC', 'scored')
+        areas = ('' if scores.get(key) is None else f'{scores[key]:.3f}' for key in ('nauc', PROBABILITIES))
+        rows.append((title, scores.get('epoch', ''), *shares, _span(scores), *areas, scores.get('sequences', '')))
+    ranks = 'Rank-1', 'Rank-5', 'Rank-10', '95 % interval of Rank-1'
+    header = ('', 'epoch', *ranks, 'nAUC', 'nAUC of probabilities', 'scored')
     yield from _table(header, rows)
 
 

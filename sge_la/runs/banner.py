@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from sge_la.data import Dataset
@@ -62,7 +63,8 @@ def where_it_lies(folder: Path, options: Mapping[str, object]) -> str:
         places = {name: options[name] for name in places if options[name] != getattr(CommonOptions, name)}
         among_models = folder.resolve().parent.parent == Path(options['models_dir']).resolve()
         named = folder.name if among_models else folder
-        lines.append(f'Next: {typed("evaluate", RN_dir=named, **places, report=True)}')
+        more = {'report' if find_spec('matplotlib') else 'verbose': True}
+        lines.append(f'Next: {typed("evaluate", RN_dir=named, **places, **more)}')
     return '\n'.join(lines)
 
 

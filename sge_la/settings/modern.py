@@ -63,13 +63,13 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
             f'--recipe modern takes sequences in twos: give an even --batch_size, not {batch_size}',
         ),
         (
+            options.supervised and batch_size % 4,
+            f'--supervised takes sequences in fours: give a --batch_size that is a multiple of 4, not {batch_size}',
+        ),
+        (
             batch_size == 2 and contrasts,
             '--recipe modern contrasts each two sequences with the others of their batch, and --batch_size 2 has no '
             'others: give 4 or more, or leave the contrast out by --without pairs',
-        ),
-        (
-            options.supervised and batch_size % 4,
-            f'--supervised takes sequences in fours: give a --batch_size that is a multiple of 4, not {batch_size}',
         ),
         (
             getattr(options, 'train_flag', 1) == 0,

@@ -304,7 +304,7 @@ class EvaluateOptions(CommonOptions):
         0.0,
         '--protocol gallery: move each entry of the gallery by this share towards the mean of its recording, such as '
         '0.5; probes stay as they are',
-        type=share,
+        type=number(float, 0.0, 1.0, 'a share from 0 to 1, such as 0.5'),
     )
     gallery: str | None = flag(None, 'gallery to match with: a test set, or train', type=_dataset_name)
     far: float = flag(

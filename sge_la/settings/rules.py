@@ -28,7 +28,6 @@ from sge_la.settings.recipe import MODERN
 
 # The flags of --protocol gallery, which openset has none of.
 _MATCHING = {'metric', 'level', 'match', 'beside', 'rerank', 'smooth'}
-_MATCHING_FLAGS = '--metric, --level, --match, --beside, --rerank and --smooth'
 
 
 def resolve(options, typed: frozenset[str] = frozenset()):
@@ -87,6 +86,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
     vectors = options.frozen or options.c_reid
     protocol = getattr(options, 'protocol', 'classifier')
     matches = protocol in ('gallery', 'openset')
+    matching = ' and '.join(f'--{name}' for name in sorted(_MATCHING & typed))
     shows = any(getattr(options, name, None) for name in ('figures', 'report', 'save_features'))
     refuse_any(
         (
@@ -157,7 +157,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         ),
         (
             protocol == 'openset' and _MATCHING & typed,
-            f'--protocol openset has its own distance and scores: leave out {_MATCHING_FLAGS}',
+            f'--protocol openset has its own distance and scores: leave out {matching}',
         ),
         (
             protocol != 'openset' and hasattr(options, 'splits') and {'far', 'splits', 'newcomers'} & typed,
@@ -169,7 +169,7 @@ def _refuse_nonsense(options, typed: frozenset[str]) -> None:
         ),
         (
             not matches and hasattr(options, 'metric') and _MATCHING & typed,
-            f'{_MATCHING_FLAGS} are for matching: add --protocol gallery or leave them out',
+            f'without --protocol gallery nothing is matched: add it, or leave out {matching}',
         ),
         (
             'beside' in typed and getattr(options, 'match', '') != 'both',

@@ -229,7 +229,7 @@ def test_a_split_is_had_again_from_its_file(small_kgbd, tmp_path, arguments):
     with pytest.raises(UserError, match='made of other raw data'):
         prepare(*where, tmp_path / 'c', '--split', split)
     (raw / 'Person003' / '6.txt').write_text(kgbd_text(body(40, 20, 51)))
-    with pytest.raises(UserError, match=r"does not name it: 'Person003/6\.txt'"):
+    with pytest.raises(UserError, match=r"1 which are not in the file, such as 'Person003/6\.txt'"):
         prepare(*where, tmp_path / 'c', '--split', split)
     assert not (tmp_path / 'c').exists()
 

@@ -171,7 +171,7 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
     [
         (
             '--protocol openset --level recording',
-            'leave out --metric, --level, --match, --beside, --rerank and --smooth',
+            'leave out --level',
         ),
         ('--splits 2', 'add --protocol openset'),
         ('--far 0.1', 'add --protocol openset'),

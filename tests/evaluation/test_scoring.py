@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sge_la.backends import ops
 from sge_la.data import load
+from sge_la.evaluation import pipeline
 from sge_la.evaluation.scores import LOGIT_ROWS, compiled_recogniser, logits, score, score_everything
-from sge_la.evaluation.test_sets import ProbeSet, are_alike
+from sge_la.evaluation.test_sets import AtHand, ProbeSet, are_alike
 from sge_la.features import cages
-from sge_la.features.files import Features, feature_sources
+from sge_la.features.files import FEATURE_RECORD, TEST_STEMS, Features, feature_sources
 from sge_la.features.sources import FeatureSource, fill_features
 from sge_la.model import recognition
 from sge_la.model.config import EncoderConfig
@@ -313,3 +315,12 @@ def test_answers_of_rows_that_lie_on_the_device():
     rows = np.random.default_rng(0).normal(size=(LOGIT_ROWS + 3, 18)).astype(np.float32)
     found = logits(params, ops.convert_to_tensor(rows))
     np.testing.assert_allclose(found, logits(params, rows), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(('dataset', 'name'), [(None, 'probe'), ('at hand', 'test')])
+def test_without_the_data_set_the_run_knows_what_it_was_tested_on(tmp_path, monkeypatch, dataset, name):
+    """A plan without data guesses 'test'; under that name the scores would stand twice in results.json."""
+    (tmp_path / FEATURE_RECORD).write_text('{"tests": {"probe": "0"}}')
+    monkeypatch.setattr(pipeline, '_with_checkpoint', lambda folder, prefix: folder)
+    plan = SimpleNamespace(dataset='DEMO', network=tmp_path, networks={'test': tmp_path}, options={})
+    assert pipeline.find_networks(plan, AtHand(dataset)) == [(name, TEST_STEMS[0], tmp_path)]

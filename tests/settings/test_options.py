@@ -167,8 +167,8 @@ def test_two_sequences_are_a_batch_where_nothing_is_contrasted(flags):
         ('--epochs 3', 'unrecognized arguments: --epochs'),
         ('--best_model rev_rec_plus --c_reid 1', 'rev_rec_plus'),
         ('--view 2', '--view is for KS20'),
-        ('--metric cosine', 'are for matching'),
-        ('--level sequence', 'are for matching'),
+        ('--metric cosine', 'leave out --metric'),
+        ('--level sequence', 'leave out --level'),
     ],
 )
 def test_evaluate_refuses(flags, words):

@@ -60,11 +60,11 @@ class SplitFile:
         the tree are places in `used`. Raises UserError: the file is of other recordings, or of another length.
         """
         found, named = {raw.name for raw in recordings}, self.left_out.union(*self.roles.values())
-        for names, what in ((named - found, 'the raw data lack it'), (found - named, 'the file does not name it')):
+        for names, what in ((named - found, 'which the raw data lack'), (found - named, 'which are not in the file')):
             if names:
                 raise UserError(
-                    f'{self.path} was expected to name the recordings of the raw data, and {what}: {min(names)!r} '
-                    f'({len(names)} in all); give --raw the data that the split was made of'
+                    f'{self.path} was expected to name just the recordings of the raw data, and there are '
+                    f'{len(names)} {what}, such as {min(names)!r}; give --raw the data that the split was made of'
                 )
         if self.windows is not None and length != self.length:
             raise UserError(
