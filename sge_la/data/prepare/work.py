@@ -186,8 +186,9 @@ class Work:
                         'were expected of each person; add recordings, or cut each in two and name the parts'
                     )
                 raise UserError(
-                    f'the {what} of {self.settings.name} would have no sequence of {self.length} frames; check that '
-                    'the raw data are all there, and what is held out'
+                    f'the {what} of {self.settings.name} would have no sequence of {self.length} frames, since people '
+                    'have too few recordings or too short ones; check that the raw data are all there, and what is '
+                    'held out, or choose another --layout'
                 )
             strangers = sorted(set(split.ids) - set(splits['train'].ids))
             if strangers and not open_set:
