@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 _NO_STRANGERS = (
-    "note: nobody is answered 'unknown', since nothing tells how strangers score: train with --unknown 0.2 (a run that "
-    'was: score it once with --protocol openset), or enrol people in a gallery'
+    'note: this network names somebody for everyone, since nothing tells how strangers score: train with --unknown 0.2 '
+    '(a run that was: score it once with --protocol openset), or enrol people in a gallery'
 )
 
 

@@ -188,7 +188,8 @@ def _lines(
         yield f'By {level}: {counts[0]} of enrolled people, {counts[1]} of unknown people'
         yield f'  {_listed(one.intervals)}'
         if counts[1] * min(FARS) < 1:
-            yield f'  ({counted(counts[1], level)} of unknown people: no FAR below {1 / counts[1]:.2g} is told from 0)'
+            least = f'a FAR below {1 / counts[1]:.2g} cannot be told from 0'
+            yield f'  ({counted(counts[1], level)} of unknown people: {least})'
         if one.own:
             threshold, recognised, accepted = one.own
             yield (

@@ -34,7 +34,7 @@ def few_lines(plan: Plan, evaluation: metrics.Evaluation, found: dict, note: str
         line = f'Epoch {chosen["epoch"]}: {CHOSEN.get(select, "chosen")}'
         line += ', as in the original' if select == 'test' else ''
         if last and last['epoch'] != chosen['epoch']:
-            line += f'; nobody chose the last, {last["epoch"]}: Rank-1 {_percent(last["rank1"])}, '
+            line += f'; the last epoch, {last["epoch"]}, which nobody chose: Rank-1 {_percent(last["rank1"])}, '
             line += f'nAUC {_percent(last["nauc"])}'
         yield line
 

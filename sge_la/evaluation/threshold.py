@@ -86,7 +86,7 @@ def probability(asked: OpenSet) -> tuple[float, float] | None:
 
     Platt's scaling with his targets (Advances in Large Margin Classifiers, 1999). Returns (slope, offset) of
     1 / (1 + exp(slope · distance + offset)), for as many strangers as enrolled people among the probes; None where no
-    person has two recordings, or nobody was recognised.
+    person has two recordings, nobody was recognised, or those who were are no nearer than others.
     """
     from scipy.optimize import minimize  # comes with scikit-learn
 
@@ -105,5 +105,7 @@ def probability(asked: OpenSet) -> tuple[float, float] | None:
         return float(weights @ each), np.array([slope @ standard, slope.sum()])
 
     line = minimize(loss, np.zeros(2), jac=True, method='BFGS').x
-    slope = max(float(line[0]), 0.0) / scale
+    if line[0] <= 0:
+        return None
+    slope = float(line[0]) / scale
     return slope, float(line[1]) - slope * float(middle)

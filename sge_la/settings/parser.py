@@ -48,8 +48,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _did_you_mean(message: str, flags: Iterable[str]) -> str:
-    unknown = re.match(r'unrecognized arguments: (--\w+)', message)
-    return did_you_mean(unknown[1], flags) if unknown else ''
+    unknown = re.match(r'unrecognized arguments: --([\w-]+)', message)
+    return did_you_mean('--' + unknown[1].replace('-', '_'), flags) if unknown else ''
 
 
 def options_parser(

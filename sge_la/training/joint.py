@@ -71,8 +71,8 @@ def paired_batches(
     if steps == 0:
         unit = 2 if people is None else 4
         raise UserError(
-            f'training needs at least one batch of {batch_size} sequences, neighbours in twos, found {2 * len(pairs)}: '
-            f'use --batch_size {max(unit, 2 * len(pairs) // unit * unit)} or less'
+            f'training needs at least one batch of {batch_size} sequences in pairs of neighbours, and '
+            f'{2 * len(pairs)} can be paired: use --batch_size {max(unit, 2 * len(pairs) // unit * unit)} or less'
         )
     pairs = pairs[rng.permutation(len(pairs))]
     if people is not None:

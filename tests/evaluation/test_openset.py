@@ -149,6 +149,12 @@ def test_probability_is_calibrated():
     np.testing.assert_allclose([slope, offset], [6, -5], rtol=0.1)
 
 
+def test_no_probability_where_the_right_ones_are_no_nearer():
+    distances = np.array([0.9, 0.8, 0.1, 0.2])
+    right = np.array([True, True, False, False])
+    assert probability(OpenSet(distances, right, np.array([True, True, False, False]))) is None
+
+
 def test_probability_needs_two_recordings_of_somebody():
     enrolled, _ = people(recordings=3)
     asked = leave_one_out(enrolled)

@@ -59,7 +59,7 @@ def test_one_stranger_in_words():
     vectors = [[1.0, 0], [0, 1], [0.6, 0.8]]
     probe, gallery = (side(name, vectors, [1, 2, 3], numbers) for name, numbers in (('p', [1, 2, 3]), ('g', [4, 5, 6])))
     said = list(_lines(probe, gallery, [3], answered(probe, gallery, [3], 0.01), 0.01, ''))
-    assert '  (1 recording of unknown people: no FAR below 1 is told from 0)' in said
+    assert '  (1 recording of unknown people: a FAR below 1 cannot be told from 0)' in said
     assert said[-1].startswith('(no intervals: at least two recordings') and not any('[' in line for line in said)
 
 
@@ -163,7 +163,7 @@ def test_a_run_on_everybody_says_so(small_run, capsys):
     assert 'trained on everybody, the unknown people too: for them this is no open set' in printed
     assert '### Probe Walking, gallery Still, split 2 of 2\nPeople: 3 enrolled, 1 unknown (' in printed
     assert 'By recording, over 2 splits of people: DIR at FAR 0.1 %: 1.0000 ± 0.0000' in printed
-    assert '(2 recordings of unknown people: no FAR below 0.5 is told from 0)' in printed
+    assert '(2 recordings of unknown people: a FAR below 0.5 cannot be told from 0)' in printed
 
 
 @pytest.mark.parametrize(

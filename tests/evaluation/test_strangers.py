@@ -81,7 +81,7 @@ def test_a_stranger_is_answered_unknown(commands, tmp_path, capsys):
     path.unlink()
     try:
         assert run_command(identify, ['--RN_dir', RUN, *places, str(tmp_path / 'walk.npy'), '--accept']) == 0
-        assert "nobody is answered 'unknown', since nothing tells how strangers score" in capsys.readouterr().err
+        assert 'names somebody for everyone, since nothing tells how strangers score' in capsys.readouterr().err
     finally:
         path.write_text(before)
 

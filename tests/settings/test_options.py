@@ -128,6 +128,7 @@ def test_transfer_trains_no_encoder(flags):
         ('--ablation GE --length 8', 'one length'),
         ('--train_flag 2 --epochs 5', '--train_flag 2 trains nothing'),
         ('--lenght 6', 'did you mean --length?'),
+        ('--data-dir x', 'did you mean --data_dir?'),
     ],
 )
 def test_nonsense_is_refused_in_one_sentence(flags, words):

@@ -134,7 +134,7 @@ def doubts(
         f'{skeleton.joints[outer[bone]]} ({body.spread[bone]:.0%})' for bone in np.flatnonzero(body.spread > _UNSTEADY)
     ]
     if unsteady:
-        text = f'{name}: a steady length was expected of bones, and those that end at {some(unsteady)} vary so much'
+        text = f'{name}: bones should have a steady length, and those that end at {some(unsteady)} vary so much'
         found.append(Finding(path, f'{text} from frame to frame; look whether tracking was good there', 'bones'))
     if body.jumps:
         text = f'{name}: the whole body jumps by more than half its size to {some(list(map(place, body.jumps)))}'
