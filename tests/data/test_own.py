@@ -29,6 +29,14 @@ def people(folder: Path, num_frames: int = 12, extension: str = 'csv') -> dict[s
     return frames
 
 
+def test_recordings_that_the_table_forgets_are_told(tmp_path):
+    people(tmp_path)
+    assert own.find(tmp_path).notes == ()
+    (tmp_path / 'Bo_11.csv').write_text('forgotten')
+    (tmp_path / 'notes.txt').write_text('no recording')
+    assert own.find(tmp_path).notes == ('not read, since recordings.csv does not name them: Bo_11.csv (1 in all)',)
+
+
 @pytest.mark.parametrize('extension', ['csv', 'npy'])
 def test_recordings_are_found_and_read(tmp_path, extension):
     """Persons are numbered in sorted order; recording 10 comes after 9."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import csv
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from sge_la.data.raw import clock, kinect_v2, pose_json, table, trc
 from sge_la.data.raw.recording import RawData, RawRecording, Recording
 from sge_la.data.raw.text import MAX_COORDINATE, in_order, read_text, shown
 from sge_la.data.skeletons import SKELETONS, Skeleton, from_json, ready, without
-from sge_la.errors import UserError
+from sge_la.errors import UserError, listed
 from sge_la.files.arrays import read_npy
 from sge_la.files.atomic import os_errors, refuse_way_out, regular_size
 from sge_la.files.text import read_json
@@ -86,8 +86,18 @@ def find(folder: Path, skeleton: str | None = None, leave_out: Sequence[str] = (
     recordings.sort(key=lambda item: (item[1].identity, item[0]))
     both = skeleton is not None and (folder / SKELETON_FILE).exists()
     notes = (f'the joints are those of --skeleton {skeleton}, and {SKELETON_FILE} is not read',) if both else ()
+    if others := _unlisted(seen_files):
+        notes += (f'not read, since {TABLE} does not name them: {listed(others)} ({len(others)} in all)',)
     axes = METRES_Y_UP if skeleton is not None else Axes.from_json(read_json(folder / SKELETON_FILE), SKELETON_FILE)
     return RawData(joints, [raw for _, raw in recordings], partial(read, skeleton=joints), notes, axes)
+
+
+def _unlisted(paths: Collection[Path]) -> list[str]:
+    """Files that lie beside the recordings and end like them, but are none of them."""
+    endings = {path.suffix for path in paths if path.suffix}
+    beside = (path for folder in {path.parent for path in paths} for path in folder.iterdir())
+    found = (path for path in beside if path.suffix in endings and path.name not in (TABLE, SKELETON_FILE))
+    return sorted(path.name for path in found if path not in paths and path.is_file())
 
 
 def refuse_axes(data: RawData) -> None:
