@@ -198,8 +198,8 @@ def check_wish(output: Path, format: str) -> None:
         raise UserError(f"--output {output}: with --format {format} a file's name that ends in .{format} was expected")
     if missing := [name for name in _NEEDED[format] if find_spec(name) is None]:
         raise UserError(
-            f'--format {format} needs {" and ".join(missing)}, not installed here: '
-            f'pip install {" ".join(_NEEDED[format])}, or leave the flag out'
+            f'exporting as {format} needs {" and ".join(missing)}, not installed here: '
+            f'pip install {" ".join(_NEEDED[format])}, or choose another --format'
         )
 
 
