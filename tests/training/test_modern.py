@@ -297,7 +297,7 @@ def test_no_pair_is_lost_where_partners_are_few(recordings, people):
 def test_too_few_sequences_are_refused():
     with pytest.raises(UserError, match='--batch_size 4 or less'):
         joint.paired_batches(np.arange(5), np.zeros(5, int), 8, np.random.default_rng(0))
-    with pytest.raises(UserError, match='found 6: use --batch_size 4 or less'):
+    with pytest.raises(UserError, match='6 can be paired: use --batch_size 4 or less'):
         joint.paired_batches(np.arange(6), np.arange(6) // 2, 8, np.random.default_rng(0), np.zeros(6, int))
 
 
