@@ -62,16 +62,23 @@ def has_checkpoint(folder: Path | str, stem: str = CHECKPOINT_STEM) -> bool:
 
 
 def load_encoder(
-    folders: Mapping[str, Path | str] | Sequence[Path | str], *sizes: int | None, slots: bool = True, **kind: bool
+    folders: Mapping[str, Path | str] | Sequence[Path | str],
+    joints: int | None = None,
+    length: int | None = None,
+    units: int | None = None,
+    *,
+    contrastive: bool = True,
+    attends: bool = True,
+    slots: bool = True,
 ) -> Restored:
     """Loads the gait encoders of x, y and z into arrays with a leading axis.
 
     `folders`: the folder of each axis, by 'x', 'y', 'z' or in this order; for one axis alone, a single one; `slots`:
-    whether Adam's moments are wanted; `sizes`, `kind` and the result: as of `stack_encoder`. Raises UserError: a
-    checkpoint is missing, damaged, or does not fit.
+    whether Adam's moments are wanted; all else, and the result: as of `stack_encoder`. Raises UserError: a checkpoint
+    is missing, damaged, or does not fit.
     """
     read = ((read_checkpoint(folder, slots=slots), Path(folder) / CHECKPOINT_STEM) for folder in _in_order(folders))
-    return stack_encoder(read, *sizes, **kind)
+    return stack_encoder(read, joints, length, units, contrastive=contrastive, attends=attends)
 
 
 def stack_encoder(

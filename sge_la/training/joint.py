@@ -53,8 +53,7 @@ def paired_batches(
     `rows`: sequences to train on, in file order; `recordings`: the recording (or person, where recordings are unknown)
     of each sequence of the file; `batch_size`: B, even; `rng`: draws which neighbours pair, and the order; `people`: if
     given, the person of each sequence: two pairs of a person then follow each other, see `_coupled`. Returns int64
-    `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there are no neighbours, or not
-    one batch of them.
+    `[steps, B]`; columns 2k and 2k + 1 are a pair. Raises UserError: there are no neighbours, or not one batch of them.
     """
     order = rows[np.argsort(recordings[rows], kind='stable')]
     firsts = []
