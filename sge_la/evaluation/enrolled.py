@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sge_la.data.dataset import spread
 from sge_la.evaluation import search
 from sge_la.evaluation.matching import distance_blocks, pool_recordings
 from sge_la.evaluation.openset import OpenSet
@@ -156,7 +157,7 @@ class Enrolled:
     def recall(self, probes: int = RECALLED) -> float:
         """How often the index proposes who is nearest to a sequence of the gallery, its own recording left out."""
         found = []
-        for row in np.unique(np.linspace(0, len(self.vectors) - 1, probes).round().astype(np.int64)):
+        for row in spread(len(self.vectors), probes):
             probe, own = self.vectors[[row]], self.recordings[[row]]
             people = self._bounded(probe, 1, own)
             nearest = people[self._distances_to(people, probe, own).argmin()]
@@ -186,7 +187,7 @@ def _probes(enrolled: Enrolled) -> np.ndarray:
     each = max(most // len(sizes), _ENOUGH)
     drawn = np.sort(np.random.default_rng(0).permutation(len(sizes))[: most // each])
     firsts = np.cumsum(sizes) - sizes
-    spaced = [firsts[k] + np.unique(np.linspace(0, sizes[k] - 1, each).round().astype(np.int64)) for k in drawn]
+    spaced = [firsts[k] + spread(sizes[k], each) for k in drawn]
     return np.concatenate(spaced)
 
 

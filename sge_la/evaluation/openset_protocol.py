@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sge_la.data import Dataset
+from sge_la.data.dataset import spread
 from sge_la.data.quality.lost import some
 from sge_la.data.unknown import without_people
 from sge_la.errors import UserError, counted, say
@@ -208,7 +209,7 @@ def _lines(
 
 def _summary(found: Found, far: float) -> dict[str, Any]:
     det = found.answers.det()
-    places = np.unique(np.linspace(0, len(det.far) - 1, _POINTS).round().astype(int))
+    places = spread(len(det.far), _POINTS)
     own = found.own and {'for_far': far, **dict(zip(('threshold', 'dir', 'far'), found.own, strict=True))}
     return {
         **{name: one.value for name, one in found.intervals.items()},

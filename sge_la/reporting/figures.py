@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sge_la.data.dataset import spread
 from sge_la.data.draw import centred_posture, draw_skeleton, drawing_limits, legend_line
 from sge_la.data.layout import AXES
 from sge_la.data.skeletons import Skeleton
@@ -227,7 +228,7 @@ def strips(
         up = 1 if np.allclose(postures[first][..., 1], rows[first][..., 1], equal_nan=True) else -1
         postures = {name: (sequence + moved) * (1, up, 1) for name, sequence in rows.items()}
     half, low, high = drawing_limits(np.concatenate(list(postures.values())))
-    frames = np.unique(np.linspace(0, len(rows[first]) - 1, _MOST_FRAMES).round().astype(int))
+    frames = spread(len(rows[first]), _MOST_FRAMES)
     height = min(1.5, (style.TWO_COLUMNS - 1.2) / len(frames) * (high - low) / (2 * half))
     figure, axes = style.new_figure(style.TWO_COLUMNS, 0.7 + height * len(rows), len(rows), len(frames))
     for row, (name, posture) in enumerate(postures.items()):
