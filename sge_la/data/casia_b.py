@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sge_la.data.dataset import Dataset
 from sge_la.data.layout import dataset_files
-from sge_la.data.loading import find, print_warning
+from sge_la.data.loading import find, present_tests, print_warning
 from sge_la.data.loading import load as load_dataset
 from sge_la.data.normalise import EVERYBODY, normalised
 from sge_la.data.unknown import unknown_people, without_people
@@ -25,16 +25,20 @@ from sge_la.settings.papers import (
 )
 
 
-def load_for(options, warn: Callable[[str], None] = print_warning) -> Dataset:
+def load_for(options, warn: Callable[[str], None] = print_warning, *, every: bool = False) -> Dataset:
     """The data set of a run, CASIA-B's or any other.
 
-    Raises UserError: files are missing or damaged.
+    `every`: with all of its test sets, those that are not scored too (not CASIA-B's). Raises UserError: files are
+    missing or damaged.
     """
     if protocol_of(options):
         return load(options, warn)
-    tests = (options.probe,) if options.probe else None
-    place = options.dataset, options.length, options.data_dir
-    return known_to(options, load_dataset(*place, view=options.view, tests=tests, warn=warn))
+    tests: Sequence[str] | None = (options.probe,) if options.probe else None
+    layout, place = None, (options.dataset, options.length, options.data_dir)
+    if every:
+        files, _ = find(*place, view=options.view)
+        tests, layout = present_tests(files), files.layout
+    return known_to(options, load_dataset(*place, view=options.view, tests=tests, layout=layout, warn=warn))
 
 
 def known_to(options, dataset: Dataset) -> Dataset:

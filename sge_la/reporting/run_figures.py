@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sge_la.api import GaitEncoder, holds_features, save_features
 from sge_la.data import Dataset, Split
-from sge_la.data.casia_b import known_to
+from sge_la.data.casia_b import load_for
 from sge_la.data.layout import AXES
-from sge_la.data.loading import find, load, present_tests
 from sge_la.errors import UserError, say
 from sge_la.evaluation.matching import nearest
 from sge_la.evaluation.pipeline import find_networks
@@ -212,14 +211,6 @@ def show_run(options) -> None:
             say(f'Report: {write_report(folder, pictures)}')
 
 
-def _every_set(options) -> Dataset:
-    """The data set of a run with all of its test sets, those that are not scored too."""
-    place = options.dataset, options.length, options.data_dir
-    files, _ = find(*place, view=options.view)
-    settings: dict[str, Any] = {'view': options.view, 'tests': present_tests(files), 'layout': files.layout}
-    return known_to(options, load(*place, **settings, warn=lambda _: None))
-
-
 def _save_features(options) -> None:
     plan, at_hand = _at_hand(options)
     if at_hand.dataset is None or at_hand.sources is None:
@@ -230,7 +221,7 @@ def _save_features(options) -> None:
     for place in (named, path):
         if place.exists() and not holds_features(place):
             raise UserError(f'--save_features {place}: there is another file of this name; choose another name')
-    every = _every_set(options)
+    every = load_for(options, warn=lambda _: None, every=True)
     splits = {'train': every.train, **every.tests}
     save_features(path, GaitEncoder(plan, at_hand.sources()), splits)
     say(f'Features of {", ".join(splits)}: {path}')
